@@ -1,0 +1,1 @@
+//! The AWS SDK's STS client: our TLS, our endpoint, our timeouts.

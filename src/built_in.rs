@@ -1,0 +1,183 @@
+//! Tables of kinds: what a config section can name by its `kind`.
+//!
+//! A kind is one file and one line in its table (`identity::BUILT_INS`, `credentials::BUILT_INS`,
+//! `inject::BUILT_INS`). The config loader, `claviger kinds`, the unknown-kind error and the
+//! conformance test read the same table.
+
+use std::collections::HashMap;
+use std::fmt::{self, Debug};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock::Clock;
+use crate::secret::Secret;
+
+/// One kind of `T` that a config table can name by its `kind`.
+pub struct BuiltIn<T: ?Sized, C> {
+    /// What the operator writes after `kind =`.
+    pub kind: &'static str,
+    /// One sentence for `claviger kinds` and the reference.
+    pub summary: &'static str,
+    /// A complete example section; `config/examples/<table>/<kind>.toml`.
+    pub example: &'static str,
+    /// Builds the kind from its section. It does no I/O but reading the secrets the section names.
+    pub build: fn(Settings<'_>, &C) -> Result<Arc<T>, SettingsError>,
+}
+
+impl<T: ?Sized, C> Debug for BuiltIn<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuiltIn").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// What surrounds a config file: where its relative paths start, and the environment it may refer to.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The folder of the config file.
+    pub folder: PathBuf,
+    /// The environment, as a value, so that tests can bring their own.
+    pub environment: Environment,
+}
+
+/// Environment variables as a value.
+#[derive(Clone, Default)]
+pub struct Environment(HashMap<String, String>);
+
+impl Environment {
+    /// This process's environment, read once.
+    pub fn of_this_process() -> Self {
+        Self(std::env::vars().collect())
+    }
+
+    /// The value of `name`, where it is set.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive() // values may be secrets
+    }
+}
+
+/// Where a secret is kept: `{ env = "NAME" }` or `{ file = "path" }`. A secret itself is never in the config.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum SecretSource {
+    /// An environment variable.
+    Env(String),
+    /// A file, relative to the config file; one trailing line end is dropped.
+    File(PathBuf),
+}
+
+impl SecretSource {
+    /// Reads the secret. An empty one is an error: an empty client secret or HMAC key is never meant.
+    pub fn read(&self, surroundings: &Surroundings) -> Result<Secret, String> {
+        let text = match self {
+            Self::Env(name) => surroundings
+                .environment
+                .value(name)
+                .map(str::to_owned)
+                .ok_or_else(|| format!("the environment variable `{name}` is not set"))?,
+            Self::File(path) => {
+                let path = surroundings.path(path);
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|e| format!("the file `{}` can't be read: {e}", path.display()))?;
+                text.strip_suffix('\n').map(|t| t.strip_suffix('\r').unwrap_or(t).to_owned()).unwrap_or(text)
+            }
+        };
+        if text.is_empty() {
+            return Err(format!("{self:?} is empty; a secret must have at least one character"));
+        }
+        Ok(Secret::new(text))
+    }
+}
+
+impl Surroundings {
+    /// `path` as the config file means it: relative paths start at the file's folder.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+/// One section of the config on its way to becoming a kind.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// The section's own name: `corp` in `[identity.corp]`.
+    pub name: &'a str,
+    /// The section's keys without `kind`.
+    pub table: toml::Table,
+    /// Where relative paths and variables come from.
+    pub surroundings: &'a Surroundings,
+    /// The clock the kind shall live by.
+    pub clock: &'a Arc<dyn Clock>,
+}
+
+impl Settings<'_> {
+    /// The section's keys as `S`. `S` must `deny_unknown_fields`; the conformance test sees to it.
+    pub fn parse<S: DeserializeOwned>(&self) -> Result<S, SettingsError> {
+        parse_table(self.table.clone())
+    }
+
+    /// Reads a secret that the section refers to under `key`.
+    pub fn secret(&self, key: &str, source: &SecretSource) -> Result<Secret, SettingsError> {
+        source.read(self.surroundings).map_err(|problem| SettingsError::at(key, problem))
+    }
+}
+
+/// Why a section can't become its kind; `key` is relative to the section, empty for the section itself.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{}{problem}", if key.is_empty() { String::new() } else { format!("`{key}`: ") })]
+pub struct SettingsError {
+    /// The key below the section, dotted.
+    pub key: String,
+    /// What was found and what was expected.
+    pub problem: String,
+}
+
+impl SettingsError {
+    /// A problem with one key of the section.
+    pub fn at(key: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self { key: key.into(), problem: problem.to_string() }
+    }
+}
+
+/// A table as `S`, with the dotted key path in the error.
+pub fn parse_table<S: DeserializeOwned>(table: toml::Table) -> Result<S, SettingsError> {
+    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
+        let path = e.path().to_string();
+        let key = if path == "." { String::new() } else { path };
+        SettingsError::at(key, e.into_inner().message().trim_end())
+    })
+}
+
+/// Builds the kind that `table` names, from `list`.
+///
+/// # Errors
+/// A missing or unknown `kind` (the error lists the known ones), and whatever the kind itself objects to.
+pub fn build<T: ?Sized, C>(
+    list: &[BuiltIn<T, C>],
+    mut settings: Settings<'_>,
+    context: &C,
+) -> Result<Arc<T>, SettingsError> {
+    let kinds = || list.iter().map(|b| b.kind).collect::<Vec<_>>().join(", ");
+    let kind = match settings.table.remove("kind") {
+        Some(toml::Value::String(kind)) => kind,
+        Some(_) => return Err(SettingsError::at("kind", format!("must be a text; it may be one of: {}", kinds()))),
+        None => return Err(SettingsError::at("kind", format!("is missing; it may be one of: {}", kinds()))),
+    };
+    let Some(built_in) = list.iter().find(|b| b.kind == kind) else {
+        return Err(SettingsError::at("kind", format!("unknown kind `{kind}`; it may be one of: {}", kinds())));
+    };
+    (built_in.build)(settings, context)
+}

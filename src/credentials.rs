@@ -1,0 +1,118 @@
+//! Services that issue temporary AWS credentials for a [`Grant`].
+//!
+//! The kinds are listed in [`BUILT_INS`]; caching, renewal and single-flight are the broker's.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use http::HeaderValue;
+
+use crate::built_in::BuiltIn;
+use crate::identity::Holder;
+use crate::policy::Grant;
+use crate::secret::Secret;
+use crate::web::BoxError;
+
+mod minted;
+mod web_identity;
+
+pub use minted::Mint;
+
+/// Every kind of `[credentials.<name>]`.
+pub const BUILT_INS: &[BuiltIn<dyn CredentialProvider, Materials>] = &[minted::BUILT_IN, web_identity::BUILT_IN];
+
+/// What a provider may use.
+#[derive(Clone, Debug)]
+pub struct Materials {
+    /// Signs tokens for `minted`; absent where no listener has a `public_url` to publish its keys under.
+    pub mint: Option<Arc<Mint>>,
+}
+
+/// Temporary AWS credentials, and what is known of them.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The public half.
+    pub access_key_id: Arc<str>,
+    /// The secret half.
+    pub secret_access_key: Secret,
+    /// The session token as it is sent, marked sensitive.
+    pub session_token: HeaderValue,
+    /// When they end, by AWS's word.
+    pub expires: SystemTime,
+    /// When we got them.
+    pub issued: SystemTime,
+    /// The role session they act as (`arn:aws:sts::…:assumed-role/…`); empty where the service does not say.
+    pub role_session: Arc<str>,
+    /// The service's own id for the call, which CloudTrail shows.
+    pub request_id: Arc<str>,
+}
+
+/// How a provider can tell STS each value of a [`Grant`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tellable {
+    /// The role session's name.
+    pub session_name: Way,
+    /// Session tags.
+    pub tags: Way,
+    /// The source identity.
+    pub source_identity: Way,
+    /// The duration.
+    pub duration: Way,
+}
+
+/// A way to tell STS something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// As a parameter of the call.
+    Parameter,
+    /// As a claim in a token that claviger signs.
+    MintedClaim,
+    /// Not at all: only the person's own token could say it, and claviger can't write there.
+    No,
+}
+
+/// A service that issues credentials.
+#[async_trait]
+pub trait CredentialProvider: Debug + Send + Sync {
+    /// What this kind can tell STS: `check` refuses a route that asks for more, `explain` says where each value goes.
+    fn can_tell(&self) -> Tellable;
+
+    /// Asks the service for credentials for `grant`, proven by `holder`'s evidence, that end after `duration`
+    /// (absent: the service's own default, which for some ends with the evidence).
+    async fn issue(
+        &self,
+        grant: &Grant,
+        holder: &Holder,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError>;
+}
+
+/// Why no credentials were issued, by what the caller should do.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The service said no: asking again with the same grant won't help.
+    #[error("the security token service refused the role `{role}`: {code}")]
+    Refused {
+        /// The role that was asked for.
+        role: String,
+        /// The service's error code, such as `AccessDenied`.
+        code: String,
+        /// What it said.
+        #[source]
+        source: BoxError,
+    },
+    /// The proof of identity is too old: log in again.
+    #[error("the login's proof of identity has expired")]
+    EvidenceExpired,
+    /// The service, or the identity provider before it, does not answer now.
+    #[error("credentials can't be issued now")]
+    Unavailable {
+        /// When to try again, where that is known.
+        retry_after: Option<Duration>,
+        /// What happened.
+        #[source]
+        source: BoxError,
+    },
+}

@@ -1,0 +1,395 @@
+//! Who is asking, and how we know.
+//!
+//! An [`IdentitySource`] recognises what a caller presents, and some can log a person in ([`Login`]).
+//! The kinds are listed in [`BUILT_INS`]; a new one is a new file and a line there.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::built_in::BuiltIn;
+use crate::fetch::Fetch;
+use crate::secret::Secret;
+use crate::web::{BoxError, Caller};
+
+mod oidc;
+
+/// Every kind of `[identity.<name>]`.
+pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[oidc::BUILT_IN];
+
+/// What a source may use.
+#[derive(Clone, Debug)]
+pub struct Materials {
+    /// The way out to the identity provider.
+    pub fetch: Arc<Fetch>,
+}
+
+/// The name of a configured source: `corp` in `[identity.corp]`.
+pub type SourceName = Arc<str>;
+
+/// A person or workload, named so that two sources can never mean the same one by accident (A21, A27).
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Subject {
+    /// The source that vouches.
+    pub source: SourceName,
+    /// The source's own, stable name for the subject (`sub`).
+    pub id: Arc<str>,
+}
+
+/// What a source says of a subject.
+#[derive(Clone, Default, Deserialize, Serialize)]
+pub struct Claims(Arc<Map<String, Value>>);
+
+impl Claims {
+    /// These claims.
+    pub fn new(claims: Map<String, Value>) -> Self {
+        Self(Arc::new(claims))
+    }
+
+    /// The claim called `name`. A name that is no claim is read as a path: `realm_access.roles` (a claim with
+    /// the whole name wins, as `https://aws.amazon.com/tags` has dots of its own).
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        if let Some(value) = self.0.get(name) {
+            return Some(value);
+        }
+        let (first, rest) = name.split_once('.')?;
+        rest.split('.').try_fold(self.0.get(first)?, |value, part| value.get(part))
+    }
+
+    /// The claim as one text: texts as they are, numbers and booleans as JSON writes them, nothing else.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.value(name)? {
+            Value::String(text) => Some(text.clone()),
+            value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The texts of a claim that is a text or a list of texts.
+    pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        let (one, many) = match self.value(name) {
+            Some(Value::String(text)) => (Some(text.as_str()), [].as_slice()),
+            Some(Value::Array(values)) => (None, values.as_slice()),
+            _ => (None, [].as_slice()),
+        };
+        one.into_iter().chain(many.iter().filter_map(Value::as_str))
+    }
+
+    /// All of them.
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+impl Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // names are enough to see what a provider sends; values are personal
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Someone a source has vouched for.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Who.
+    pub subject: Arc<Subject>,
+    /// What is said of them.
+    pub claims: Claims,
+    /// When this stops being true at the latest.
+    pub ends_at: SystemTime,
+    /// Who keeps their credentials alive.
+    pub holder: Holder,
+}
+
+/// Who keeps credentials alive: a session, a workload. Gone, and its entries go.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Its name in the broker.
+    pub id: HolderId,
+    /// When it ends at the latest; credentials asked for it end no later, as far as STS allows.
+    pub ends: SystemTime,
+    /// Where the proof of identity comes from.
+    pub evidence: Arc<dyn EvidenceSource>,
+}
+
+/// 128 random bits that name a holder, and nothing else: safe to log.
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct HolderId(u128);
+
+impl HolderId {
+    /// A fresh one.
+    #[expect(clippy::expect_used, reason = "without randomness there is nothing safe to go on with")]
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source answers");
+        Self(u128::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Display for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Debug for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The proof of identity in the form a credential service takes.
+#[derive(Clone, Debug)]
+pub enum Evidence {
+    /// An OpenID Connect ID token.
+    OidcToken(Secret),
+}
+
+/// Where proof of identity comes from. Asked on a miss or a renewal only, as a token dies long before a session.
+#[async_trait]
+pub trait EvidenceSource: Debug + Send + Sync {
+    /// Evidence valid for at least so long, or the freshest there can be.
+    async fn evidence(&self, valid_for: Duration) -> Result<Evidence, EvidenceError>;
+}
+
+/// Why there is no evidence.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// The login must be done again.
+    #[error("the login's proof of identity has expired and can't be renewed")]
+    Expired,
+    /// The provider does not answer now.
+    #[error("the identity provider can't renew the proof of identity now")]
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a source makes of a caller.
+#[derive(Debug)]
+pub enum Recognition {
+    /// The caller presents nothing of this source's.
+    NotPresented,
+    /// The caller presents something of this source's, and it is bad. The search ends here: a forged token is
+    /// not forgiven because a cookie came along.
+    Rejected(Rejection),
+    /// The source vouches.
+    Verified(Identity),
+}
+
+/// Why a presented credential was rejected; for the log, never for the caller.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Rejection {
+    /// A sentence without any secret.
+    pub reason: String,
+}
+
+/// A source of identities.
+#[async_trait]
+pub trait IdentitySource: Debug + Send + Sync {
+    /// Whether the caller presents something of this source's, and what it is worth.
+    async fn recognize(&self, caller: &Caller<'_>) -> Recognition;
+
+    /// The interactive login, where this source has one.
+    fn login(&self) -> Option<&dyn Login> {
+        None
+    }
+
+    /// Whether the source can work now; the reason if not. For `/readyz`, without secrets.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+/// An interactive login.
+#[async_trait]
+pub trait Login: Send + Sync {
+    /// What the chooser page calls this source.
+    fn label(&self) -> &str;
+    /// Starts a login that comes back to `callback`.
+    async fn begin(&self, callback: &Url) -> Result<Begun, LoginError>;
+    /// Ends it with what the provider sent back and what [`Begun::memory`] kept.
+    async fn finish(&self, returned: &Returned, memory: &LoginMemory) -> Result<SignedIn, LoginError>;
+    /// Renews tokens and claims. The subject is the same afterwards, or it is an error.
+    async fn renew(&self, subject: &Subject, tokens: &Tokens) -> Result<SignedIn, RenewError>;
+    /// Where the provider's own logout is, coming back to `back`.
+    async fn leave(&self, tokens: &Tokens, back: &Url) -> Option<Url>;
+}
+
+/// A login under way.
+#[derive(Debug)]
+pub struct Begun {
+    /// Where the browser goes.
+    pub to: Url,
+    /// The unguessable value that comes back with the answer and names this login.
+    pub state: String,
+    /// What must be known again when it comes back.
+    pub memory: LoginMemory,
+}
+
+/// What a login must remember until the browser returns; the door keeps it sealed in the browser's per-login cookie.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct LoginMemory(pub Value);
+
+impl Debug for LoginMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginMemory").finish_non_exhaustive() // holds the PKCE verifier and the nonce
+    }
+}
+
+/// The parameters a provider sent the browser back with, each name as often as it came.
+#[derive(Clone, Default)]
+pub struct Returned(pub Vec<(String, String)>);
+
+impl Returned {
+    /// The only value of `name`. A parameter given twice is as good as absent: which one is meant is anybody's guess.
+    pub fn only(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
+impl Debug for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(key, _)| key)).finish() // values hold the code
+    }
+}
+
+/// What a login or a renewal brings: plain data, from which the session makes the [`Identity`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SignedIn {
+    /// Who.
+    pub subject: Subject,
+    /// What is said of them.
+    pub claims: Claims,
+    /// When the provider's word ends, where it says so for the whole login.
+    pub ends_at: Option<SystemTime>,
+    /// What the provider gave.
+    pub tokens: Tokens,
+    /// The provider's own name for this login (`sid`), for logouts that start there.
+    pub at_provider: Option<String>,
+}
+
+/// A provider's tokens.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Tokens {
+    /// The ID token and its `exp`.
+    pub id: Option<Token>,
+    /// The access token and when it ends.
+    pub access: Option<Token>,
+    /// The refresh token; opaque, so its end is unknown.
+    #[serde(with = "crate::identity::secret_text")]
+    pub refresh: Option<Secret>,
+}
+
+/// A token and when it ends.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Token {
+    /// The token.
+    #[serde(with = "crate::identity::secret_text")]
+    pub text: Secret,
+    /// Its end.
+    pub ends: SystemTime,
+}
+
+/// Why a login failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// What came back is wrong: state, nonce, issuer, audience, signature, code. The reason is for the log.
+    #[error("the login was refused: {0}")]
+    Refused(String),
+    /// The provider said no, or the person did: its `error` code, from a fixed set of characters.
+    #[error("the identity provider answered `{0}`")]
+    Declined(String),
+    /// The provider can't be reached or does not make sense now.
+    #[error("the identity provider is unavailable")]
+    Unavailable(#[source] BoxError),
+}
+
+/// Why a renewal failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// The provider ended the login, or never allowed renewals: log in again.
+    #[error("the login can't be renewed: {0}")]
+    Ended(String),
+    /// The provider can't be reached now: what is valid stays valid.
+    #[error("the identity provider is unavailable")]
+    Unavailable(#[source] BoxError),
+}
+
+/// Secrets in sealed records: serialised only by types whose serialised form is encrypted before it goes anywhere.
+mod secret_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::secret::Secret;
+
+    pub(super) trait SecretText: Sized {
+        fn text(&self) -> Option<&str>;
+        fn from_text(text: Option<String>) -> Option<Self>;
+    }
+    impl SecretText for Secret {
+        fn text(&self) -> Option<&str> {
+            Some(self.expose())
+        }
+        fn from_text(text: Option<String>) -> Option<Self> {
+            text.map(Self::new)
+        }
+    }
+    impl SecretText for Option<Secret> {
+        fn text(&self) -> Option<&str> {
+            self.as_ref().map(Secret::expose)
+        }
+        fn from_text(text: Option<String>) -> Option<Self> {
+            Some(text.map(Secret::new))
+        }
+    }
+
+    pub(super) fn serialize<T: SecretText, S: Serializer>(secret: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        secret.text().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: SecretText, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        T::from_text(Option::deserialize(deserializer)?).ok_or_else(|| serde::de::Error::custom("a text is missing"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn claims(value: Value) -> Claims {
+        Claims::new(value.as_object().cloned().unwrap())
+    }
+
+    #[test]
+    fn claims_are_found_by_name_then_by_path() {
+        let claims = claims(json!({"a.b": "whole", "a": {"b": "path", "c": ["x", 1, "y"]}, "n": 5}));
+        assert_eq!(claims.text("a.b").as_deref(), Some("whole"));
+        assert_eq!(claims.texts("a.c").collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!(claims.text("n").as_deref(), Some("5"));
+        assert_eq!(claims.text("a"), None);
+    }
+
+    #[test]
+    fn a_parameter_given_twice_is_absent() {
+        let twice =
+            Returned(vec![("state".into(), "a".into()), ("state".into(), "b".into()), ("code".into(), "c".into())]);
+        assert_eq!((twice.only("state"), twice.only("code")), (None, Some("c")));
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let token = Token { text: Secret::new("canary"), ends: SystemTime::UNIX_EPOCH };
+        let tokens = Tokens { id: Some(token), access: None, refresh: Some(Secret::new("canary")) };
+        assert!(!format!("{tokens:?}").contains("canary"));
+        let sealed = serde_json::to_string(&tokens).unwrap();
+        let back: Tokens = serde_json::from_str(&sealed).unwrap();
+        assert!(back.refresh.unwrap().matches("canary"));
+    }
+}

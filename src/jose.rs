@@ -1,0 +1,1 @@
+//! Keys, key sets, and signing and verifying JSON Web Tokens.

@@ -1,0 +1,34 @@
+//! claviger, the key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
+
+pub mod admin;
+pub mod app;
+pub mod arn;
+pub mod authority;
+pub mod aws;
+pub mod broker;
+pub mod built_in;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod credentials;
+pub mod demo;
+pub mod fault;
+pub mod fetch;
+pub mod generation;
+pub mod identity;
+pub mod inject;
+pub mod jose;
+pub mod policy;
+pub mod provider;
+pub mod proxy;
+pub mod route;
+pub mod secret;
+pub mod server;
+pub mod session;
+pub mod sign_in;
+pub mod sigv4;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;
+pub mod users;
+pub mod web;
