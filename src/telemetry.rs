@@ -1,1 +1,85 @@
-//! In the making.
+//! Names of log targets, fields and metrics; where logs go, and the metrics of one running claviger.
+//!
+//! Logs are a readable sentence with dotted fields (`route.name`, `subject.source`, `duration_ms`), one JSON object a
+//! line. `warn` means we carried on, `error` means a person must look. No token, assertion, cookie, body or query
+//! string ever gets there.
+
+use std::fmt;
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder as _, SharedString, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// The target of audit lines: who logged in or out, which credentials were issued to whom, what was refused.
+pub const AUDIT: &str = "claviger::audit";
+
+/// The metrics of one running claviger: a value that is handed around, not a global, so that two can run in one process.
+#[derive(Clone)]
+pub struct Metrics(Arc<PrometheusRecorder>);
+
+impl Metrics {
+    /// None counted yet.
+    #[expect(clippy::new_without_default, reason = "a Metrics by default would be one that nobody reads")]
+    pub fn new() -> Self {
+        Self(Arc::new(PrometheusBuilder::new().build_recorder()))
+    }
+
+    /// A counter. Keep it where it is counted often: looking it up costs more than counting.
+    pub fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.0.register_counter(&key(name, labels), &METADATA)
+    }
+
+    /// A gauge.
+    pub fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.0.register_gauge(&key(name, labels), &METADATA)
+    }
+
+    /// A histogram, in seconds.
+    pub fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.0.register_histogram(&key(name, labels), &METADATA)
+    }
+
+    /// Says what a metric means, for the `# HELP` line.
+    pub fn describe(&self, name: &'static str, unit: Option<Unit>, text: &'static str) {
+        let (name, text) = (KeyName::from_const_str(name), SharedString::const_str(text));
+        if name.as_str().ends_with("_total") {
+            self.0.describe_counter(name, unit, text);
+        } else if name.as_str().ends_with("_seconds") {
+            self.0.describe_histogram(name, unit, text);
+        } else {
+            self.0.describe_gauge(name, unit, text);
+        }
+    }
+
+    /// All of them in Prometheus's text form.
+    pub fn render(&self) -> String {
+        let handle: PrometheusHandle = self.0.handle();
+        handle.run_upkeep();
+        handle.render()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+    let labels: Vec<Label> = labels.iter().map(|(k, v)| Label::new(*k, (*v).to_owned())).collect();
+    Key::from_parts(name, labels)
+}
+
+const METADATA: Metadata<'static> = Metadata::new("claviger", Level::INFO, None);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_rendered() {
+        let metrics = Metrics::new();
+        metrics.counter("claviger_requests_total", &[("route", "wiki")]).increment(2);
+        assert!(metrics.render().contains("claviger_requests_total{route=\"wiki\"} 2"));
+    }
+}
