@@ -1,1 +1,117 @@
-//! In the making.
+//! Whose request is it: a host and a path become a [`Route`].
+//!
+//! The host is decided first, and for good: of an exact name, a wildcard and `*` the most exact one that fits. Then the
+//! longest path of that host's routes counts. A request that no path of its host fits is not tried on a less exact
+//! host, as that route's rules were not written for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::built_in::SettingsError;
+use crate::identity::SourceName;
+use crate::inject::Injector;
+use crate::policy::{NormalPath, Oddities, PathError, Policy};
+use crate::upstream::Upstream;
+
+mod host;
+mod rewrite;
+
+pub use host::{Host, HostError, HostPattern};
+pub use rewrite::{PathPrefix, Rewrite};
+
+/// A way through: who may pass, what is put on the request, and where it goes.
+#[derive(Debug)]
+pub struct Route {
+    /// The section's name: `reports` in `[route.reports]`.
+    pub name: Arc<str>,
+    /// The hosts it is for.
+    pub hosts: Vec<HostPattern>,
+    /// The path it starts at.
+    pub path: PathPrefix,
+    /// Forms of paths that its upstream is known to take to the letter.
+    pub tolerated: Oddities,
+    /// Who may pass, with which role.
+    pub policy: Policy,
+    /// The identity sources that count here; none named: all that are presented.
+    pub sources: Option<Vec<SourceName>>,
+    /// The `[credentials.<name>]` it uses.
+    pub credentials: Option<Arc<str>>,
+    /// What is put on the request, in order.
+    pub injectors: Vec<Arc<dyn Injector>>,
+    /// What is behind it.
+    pub upstream: Upstream,
+    /// How the path changes on its way there.
+    pub rewrite: Rewrite,
+    /// Whether the upstream sees the `Host` the client sent; otherwise its own authority.
+    pub preserve_host: bool,
+    /// Whether CORS preflights, which never carry cookies, pass without a login.
+    pub cors_preflight: bool,
+}
+
+impl Route {
+    /// Passes a path whose form this route tolerates.
+    ///
+    /// # Errors
+    /// [`PathError::Odd`], answered with 400 (A5).
+    pub fn admit(&self, path: &NormalPath<'_>) -> Result<(), PathError> {
+        path.keep_to(self.tolerated)
+    }
+}
+
+/// All routes of a generation, by host and path.
+#[derive(Debug, Default)]
+pub struct Routes {
+    all: Vec<Arc<Route>>,
+    exact: HashMap<Box<str>, Vec<Arc<Route>>>,
+    /// By what follows the star: `.example.com`.
+    wildcard: HashMap<Box<str>, Vec<Arc<Route>>>,
+    any: Vec<Arc<Route>>,
+}
+
+impl Routes {
+    /// Puts the routes in order.
+    ///
+    /// # Errors
+    /// Every pair of routes that claims one host and path, at `route.<name>.host`.
+    pub fn build(all: Vec<Arc<Route>>) -> Result<Self, Vec<SettingsError>> {
+        let mut routes = Self { all, ..Self::default() };
+        let mut problems = Vec::new();
+        for route in &routes.all {
+            for pattern in &route.hosts {
+                let there = match pattern {
+                    HostPattern::Exactly(name) => routes.exact.entry(name.clone()).or_default(),
+                    HostPattern::OneLabelBelow(suffix) => routes.wildcard.entry(suffix.clone()).or_default(),
+                    HostPattern::Any => &mut routes.any,
+                };
+                if let Some(other) = there.iter().find(|other| other.path == route.path) {
+                    let problem = format!("`{pattern}{}` is also what `route.{}` claims", route.path, other.name);
+                    problems.push(SettingsError::at(format!("route.{}.host", route.name), problem));
+                }
+                there.push(Arc::clone(route));
+            }
+        }
+        let lists = routes.exact.values_mut().chain(routes.wildcard.values_mut()).chain([&mut routes.any]);
+        lists.for_each(|list| list.sort_by_key(|route| std::cmp::Reverse(route.path.as_str().len())));
+        if problems.is_empty() { Ok(routes) } else { Err(problems) }
+    }
+
+    /// The route for a host and a path.
+    pub fn find(&self, host: &Host<'_>, path: &NormalPath<'_>) -> Option<&Arc<Route>> {
+        self.of_host(host).iter().find(|route| route.path.covers(path.as_str()))
+    }
+
+    /// Whether any route is for this host.
+    pub fn has_host(&self, host: &Host<'_>) -> bool {
+        !self.of_host(host).is_empty()
+    }
+
+    /// All routes, in the order of the config.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.all.iter()
+    }
+
+    fn of_host(&self, host: &Host<'_>) -> &[Arc<Route>] {
+        let below = || host.as_str().find('.').and_then(|dot| self.wildcard.get(host.as_str().split_at(dot).1));
+        self.exact.get(host.as_str()).or_else(below).map_or(&self.any, Vec::as_slice)
+    }
+}
