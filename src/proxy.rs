@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::HeaderValue;
 use hyper::upgrade::OnUpgrade;
 
 use crate::broker::Broker;
@@ -15,18 +16,16 @@ use crate::fault::Fault;
 use crate::generation::Generation;
 use crate::identity::Identity;
 use crate::inject::Given;
-use crate::policy::{Ask, Permit};
-use crate::route::Route;
+use crate::policy::{Ask, NormalPath, Permit};
+use crate::route::{Host, Route};
 use crate::session::{CookieNames, Session, Sessions};
 use crate::web::{self, Caller, Connection, Request, Response};
 
-mod asked;
 mod cut;
 mod dress;
 mod forwarded;
 mod tunnel;
 
-pub use asked::Asked;
 pub use forwarded::{CLAIMS, Client};
 
 /// The proxy: what outlives a generation.
@@ -47,8 +46,8 @@ pub struct Arrival<'a> {
     pub connection: &'a Connection,
     /// The client, as far as it can be believed.
     pub client: Client,
-    /// The host it asks for.
-    pub asked: Asked,
+    /// The host it asks for, as it was written: the server saw to it that there is exactly one (A3).
+    pub host: &'a HeaderValue,
     /// What our cookies are called here.
     pub cookies: &'a CookieNames,
 }
@@ -80,10 +79,10 @@ impl Proxy {
         note: &mut Note,
     ) -> Result<Response, Fault> {
         let (mut head, body) = request.into_parts();
-        let host = arrival.asked.host()?;
-        let path = asked::path(&head.uri)?;
+        let host = arrival.host()?;
+        let path = NormalPath::parse(head.uri.path())?;
         let route = note.route.insert(Arc::clone(generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?));
-        route.admit(&path).map_err(asked::odd)?;
+        route.admit(&path)?;
 
         let session = self.sessions.recognize(&head.headers, arrival.cookies).await?;
         let caller = Caller { head: &head, connection: arrival.connection };
@@ -131,6 +130,15 @@ fn inject(route: &Route, permit: &Permit, request: Request, given: &Given<'_>) -
 }
 
 impl Arrival<'_> {
+    /// The host, to find routes by.
+    ///
+    /// # Errors
+    /// What is written is no host.
+    pub fn host(&self) -> Result<Host<'_>, Fault> {
+        let host = self.host.to_str().ok().and_then(|text| Host::parse(text).ok());
+        host.ok_or_else(|| Fault::Malformed("the Host header is not a host".into()))
+    }
+
     /// The socket's other end.
     fn peer(&self) -> SocketAddr {
         self.connection.peer

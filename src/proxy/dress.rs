@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri, request};
 use hyper::upgrade::OnUpgrade;
@@ -49,8 +49,8 @@ pub(super) async fn for_upstream(
     } else if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    arrival.client.tell(headers, arrival.peer(), arrival.asked.authority());
-    let host = if route.preserve_host { arrival.asked.authority() } else { route.upstream.authority() };
+    arrival.client.tell(headers, arrival.peer(), arrival.host);
+    let host = if route.preserve_host { arrival.host } else { route.upstream.authority() };
     headers.insert(header::HOST, host.clone());
     if let Ok(id) = HeaderValue::from_str(arrival.id) {
         headers.insert(REQUEST_ID, id);
@@ -125,6 +125,3 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 }
 
 const TRAILERS: &str = "trailers";
-
-/// Headers that no injector sets, but that we vouch for on every request.
-pub(super) const ALWAYS_OURS: [HeaderName; 1] = [REQUEST_ID];
