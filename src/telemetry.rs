@@ -9,9 +9,28 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder as _, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+mod access;
+mod lines;
+
+pub use access::Access;
+pub use lines::{Line, Lines};
 
 /// The target of audit lines: who logged in or out, which credentials were issued to whom, what was refused.
 pub const AUDIT: &str = "claviger::audit";
+
+/// Sends this process's events to `lines` as JSON: ours from `level` on, other crates' from `warn` on.
+///
+/// Other crates stay at `warn` whatever is asked for: at `trace` some write whole requests, keys included (A36).
+pub fn log_to(lines: &Lines, level: LevelFilter) {
+    let format = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(lines.clone());
+    let ours = Targets::new().with_target("claviger", level).with_default(level.min(LevelFilter::WARN));
+    // a second call, as in tests that start claviger twice in one process, keeps the first
+    let _ = tracing_subscriber::registry().with(ours).with(format).try_init();
+}
 
 /// The metrics of one running claviger: a value that is handed around, not a global, so that two can run in one process.
 #[derive(Clone)]
