@@ -185,3 +185,28 @@ impl HttpBody for Reply {
         self.incoming.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_moves_has_time() {
+        let (first_byte, idle) = (Duration::from_secs(60), Duration::from_secs(30));
+        let now = Instant::now();
+        let begun = now.checked_sub(Duration::from_secs(40)).unwrap();
+        let progress = Progress { begun, ..Progress::new() };
+        assert!(progress.deadline(first_byte, idle) < now);
+
+        progress.mark(MOVING);
+        assert!(progress.deadline(first_byte, idle) >= now + idle - Duration::from_millis(1));
+        progress.moved.store(0, Ordering::Relaxed);
+        progress.mark(STARVED);
+        assert!(progress.is_starved() && progress.deadline(first_byte, idle) > now);
+        progress.moved.store(0, Ordering::Relaxed);
+        progress.mark(STARVED);
+        assert!(progress.deadline(first_byte, idle) < now, "asking again is no move");
+        progress.mark(SENT);
+        assert!(progress.is_sent() && progress.deadline(first_byte, idle) > now + idle);
+    }
+}
