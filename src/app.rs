@@ -104,3 +104,56 @@ impl StartError {
         }
     }
 }
+
+impl Running {
+    /// Binds, builds, and serves.
+    ///
+    /// Providers and upstreams need not be there yet: what needs them answers 503 until they are.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(mut config: Config, outside: Outside) -> Result<Self, StartError> {
+        let Outside { clock, lines, mut bound } = outside;
+        let metrics = Metrics::new();
+        let listeners = bind(&mut config, &mut bound)?;
+        let sealer = Arc::new(keys::sealer(&config)?);
+        let mint = keys::mint(&config, &clock)?;
+        let trust = Trust::system();
+        let fetch = Arc::new(Fetch::new(&trust));
+        let parts = Parts { clock: Arc::clone(&clock), fetch: Arc::clone(&fetch), trust, mint: mint.clone() };
+        let generation = Generation::build(&config, &parts).map_err(StartError::Config)?;
+
+        let sessions = Sessions::new(&config.session, Arc::clone(&clock), &metrics);
+        let broker = Broker::new(Arc::clone(&clock), metrics.clone(), Handle::current(), config.session.max_sessions);
+        sessions.use_sources(generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source)))).await;
+        sessions.on_end({
+            let broker = broker.clone();
+            move |holder| broker.release(&holder)
+        });
+        let app = Arc::new(App {
+            proxy: Proxy::new(Arc::clone(&sessions), broker),
+            generation: ArcSwap::from_pointee(generation),
+            requests: Requests::new(metrics.clone()),
+            access: config.log_access.then(|| lines.clone()),
+            phase: AtomicU8::new(Phase::Serving as u8),
+            clock,
+            mint,
+        });
+        let side = other_side::start(&config, &fetch, &app.clock, &metrics)?;
+        let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
+        let mut addresses = Vec::new();
+        for (name, listener, address) in listeners {
+            let door = Door::new(&app, &name, &sessions, &sealer);
+            let tls = app.generation.load().entrances.get(&name).and_then(|entrance| entrance.tls.clone());
+            let manner = Manner {
+                name: Arc::clone(&name),
+                tls: tls.map(|identity| identity.server_config(&[b"h2", b"http/1.1"])),
+                timeouts: Timeouts::default(),
+                metrics: metrics.clone(),
+            };
+            workers.serve(listener, manner, Arc::new(door));
+            addresses.push((name, address));
+        }
+        Ok(Self { app, workers, addresses, upkeep: Vec::new() })
+    }
+}

@@ -14,6 +14,7 @@ use http::{HeaderName, StatusCode};
 use serde_json::json;
 
 use crate::credentials::IssueError;
+use crate::generation::Unidentified;
 use crate::identity::{LoginError, Rejection};
 use crate::inject::InjectError;
 use crate::policy::{Denied, PathError};
@@ -97,6 +98,15 @@ impl Fault {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.face().status
+    }
+
+    /// Whether logging in, or logging in again, would help.
+    pub fn calls_for_a_login(&self) -> bool {
+        match self {
+            Self::Anonymous | Self::Denied(Denied::Anonymous) => true,
+            Self::Issue(error) => matches!(**error, IssueError::EvidenceExpired),
+            _ => false,
+        }
     }
 
     /// The answer: a page for a person, JSON for a program. Logs the reason.
@@ -295,6 +305,15 @@ struct Page<'a> {
 impl From<Denied> for Fault {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
+    }
+}
+
+impl From<Unidentified> for Fault {
+    fn from(error: Unidentified) -> Self {
+        match error {
+            Unidentified::Rejected { rejection, .. } => Self::Rejected(rejection),
+            Unidentified::Ambiguous(..) => Self::Malformed(error.to_string()),
+        }
     }
 }
 

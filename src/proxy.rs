@@ -32,7 +32,7 @@ pub use forwarded::{CLAIMS, Client};
 #[derive(Debug)]
 pub struct Proxy {
     sessions: Arc<Sessions>,
-    broker: Arc<Broker>,
+    broker: Broker,
 }
 
 /// A request's arrival: what the door knows of it besides the request itself.
@@ -63,7 +63,7 @@ pub struct Note {
 
 impl Proxy {
     /// A proxy that recognises these sessions' tickets and gets credentials from this broker.
-    pub fn new(sessions: Arc<Sessions>, broker: Arc<Broker>) -> Self {
+    pub fn new(sessions: Arc<Sessions>, broker: Broker) -> Self {
         Self { sessions, broker }
     }
 
@@ -86,7 +86,7 @@ impl Proxy {
 
         let session = self.sessions.recognize(&head.headers, arrival.cookies).await?;
         let caller = Caller { head: &head, connection: arrival.connection };
-        let identity = generation.identify(&caller, route, session.as_ref()).await?;
+        let identity = generation.identify(&caller, route, session.as_ref().map(Session::identity)).await?;
         note.identity.clone_from(&identity);
 
         let peer = arrival.client.address;
@@ -113,10 +113,10 @@ impl Proxy {
         now: SystemTime,
     ) -> Result<Option<Arc<Credentials>>, Fault> {
         let (Some(grant), Some(identity)) = (permit.grant(), permit.identity()) else { return Ok(None) };
-        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, now) {
+        let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
+        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, provider, now) {
             return Ok(Some(credentials));
         }
-        let provider = generation.provider(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
         Ok(Some(self.broker.credentials(grant, &identity.holder, provider).await?))
     }
 }
