@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::credentials::IssueError;
 use crate::identity::{LoginError, Rejection};
 use crate::inject::InjectError;
-use crate::policy::Denied;
+use crate::policy::{Denied, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::web::{self, CollectError, Response};
@@ -295,6 +295,12 @@ struct Page<'a> {
 impl From<Denied> for Fault {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
+    }
+}
+
+impl From<PathError> for Fault {
+    fn from(error: PathError) -> Self {
+        Self::Malformed(error.to_string())
     }
 }
 
