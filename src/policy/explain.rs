@@ -98,6 +98,11 @@ impl Policy {
         }
     }
 
+    /// Each rule's name and what it takes, for a summary.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, String)> {
+        self.rules.iter().map(|rule| (rule.name.as_ref(), rule.to_string()))
+    }
+
     fn asked(&self, grant: Option<&Arc<Grant>>) -> Option<Asked> {
         let (want, grant) = (self.want.as_ref()?, grant?);
         let told = |value: String, told| Told { value, told };

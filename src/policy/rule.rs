@@ -113,6 +113,17 @@ impl Rule {
     }
 }
 
+/// All that it takes.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.who {
+            Who::Anyone => "anyone",
+            Who::SignedIn => "signed-in",
+        })?;
+        self.conditions.iter().try_for_each(|condition| write!(f, ", {condition}"))
+    }
+}
+
 impl Condition {
     fn holds(&self, ask: &Ask<'_>) -> bool {
         let about = |holds: &dyn Fn(&Identity) -> bool| ask.identity.is_some_and(holds);
