@@ -4,20 +4,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use http::{HeaderValue, StatusCode, header, request};
+use http::{HeaderValue, header};
 use ipnet::IpNet;
 
 use super::App;
-use crate::credentials::IssueError;
 use crate::fault::Fault;
 use crate::generation::Generation;
-use crate::policy::Denied;
 use crate::proxy::{Arrival, Client, Note};
 use crate::server::Handler;
+use crate::secret::Sealer;
 use crate::session::CookieNames;
 use crate::sign_in::{self, SignIn};
 use crate::telemetry::Access;
-use crate::web::{self, Connection, Request, Response};
+use crate::web::{Connection, Request, Response};
 
 /// The handler of a `[listen.<name>]`.
 #[derive(Debug)]
@@ -76,6 +75,17 @@ impl Handler for Door {
 }
 
 impl Door {
+    /// The door of a listener.
+    pub(super) fn new(app: &Arc<App>, name: &Arc<str>, sealer: &Arc<Sealer>) -> Self {
+        let entrance = app.generation.load().entrances.get(name).cloned();
+        let trusted = entrance.as_ref().map_or_else(Vec::new, |entrance| entrance.trusted_proxies.clone());
+        let public_url = entrance.and_then(|entrance| entrance.public_url);
+        // without a public URL nobody can log in here, so the name is never set
+        let cookies = public_url.as_ref().map_or_else(CookieNames::of_nobody, |url| CookieNames::under(url.as_url()));
+        let _ = sealer;
+        Self { app: Arc::clone(app), trusted, cookies, sign_in: None }
+    }
+
     async fn answer(
         &self,
         generation: &Generation,

@@ -84,7 +84,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Headers that some framework or server somewhere believes.
-const CLAIMS: [HeaderName; 16] = [
+pub const CLAIMS: [HeaderName; 16] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     header::FORWARDED,
