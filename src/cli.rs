@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod check;
-mod demo;
-mod explain;
+//mod check;
+//mod demo;
+//mod explain;
 mod hash_password;
-mod kinds;
+//mod kinds;
 mod serve;
 
 /// The key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
@@ -23,10 +23,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
-    Demo(demo::Demo),
-    Check(check::Check),
-    Explain(explain::Explain),
-    Kinds(kinds::Kinds),
+    //Demo(demo::Demo),
+    //Check(check::Check),
+    //Explain(explain::Explain),
+    //Kinds(kinds::Kinds),
     HashPassword(hash_password::HashPassword),
 }
 
@@ -34,10 +34,10 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(command) => command.run(),
-        Command::Demo(command) => command.run(),
-        Command::Check(command) => command.run(),
-        Command::Explain(command) => command.run(),
-        Command::Kinds(command) => command.run(),
+        //Command::Demo(command) => command.run(),
+        //Command::Check(command) => command.run(),
+        //Command::Explain(command) => command.run(),
+        //Command::Kinds(command) => command.run(),
         Command::HashPassword(command) => command.run(),
     }
 }

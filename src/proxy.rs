@@ -48,8 +48,8 @@ pub struct Arrival<'a> {
     pub client: Client,
     /// The host it asks for, as it was written: the server saw to it that there is exactly one (A3).
     pub host: &'a HeaderValue,
-    /// What our cookies are called here.
-    pub cookies: &'a CookieNames,
+    /// What our cookies are called here; absent where nobody can log in.
+    pub cookies: Option<&'a CookieNames>,
 }
 
 /// What the access line says of a request's way, as far as it got.
@@ -80,11 +80,15 @@ impl Proxy {
     ) -> Result<Response, Fault> {
         let (mut head, body) = request.into_parts();
         let host = arrival.host()?;
-        let path = NormalPath::parse(head.uri.path())?;
+        let target = head.uri.clone();
+        let path = NormalPath::parse(target.path())?;
         let route = note.route.insert(Arc::clone(generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?));
         route.admit(&path)?;
 
-        let session = self.sessions.recognize(&head.headers, arrival.cookies).await?;
+        let session = match arrival.cookies {
+            Some(cookies) => self.sessions.recognize(&head.headers, cookies).await?,
+            None => None,
+        };
         let caller = Caller { head: &head, connection: arrival.connection };
         let identity = generation.identify(&caller, route, session.as_ref().map(Session::identity)).await?;
         note.identity.clone_from(&identity);

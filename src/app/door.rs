@@ -24,7 +24,8 @@ pub(super) struct Door {
     pub(super) app: Arc<App>,
     /// The peers whose `X-Forwarded-*` are believed.
     pub(super) trusted: Vec<IpNet>,
-    pub(super) cookies: CookieNames,
+    /// Absent, like `sign_in`, where there is no public URL to log in under.
+    pub(super) cookies: Option<CookieNames>,
     /// Absent where nobody can log in, for want of a public URL.
     pub(super) sign_in: Option<SignIn>,
 }
@@ -41,7 +42,7 @@ impl Handler for Door {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let client = Client::read(request.headers(), connection.peer, connection.tls, &self.trusted);
         let now = self.app.clock.now();
-        let arrival = Arrival { id: &id, now, connection: &connection, client, host: &host, cookies: &self.cookies };
+        let arrival = Arrival { id: &id, now, connection: &connection, client, host: &host, cookies: self.cookies.as_ref() };
 
         let mut note = Note::default();
         let person = sign_in::is_navigation(request.method(), request.headers());
@@ -80,9 +81,8 @@ impl Door {
         let entrance = app.generation.load().entrances.get(name).cloned();
         let trusted = entrance.as_ref().map_or_else(Vec::new, |entrance| entrance.trusted_proxies.clone());
         let public_url = entrance.and_then(|entrance| entrance.public_url);
-        // without a public URL nobody can log in here, so the name is never set
-        let cookies = public_url.as_ref().map_or_else(CookieNames::of_nobody, |url| CookieNames::under(url.as_url()));
         let _ = sealer;
+        let cookies = public_url.as_ref().map(|url| CookieNames::under(url.as_url()));
         Self { app: Arc::clone(app), trusted, cookies, sign_in: None }
     }
 

@@ -1,16 +1,18 @@
 //! `claviger serve FILE`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::Running;
+use crate::app::{Outside, Running};
 use crate::built_in::Environment;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::fault::chain;
+use crate::server::Listener;
 use crate::telemetry::{self, Lines};
 
 /// Run the proxy from a config file.
@@ -32,7 +34,7 @@ impl Serve {
                 return ExitCode::from(2);
             }
         };
-        run(config, |running| {
+        run(config, BTreeMap::new(), |running| {
             for (name, address) in running.addresses() {
                 tracing::info!(listener = &**name, address = %address, "listening");
             }
@@ -40,8 +42,13 @@ impl Serve {
     }
 }
 
-/// Runs a config until a signal comes; calls `tell` once it is serving.
-pub(super) fn run(config: Config, tell: impl FnOnce(&Running)) -> ExitCode {
+/// Runs a config until a signal comes, on listeners that are `bound` already where there are any; calls `tell` once it
+/// is serving.
+pub(super) fn run(
+    config: Config,
+    bound: BTreeMap<Arc<str>, Listener>,
+    tell: impl FnOnce(&Running),
+) -> ExitCode {
     let Ok(lines) = Lines::start(std::io::stderr()) else {
         eprintln!("claviger: the system gives no thread");
         return ExitCode::FAILURE;
@@ -56,7 +63,7 @@ pub(super) fn run(config: Config, tell: impl FnOnce(&Running)) -> ExitCode {
     };
     let code = runtime.block_on(async {
         let grace = config.drain;
-        match Running::start(config, Arc::new(SystemClock), &lines).await {
+        match Running::start(config, Outside { clock: Arc::new(SystemClock), lines: lines.clone(), bound }).await {
             Ok(running) => {
                 tell(&running);
                 until_told_to_stop().await;
