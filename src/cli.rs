@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 //mod check;
-//mod demo;
+mod demo;
 //mod explain;
 mod hash_password;
 //mod kinds;
@@ -23,7 +23,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
-    //Demo(demo::Demo),
+    Demo(demo::Demo),
     //Check(check::Check),
     //Explain(explain::Explain),
     //Kinds(kinds::Kinds),
@@ -34,7 +34,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(command) => command.run(),
-        //Command::Demo(command) => command.run(),
+        Command::Demo(command) => command.run(),
         //Command::Check(command) => command.run(),
         //Command::Explain(command) => command.run(),
         //Command::Kinds(command) => command.run(),

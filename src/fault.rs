@@ -205,7 +205,7 @@ impl Fault {
                     "This service needs the whole body hashed before it is sent, and it is larger than {limit} bytes."
                 ),
             ),
-            Self::Body(CollectError::Broken(_)) => {
+            Self::Body(CollectError::Broken(_)) | Self::Upstream(UpstreamError::Interrupted { .. }) => {
                 face(400, "body_broken", "The upload broke off", "The request's body ended too early.".into())
                     .with(Next::TryAgain)
             }
