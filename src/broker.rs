@@ -79,16 +79,18 @@ impl Broker {
         provider: &Arc<dyn CredentialProvider>,
     ) -> Result<Arc<Credentials>, Arc<IssueError>> {
         let now = self.0.clock.now();
-        if let Some(credentials) = self.fresh(grant, holder, provider, now) {
+        if let Some(credentials) = self.fresh(grant, holder, now) {
             return Ok(credentials);
         }
         self.0.counts.misses.increment(1);
         loop {
-            let entry = self.0.entries.get_with_by_ref(grant, || Arc::new(Entry::new(Arc::clone(grant))));
+            let new = || Arc::new(Entry::new(Arc::clone(grant), Arc::clone(provider)));
+            let entry = self.0.entries.get_with_by_ref(grant, new);
             if !self.0.enrol(&entry, holder, now) {
                 return Err(Arc::new(IssueError::EvidenceExpired));
             }
-            match entry.turn(now, |waiters| Inner::take_off(&self.0, &entry, provider, Some(holder.id), waiters)) {
+            let take_off = |waiters| Inner::take_off(&self.0, &entry, Arc::clone(provider), Some(holder.id), waiters);
+            match entry.turn(now, provider, take_off) {
                 Turn::Served(credentials) => return Ok(credentials),
                 Turn::Refused(error) => return Err(error),
                 Turn::Wait(landing) => return landing.wait().await,
@@ -98,19 +100,15 @@ impl Broker {
     }
 
     /// The credentials for a grant if they are at hand, good, and this holder's already: no waiting, no allocation.
-    /// Starts a renewal in the background when it is time.
-    pub fn fresh(
-        &self,
-        grant: &Arc<Grant>,
-        holder: &Holder,
-        provider: &Arc<dyn CredentialProvider>,
-        now: SystemTime,
-    ) -> Option<Arc<Credentials>> {
+    /// When it is time, a renewal starts in the background, with the provider that [`Broker::credentials`] was last
+    /// given for this grant.
+    pub fn fresh(&self, grant: &Arc<Grant>, holder: &Holder, now: SystemTime) -> Option<Arc<Credentials>> {
         if holder.ends <= now {
             return None;
         }
         let entry = self.0.entries.get(grant)?;
-        let hit = entry.hit(holder.id, now, |waiters| Inner::take_off(&self.0, &entry, provider, None, waiters))?;
+        let take_off = |provider, waiters| Inner::take_off(&self.0, &entry, provider, None, waiters);
+        let hit = entry.hit(holder.id, now, take_off)?;
         self.0.counts.hits.increment(1);
         Some(hit)
     }

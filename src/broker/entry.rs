@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::flight::{Landing, Outcome, Waiters, flight};
 use super::setback::Setback;
-use crate::credentials::{Credentials, IssueError};
+use crate::credentials::{CredentialProvider, Credentials, IssueError};
 use crate::identity::{Holder, HolderId};
 use crate::policy::Grant;
 
@@ -16,8 +16,10 @@ pub(super) struct Entry {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    /// Of the generation that asked last; a renewal is asked for while nobody is there to bring one.
+    provider: Arc<dyn CredentialProvider>,
     kept: Option<Kept>,
     holders: Vec<Holder>,
     under_way: Option<Landing>,
@@ -43,8 +45,10 @@ pub(super) enum Turn {
 }
 
 impl Entry {
-    pub(super) fn new(grant: Arc<Grant>) -> Self {
-        Self { grant, state: Mutex::default() }
+    pub(super) fn new(grant: Arc<Grant>, provider: Arc<dyn CredentialProvider>) -> Self {
+        let setback = Setback::default();
+        let state = State { provider, kept: None, holders: Vec::new(), under_way: None, setback, gone: false };
+        Self { grant, state: Mutex::new(state) }
     }
 
     pub(super) fn grant(&self) -> &Arc<Grant> {
@@ -56,7 +60,7 @@ impl Entry {
         &self,
         holder: HolderId,
         now: SystemTime,
-        take_off: impl FnOnce(Waiters),
+        take_off: impl FnOnce(Arc<dyn CredentialProvider>, Waiters),
     ) -> Option<Arc<Credentials>> {
         let mut state = self.state();
         let kept = state.kept.as_ref().filter(|kept| now < kept.serve_until)?;
@@ -65,17 +69,24 @@ impl Entry {
         }
         let credentials = Arc::clone(&kept.credentials);
         if now >= kept.renew_at && !state.is_under_way() && !state.setback.holds_renewals(now) {
-            state.start(take_off);
+            let provider = Arc::clone(&state.provider);
+            state.start(|waiters| take_off(provider, waiters));
         }
         Some(credentials)
     }
 
     /// The next step of a caller who found nothing at hand.
-    pub(super) fn turn(&self, now: SystemTime, take_off: impl FnOnce(Waiters)) -> Turn {
+    pub(super) fn turn(
+        &self,
+        now: SystemTime,
+        provider: &Arc<dyn CredentialProvider>,
+        take_off: impl FnOnce(Waiters),
+    ) -> Turn {
         let mut state = self.state();
         if state.gone {
             return Turn::Gone;
         }
+        state.provider = Arc::clone(provider);
         if let Some(kept) = state.kept.as_ref().filter(|kept| now < kept.serve_until) {
             return Turn::Served(Arc::clone(&kept.credentials));
         }

@@ -46,11 +46,11 @@ impl Inner {
     pub(super) fn take_off(
         this: &Arc<Self>,
         entry: &Arc<Entry>,
-        provider: &Arc<dyn CredentialProvider>,
+        provider: Arc<dyn CredentialProvider>,
         asker: Option<HolderId>,
         waiters: Waiters,
     ) {
-        let (this, entry, provider) = (Arc::clone(this), Arc::clone(entry), Arc::clone(provider));
+        let (this, entry) = (Arc::clone(this), Arc::clone(entry));
         this.runtime.clone().spawn(async move {
             let outcome = this.ask(&entry, &*provider, asker).await;
             let outcome = entry.settle(outcome, this.clock.now());

@@ -268,7 +268,7 @@ async fn a_laptop_that_slept_seven_hours_asks_anew() {
     let (grant, holder) = (grant("corp", "alice"), holder(true, DAY));
     assert_eq!(bench.key(&grant, &holder).await, "corp|alice|1");
     bench.advance(7 * 3600);
-    assert!(bench.broker.fresh(&grant, &holder, &bench.provider, bench.clock.now()).is_none());
+    assert!(bench.broker.fresh(&grant, &holder, bench.clock.now()).is_none());
     assert_eq!(bench.key(&grant, &holder).await, "corp|alice|2");
 }
 
@@ -341,7 +341,7 @@ async fn what_comes_after_the_logout_is_not_kept() {
     let landing = entry.under_way().unwrap();
     bench.service.gate.close();
     assert!(matches!(landing.wait().await, Err(error) if matches!(*error, IssueError::EvidenceExpired)));
-    assert!(matches!(entry.turn(bench.clock.now(), |_| {}), Turn::Gone));
+    assert!(matches!(entry.turn(bench.clock.now(), &bench.provider, |_| {}), Turn::Gone));
 }
 
 #[tokio::test]
