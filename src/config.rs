@@ -14,7 +14,9 @@ use std::time::Duration;
 use toml::Table;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::authority::AuthoritySettings;
 use crate::built_in::{Environment, Surroundings};
+use crate::session::SessionSettings;
 
 mod error;
 mod file;
@@ -51,8 +53,8 @@ pub struct Config {
     pub log_access: bool,
     /// `[keys]`.
     pub keys: Keys,
-    /// `[session]`, as it is written.
-    pub session: Table,
+    /// `[session]`.
+    pub session: SessionSettings,
     /// `[identity.<name>]`, as they are written.
     pub identity: BTreeMap<Arc<str>, Table>,
     /// `[credentials.<name>]`, as they are written.
@@ -61,8 +63,8 @@ pub struct Config {
     pub route: BTreeMap<Arc<str>, RouteConfig>,
     /// `[provider]`: our own OpenID provider, as it is written.
     pub provider: Option<Table>,
-    /// `[authority]`: our own security token service, as it is written.
-    pub authority: Option<Table>,
+    /// `[authority]`: our own security token service.
+    pub authority: Option<AuthoritySettings>,
 }
 
 /// A file that was read: what could be understood, and what could not.
@@ -119,6 +121,8 @@ impl Config {
             named.collect()
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
+        let session = shape::read(file.session, "session", errors).unwrap_or_default();
+        let authority = file.authority.and_then(|table| shape::read(table, "authority", errors));
         let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
         let route = route::routes(file.route, &known, errors);
         Self {
@@ -130,12 +134,12 @@ impl Config {
             log_level: level.unwrap_or(LevelFilter::INFO),
             log_access: file.log.access.unwrap_or(true),
             keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
-            session: file.session,
+            session,
             route,
             identity,
             credentials,
             provider: file.provider,
-            authority: file.authority,
+            authority,
             surroundings,
         }
     }

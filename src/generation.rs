@@ -17,6 +17,7 @@ use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
 use crate::inject::Vouched;
 use crate::route::{Route, Routes};
+use crate::session::Session;
 use crate::tls::{ServerIdentity, Trust};
 use crate::web::Caller;
 
@@ -108,7 +109,12 @@ impl Generation {
         build::generation(config, parts)
     }
 
-    /// Who asks. `session` is who the caller's ticket says, as the door found it.
+    /// The `[credentials.<name>]` of that name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<dyn CredentialProvider>> {
+        self.providers.get(name)
+    }
+
+    /// Who asks. `session` is the one whose ticket the caller showed.
     ///
     /// Sources that don't count on this route are not asked, and a session of theirs is none here: to this route both
     /// are things of other apps.
@@ -119,10 +125,10 @@ impl Generation {
         &self,
         caller: &Caller<'_>,
         route: &Route,
-        session: Option<Identity>,
+        session: Option<&Arc<Session>>,
     ) -> Result<Option<Identity>, Unidentified> {
         let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
-        let mut found = session.filter(|identity| counts(&identity.subject.source));
+        let mut found = session.filter(|session| counts(&session.subject().source)).map(Session::identity);
         for (name, source) in self.sources.iter().filter(|(name, _)| counts(name)) {
             match source.recognize(caller).await {
                 Recognition::NotPresented => {}
@@ -141,7 +147,10 @@ impl Generation {
     }
 
     /// The sources that people can log in at on this route, in the order of their names.
-    pub fn logins<'g>(&'g self, route: &'g Route) -> impl Iterator<Item = (&'g SourceName, &'g Arc<dyn IdentitySource>)> {
+    pub fn logins<'g>(
+        &'g self,
+        route: &'g Route,
+    ) -> impl Iterator<Item = (&'g SourceName, &'g Arc<dyn IdentitySource>)> {
         let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
         self.sources.iter().filter(move |(name, source)| counts(name) && source.login().is_some())
     }

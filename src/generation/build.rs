@@ -25,6 +25,7 @@ pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, C
     let routes: Vec<_> =
         config.route.iter().filter_map(|(name, route)| builder.route(name, route, &providers)).map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
+    builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
     let routes = Routes::build(routes).unwrap_or_else(|problems| {
         problems.into_iter().for_each(|problem| builder.errors.add_settings("", problem));
@@ -84,12 +85,8 @@ impl Builder<'_> {
         list: &[BuiltIn<T, C>],
         materials: &C,
     ) -> Option<Arc<T>> {
-        let settings = Settings {
-            name,
-            table: table.clone(),
-            surroundings: &self.config.surroundings,
-            clock: &self.parts.clock,
-        };
+        let settings =
+            Settings { name, table: table.clone(), surroundings: &self.config.surroundings, clock: &self.parts.clock };
         built_in::build(list, settings, materials).map_err(|error| self.errors.add_settings(path, error)).ok()
     }
 
@@ -146,7 +143,8 @@ impl Builder<'_> {
         path: &str,
         providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     ) -> Option<Policy> {
-        let provider = config.credentials.as_ref().and_then(|name| Some((name.as_ref(), providers.get(name)?.can_tell())));
+        let provider =
+            config.credentials.as_ref().and_then(|name| Some((name.as_ref(), providers.get(name)?.can_tell())));
         // without the provider, which has an error of its own, there is no saying what it could be told
         let unknown = config.want.role.is_some() && provider.is_none();
         let want = if unknown { &WantSettings::default() } else { &config.want };
@@ -162,7 +160,8 @@ impl Builder<'_> {
                 self.errors.add(path.as_str(), "needs credentials; expected a `role` in this route");
             }
         } else if injectors.iter().flatten().count() == injectors.len() && !injectors.iter().flatten().any(signs) {
-            let problem = "is of no use, as nothing in `inject` needs credentials; expected e.g. { kind = \"sigv4\", … }";
+            let problem =
+                "is of no use, as nothing in `inject` needs credentials; expected e.g. { kind = \"sigv4\", … }";
             self.errors.add(below(path, "role"), problem);
         }
     }
@@ -197,6 +196,13 @@ impl Builder<'_> {
             for listener in self.config.listen.keys() {
                 self.errors.add_missing(&format!("listen.{listener}.public_url"), &expected);
             }
+        }
+    }
+
+    /// What else runs from this config is built by the app; here it is only seen whether it can be.
+    fn look_at_the_other_side(&mut self) {
+        if let Some(Err(problems)) = self.config.authority.as_ref().map(|a| a.account(&self.config.surroundings)) {
+            problems.into_iter().for_each(|problem| self.errors.add_settings("authority", problem));
         }
     }
 }
