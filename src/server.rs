@@ -1,34 +1,58 @@
 //! Accepting connections: workers, TLS, limits, HTTP framing, draining.
 
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
+use crate::telemetry::Metrics;
 use crate::web::{Request, Response};
 
-/// Answers requests. The request's extensions hold an `Arc<`[`Connection`](crate::web::Connection)`>`, and
-/// hyper's `OnUpgrade` where one is possible.
+mod accept;
+mod admission;
+mod connection;
+mod drain;
+
+use accept::Acceptor;
+use connection::Site;
+use drain::Drain;
+
+/// Answers requests.
+///
+/// Whatever version the request came in, it has exactly one `Host` header (in HTTP/2 made of `:authority`) and a target
+/// in origin form, or `*` for OPTIONS. Its extensions hold an `Arc<`[`Connection`](crate::web::Connection)`>`, and
+/// hyper's `OnUpgrade` where an upgrade is possible. CONNECT never gets here.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// The answer. It runs on a worker's own single-threaded runtime and must not block it.
+    /// The answer. It runs on a worker's own single-threaded runtime and must not block it. A panic costs this request
+    /// only: it is answered with 500.
     async fn handle(&self, request: Request) -> Response;
 }
 
 /// A bound address, not yet accepting.
 #[derive(Debug)]
-pub struct Listener {}
+pub struct Listener(std::net::TcpListener);
 
 /// How a listener speaks.
 #[derive(Clone, Debug)]
 pub struct Manner {
     /// The listener's name, for logs, metrics and [`Connection`](crate::web::Connection).
     pub name: Arc<str>,
-    /// TLS, or plain HTTP.
+    /// TLS, or plain HTTP. HTTP/2 is spoken where ALPN chose it, so never without TLS.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// Where connections are counted.
+    pub metrics: Metrics,
 }
 
 /// How long a connection may take for what.
@@ -36,41 +60,138 @@ pub struct Manner {
 pub struct Timeouts {
     /// From accepting to the end of the TLS handshake.
     pub handshake: Duration,
-    /// For a request's whole head.
+    /// For a request's whole head, from its first byte on.
     pub head: Duration,
+    /// Between two pieces of a body, either way.
+    pub body: Duration,
     /// Without a request.
     pub idle: Duration,
 }
 
 /// The threads that serve: one single-threaded runtime each.
-#[derive(Debug)]
-pub struct Workers {}
+pub struct Workers {
+    workers: Vec<Worker>,
+    drain: Arc<Drain>,
+    tasks: TaskTracker,
+    next: AtomicUsize,
+}
 
 impl Listener {
-    /// Binds; the port is taken from now on. Port 0 takes a free one.
-    pub fn bind(_address: SocketAddr) -> std::io::Result<Self> {
-        unimplemented!("in the making")
+    /// Binds; the port is taken from now on, and nobody else can share it. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The system's: the port is taken, or not ours to take.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // Only over TIME_WAIT, for a quick restart. Never SO_REUSEPORT: it would let a second process of this user
+        // take part of our connections (A24).
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self(socket.into()))
     }
 
     /// Where it is bound.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        unimplemented!("in the making")
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(15),
+            body: Duration::from_secs(60),
+            idle: Duration::from_secs(75),
+        }
     }
 }
 
 impl Workers {
-    /// Starts `count` threads.
-    pub fn start(_count: usize) -> std::io::Result<Self> {
-        unimplemented!("in the making")
+    /// Starts `count` threads, at least one.
+    ///
+    /// # Errors
+    /// The system gives no thread or no event queue.
+    pub fn start(count: usize) -> io::Result<Self> {
+        Ok(Self {
+            workers: (0..count.max(1)).map(Worker::start).collect::<io::Result<_>>()?,
+            drain: Arc::default(),
+            tasks: TaskTracker::new(),
+            next: AtomicUsize::new(0),
+        })
     }
 
     /// Serves a listener on every worker, until drained.
-    pub fn serve(&self, _listener: Listener, _manner: Manner, _handler: Arc<dyn Handler>) {
-        unimplemented!("in the making")
+    ///
+    /// One worker accepts, and hands each connection to the worker with the fewest: with several acceptors on one
+    /// socket the first to wake takes a whole burst, and a connection stays where it landed.
+    pub fn serve(&self, listener: Listener, manner: Manner, handler: Arc<dyn Handler>) {
+        let seats = self.workers.iter().map(|worker| worker.seat.clone()).collect();
+        let site = Arc::new(Site::new(manner, handler, Arc::clone(&self.drain)));
+        let acceptor = Acceptor { listener: listener.0, site, seats, tasks: self.tasks.clone() };
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1);
+        if let Some(worker) = self.workers.get(turn) {
+            worker.seat.runtime.spawn(self.tasks.track_future(acceptor.run()));
+        }
     }
 
     /// Stops accepting, lets requests under way finish for up to `grace`, then cuts.
-    pub async fn drain(self, _grace: Duration) {
-        unimplemented!("in the making")
+    pub async fn drain(self, grace: Duration) {
+        self.drain.begin();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "the grace is over, cutting the connections that are left");
+        }
+        for worker in self.workers {
+            drop(worker.stop);
+            let _: Result<(), _> = worker.ended.await; // it is dropped, never sent
+        }
     }
 }
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers").field("count", &self.workers.len()).finish_non_exhaustive()
+    }
+}
+
+/// One thread. It ends when `stop` is dropped, and everything on it with it.
+struct Worker {
+    seat: Seat,
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+/// Where a connection can be put.
+#[derive(Clone)]
+struct Seat {
+    runtime: Handle,
+    /// How many connections sit there.
+    load: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    fn start(number: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let seat = Seat { runtime: runtime.handle().clone(), load: Arc::default() };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            let _: Result<(), _> = runtime.block_on(stopped); // it is dropped, never sent
+            runtime.shutdown_background();
+            drop(end);
+        })?;
+        Ok(Self { seat, stop, ended })
+    }
+}
+
+/// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+#[cfg(test)]
+mod tests;
