@@ -134,6 +134,7 @@ impl Builder<'_> {
             rewrite: config.rewrite.clone(),
             preserve_host: config.preserve_host.unwrap_or(!signs),
             cors_preflight: config.cors_preflight,
+            pass_authorization: config.pass_authorization,
         })
     }
 

@@ -205,7 +205,9 @@ mod tests {
     #[test]
     fn a_native_app_may_take_any_loopback_port() {
         let app = client(None, &["http://127.0.0.1/cb", "http://[::1]:1/cb?x=1", "http://localhost:7000/cb"]);
-        for uri in ["http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb", "http://[::1]:9/cb?x=1"] {
+        for uri in
+            ["http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb", "http://[::1]:9/cb?x=1"]
+        {
             assert!(app.may_redirect_to(uri), "{uri}");
         }
         for uri in [

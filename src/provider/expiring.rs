@@ -69,13 +69,16 @@ mod tests {
         let mut map = Expiring::new(2);
         map.insert("a", at(10), 1, at(0));
         map.insert("b", at(20), 2, at(0));
-        assert_eq!((map.find("a", at(9)), map.find("a", at(10))), (Some(&mut 1), None));
+        assert_eq!(map.find("a", at(9)), Some(&mut 1));
+        assert_eq!(map.find("a", at(10)), None);
         map.insert("c", at(30), 3, at(0));
-        assert_eq!((map.find("a", at(0)), map.find("b", at(0))), (None, Some(&mut 2)));
+        assert_eq!(map.find("a", at(0)), None);
+        assert_eq!(map.find("b", at(0)), Some(&mut 2));
         map.insert("b", at(40), 4, at(0));
         assert_eq!((map.entries.len(), map.ends.len()), (2, 2));
         map.insert("d", at(50), 5, at(35));
-        assert_eq!((map.find("c", at(0)), map.find("b", at(0))), (None, Some(&mut 4)));
+        assert_eq!(map.find("c", at(0)), None);
+        assert_eq!(map.find("b", at(0)), Some(&mut 4));
         map.remove_where(|value| *value == 4);
         assert_eq!((map.entries.len(), map.ends.len()), (1, 1));
     }

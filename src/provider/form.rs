@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use crate::web::{Body, CollectError};
 
 /// Parameters, each at most once.
@@ -35,13 +37,12 @@ impl Form {
         Ok(Self(parameters))
     }
 
-    /// Reads a body.
-    pub(super) async fn read(body: Body) -> Result<Self, FormError> {
-        let text = body.collect(LONGEST).await.map_err(|e| match e {
+    /// All of a body that may hold parameters.
+    pub(super) async fn collect(body: Body) -> Result<Bytes, FormError> {
+        body.collect(LONGEST).await.map_err(|e| match e {
             CollectError::TooLarge { .. } => FormError::TooLarge,
             CollectError::Broken(_) => FormError::Broken,
-        })?;
-        Self::parse(&text)
+        })
     }
 
     /// The value of a parameter. One without a value counts as left out (RFC 6749 §3.1).

@@ -135,7 +135,7 @@ impl Grants {
         if *code.granted.client != *client {
             return Err(Invalid::OtherClient);
         }
-        if let Some(family) = code.used_for.take() {
+        if let Some(family) = code.used_for.clone() {
             state.families.remove(&family);
             return Err(Invalid::Reused);
         }
