@@ -25,7 +25,7 @@ lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets --test contract --test bench -- -D warnings
 
-contract: ## Hold claviger against a real Keycloak, MinIO and Chromium (fetched once, into $(CACHE))
+contract: ## Hold claviger against a real Keycloak, MinIO and Chromium, each fetched once
 	@.ci/packages build contract
 	@tests/contract/counterparts "$(CACHE)"
 	cargo test --locked --test contract -- "$(CACHE)"

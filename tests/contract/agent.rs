@@ -35,11 +35,6 @@ impl Agent {
         Self { client: Client::builder(TokioExecutor::new()).build_http(), cookies: BTreeMap::new() }
     }
 
-    /// Keeps a cookie for a host, as if it had been set there.
-    pub(crate) fn remember(&mut self, host: &str, name: &str, value: &str) {
-        self.cookies.insert((host.to_owned(), name.to_owned()), value.to_owned());
-    }
-
     /// The cookies for one host, as `name=value`.
     pub(crate) fn cookies(&self, host: &str) -> Vec<String> {
         let ours = self.cookies.iter().filter(|((at, _), _)| at == host);

@@ -8,18 +8,23 @@
 #![expect(clippy::print_stdout, reason = "the table is for the person who ran it")]
 
 mod agent;
+mod browser;
 mod counterparts;
 mod keycloak;
 mod minio;
+mod people;
 mod process;
+mod proxy;
 mod report;
+mod steady;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::keycloak::{Keycloak, REALM};
+use crate::keycloak::{ALICE, BOB, CLIENT_SECRET, Keycloak, REALM};
 use crate::minio::Minio;
 use crate::process::free_port;
+use crate::proxy::Proxy;
 use crate::report::Report;
 
 #[tokio::main(flavor = "current_thread")]
@@ -35,6 +40,17 @@ async fn main() -> ExitCode {
     let keycloak = Keycloak::start(&cache.join("keycloak/current"), &kept, &proxy).await;
     let minio = Minio::start(&cache.join("bin/minio"), &kept.join("minio"), &kept, &keycloak.issuer(REALM)).await;
     counterparts::check(&keycloak, &minio, &proxy, &mut report).await;
+    let claviger = Proxy::start(&proxy, &keycloak, &minio, &kept).await;
+    people::check(&proxy, &cache, &kept, &mut report).await;
+    steady::check(&proxy, &claviger, &mut report).await;
+    secrets(&claviger.log(), &mut report);
     println!("\n{}", report.table());
     if report.all_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Nothing that opens anything may be in a log (A36): no secret we know, and nothing that looks like a token.
+fn secrets(log: &str, report: &mut Report) {
+    let known = [CLIENT_SECRET, ALICE.password, BOB.password, "eyJ"];
+    let found = known.iter().filter(|secret| log.contains(**secret)).count();
+    report.row("secrets and tokens in claviger's log", 0, found, found == 0 && !log.is_empty());
 }
