@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -27,6 +27,13 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+/// A form as a page shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Form {
+    pub(crate) action: Url,
+    fields: BTreeMap<String, String>,
 }
 
 impl Agent {
@@ -76,25 +83,14 @@ impl Agent {
     }
 
     /// Sends a form and follows what comes.
-    pub(crate) async fn submit(
-        &mut self,
-        url: &Url,
-        fields: &[(&str, &str)],
-        stop: impl Fn(&Url) -> bool,
-    ) -> Result<Answer, String> {
-        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let mut request = navigation(Method::POST, url, form.into());
+    pub(crate) async fn submit(&mut self, form: &Form, stop: impl Fn(&Url) -> bool) -> Result<Answer, String> {
+        let fields = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
+        let mut request = navigation(Method::POST, &form.action, fields.into());
+        let origin = form.action.origin().ascii_serialization();
         request.headers_mut().insert(CONTENT_TYPE, FORM);
-        request.headers_mut().insert("origin", url.origin().ascii_serialization().parse().map_err(|_| "a bad origin")?);
+        request.headers_mut().insert(ORIGIN, origin.parse().map_err(|_| "a bad origin")?);
         let answer = self.send(request).await?;
         self.go_on(answer, stop).await
-    }
-
-    /// Sends a form and follows nothing: an API call, not a navigation.
-    pub(crate) async fn post(&mut self, url: &Url, fields: &[(&str, &str)]) -> Result<Answer, String> {
-        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let request = Request::post(url.as_str()).header(CONTENT_TYPE, FORM);
-        self.send(request.body(Full::from(form)).map_err(|error| error.to_string())?).await
     }
 
     async fn go_on(&mut self, mut answer: Answer, stop: impl Fn(&Url) -> bool) -> Result<Answer, String> {
@@ -132,13 +128,30 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Where the page's form goes, the first whose tag names an action.
-    pub(crate) fn form_action(&self) -> Option<Url> {
+    /// The page's first form, with what its inputs hold already.
+    pub(crate) fn form(&self) -> Option<Form> {
         let text = self.text();
-        let form = text.split("<form").nth(1)?;
-        let action = form.split('>').next()?.split("action=\"").nth(1)?.split('"').next()?;
-        self.url.join(&action.replace("&amp;", "&")).ok()
+        let form = text.split("<form").nth(1)?.split("</form>").next()?;
+        let action = self.url.join(&attribute(form.split('>').next()?, "action").unwrap_or_default()).ok()?;
+        let inputs = form.split("<input").skip(1).filter_map(|rest| rest.split('>').next());
+        let fields =
+            inputs.filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value").unwrap_or_default())));
+        Some(Form { action, fields: fields.collect() })
     }
+}
+
+impl Form {
+    /// The form with these fields filled in.
+    pub(crate) fn filled(mut self, fields: &[(&str, &str)]) -> Self {
+        self.fields.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
+    }
+}
+
+/// An attribute's value, as our and Keycloak's pages write them: in double quotes.
+fn attribute(tag: &str, name: &str) -> Option<String> {
+    let value = tag.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?;
+    Some(value.replace("&#38;", "&").replace("&amp;", "&"))
 }
 
 /// What a browser says of itself when a person opens a page (Fetch Metadata).
@@ -156,7 +169,8 @@ fn navigation(method: Method, url: &Url, body: Bytes) -> Request<Full<Bytes>> {
         .expect("a URL makes a request")
 }
 
-const FORM: http::HeaderValue = http::HeaderValue::from_static("application/x-www-form-urlencoded");
+/// What forms are sent as.
+pub(crate) const FORM: http::HeaderValue = http::HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Answer, FORM};
 use crate::process::{Running, free_port};
 
 /// A Keycloak with its realms.
@@ -91,10 +91,9 @@ impl Keycloak {
         let begin = Url::parse_with_params(&format!("{endpoint}/auth"), parameters).expect("a URL");
         let back = |url: &Url| url.as_str().starts_with(redirect_uri);
         let page = agent.follow(&begin, back).await.expect("Keycloak shows its login page");
-        let answer = sign_in(&mut agent, &page.form_action().expect("a login form"), person, back).await;
+        let answer = sign_in(&mut agent, &page, person, back).await;
         let callback = answer.location().unwrap_or_else(|| panic!("no code for {}: {}", person.name, answer.text()));
         let code = callback.query_pairs().find(|(key, _)| key == "code").expect("a code").1.into_owned();
-        let token = Url::parse(&format!("{endpoint}/token")).expect("a URL");
         let fields = [
             ("grant_type", "authorization_code"),
             ("code", code.as_str()),
@@ -103,37 +102,42 @@ impl Keycloak {
             ("client_secret", CLIENT_SECRET),
             ("code_verifier", VERIFIER),
         ];
-        let answer = agent.post(&token, &fields).await.expect("Keycloak answers");
+        let answer = post(&format!("{endpoint}/token"), &fields).await;
         let tokens: Value = serde_json::from_slice(&answer.body).expect("a token answer");
         tokens["id_token"].as_str().unwrap_or_else(|| panic!("no ID token in {tokens}")).to_owned()
     }
 
     async fn make_realm(&self, realm: &Value) {
-        let mut agent = Agent::new();
-        let token = Url::parse(&format!("{}/protocol/openid-connect/token", self.issuer("master"))).expect("a URL");
+        let token = format!("{}/protocol/openid-connect/token", self.issuer("master"));
         let admin = [("grant_type", "password"), ("client_id", "admin-cli"), ("username", "admin")];
         let fields = [&admin[..], &[("password", ADMIN_PASSWORD)]].concat();
-        let answer = agent.post(&token, &fields).await.expect("Keycloak answers");
+        let answer = post(&token, &fields).await;
         let tokens: Value = serde_json::from_slice(&answer.body).expect("a token answer");
         let request = Request::post(format!("{}/admin/realms", self.url))
             .header(AUTHORIZATION, format!("Bearer {}", tokens["access_token"].as_str().expect("an admin token")))
             .header(CONTENT_TYPE, "application/json")
             .body(Full::from(Bytes::from(realm.to_string())))
             .expect("a request");
-        let answer = agent.send(request).await.expect("Keycloak answers");
+        let answer = Agent::new().send(request).await.expect("Keycloak answers");
         assert!(answer.status.is_success(), "the realm is not made: {} {}", answer.status, answer.text());
     }
 }
 
-/// Fills in Keycloak's login form and follows what comes, until `stop`.
-pub(crate) async fn sign_in(
-    agent: &mut Agent,
-    form: &Url,
-    person: Person,
-    stop: impl Fn(&Url) -> bool,
-) -> crate::agent::Answer {
-    let fields = [("username", person.name), ("password", person.password), ("credentialId", "")];
-    agent.submit(form, &fields, stop).await.expect("Keycloak takes the login form")
+/// Fills in the login form that Keycloak shows and follows what comes, until `stop`.
+///
+/// # Panics
+/// When there is no form, with the page there is.
+pub(crate) async fn sign_in(agent: &mut Agent, page: &Answer, person: Person, stop: impl Fn(&Url) -> bool) -> Answer {
+    let form = page.form().unwrap_or_else(|| panic!("no login form at {}: {}", page.url, page.text()));
+    let form = form.filled(&[("username", person.name), ("password", person.password)]);
+    agent.submit(&form, stop).await.expect("Keycloak takes the login form")
+}
+
+/// Sends a form to an API.
+pub(crate) async fn post(url: &str, fields: &[(&str, &str)]) -> Answer {
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let request = Request::post(url).header(CONTENT_TYPE, FORM).body(Full::from(form)).expect("a request");
+    Agent::new().send(request).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A realm as Keycloak's admin API takes it.

@@ -13,10 +13,9 @@ use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
-use url::Url;
 
 use crate::agent::{Agent, Answer};
-use crate::keycloak::{ALICE, BOB, CLIENT_ID, CLIENT_SECRET};
+use crate::keycloak::{ALICE, BOB, CLIENT_ID, CLIENT_SECRET, post};
 use crate::process::{Running, free_port};
 
 /// A MinIO with three buckets, of which Alice may see two and Bob two.
@@ -78,7 +77,7 @@ impl Minio {
             ("RoleSessionName", "contract"),
             ("WebIdentityToken", web_identity_token),
         ];
-        let answer = Agent::new().post(&Url::parse(&self.url).expect("a URL"), &fields).await.expect("MinIO answers");
+        let answer = post(&self.url, &fields).await;
         if !answer.status.is_success() {
             return Err(answer);
         }

@@ -42,7 +42,7 @@ impl Running {
         Self { name: name.to_owned(), child, log }
     }
 
-    /// The process id, for `/proc`.
+    /// The process id, which is its group's too.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -71,7 +71,7 @@ impl Running {
     }
 
     fn signal(&self, signal: &str, whom: &str) {
-        let kill = format!("kill -{signal} -- {whom}{}", self.child.id());
+        let kill = format!("kill -{signal} -- {whom}{}", self.pid());
         // Failure means that it is gone already, which is what was wanted.
         let _ = Command::new("bash").args(["-c", &kill]).stderr(Stdio::null()).status();
     }
