@@ -119,7 +119,7 @@ impl Running {
         let metrics = Metrics::new();
         let listeners = bind(&mut config, &mut bound)?;
         let sealer = Arc::new(keys::sealer(&config)?);
-        let mint = keys::mint(&config, &clock)?;
+        let mint = keys::mint(&config)?;
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust));
         let parts = Parts { clock: Arc::clone(&clock), fetch: Arc::clone(&fetch), trust, mint: mint.clone() };

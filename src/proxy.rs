@@ -18,7 +18,7 @@ use crate::identity::Identity;
 use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route};
-use crate::session::{CookieNames, Session, Sessions};
+use crate::session::{CookieNames, Sessions};
 use crate::web::{self, Caller, Connection, Request, Response};
 
 mod cut;
@@ -90,7 +90,7 @@ impl Proxy {
             None => None,
         };
         let caller = Caller { head: &head, connection: arrival.connection };
-        let identity = generation.identify(&caller, route, session.as_ref().map(Session::identity)).await?;
+        let identity = generation.identify(&caller, route, session.as_ref()).await?;
         note.identity.clone_from(&identity);
 
         let peer = arrival.client.address;
@@ -117,10 +117,10 @@ impl Proxy {
         now: SystemTime,
     ) -> Result<Option<Arc<Credentials>>, Fault> {
         let (Some(grant), Some(identity)) = (permit.grant(), permit.identity()) else { return Ok(None) };
-        let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
-        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, provider, now) {
+        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, now) {
             return Ok(Some(credentials));
         }
+        let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
         Ok(Some(self.broker.credentials(grant, &identity.holder, provider).await?))
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 
 use super::StartError;
-use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
 use crate::config::keys::{Purpose, kept};
 use crate::credentials::Mint;
@@ -22,7 +21,7 @@ pub(super) fn sealer(config: &Config) -> Result<Sealer, StartError> {
 }
 
 /// Signs the tokens that `minted` shows to STS, as the issuer under the first public URL; none where there is none.
-pub(super) fn mint(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Mint>>, StartError> {
+pub(super) fn mint(config: &Config) -> Result<Option<Arc<Mint>>, StartError> {
     let Some(public_url) = config.listen.values().find_map(|listen| listen.public_url.as_ref()) else { return Ok(None) };
     let mut pems = config.keys.read(Purpose::Minted, &config.surroundings).map_err(StartError::Config)?;
     if pems.is_empty() {
@@ -30,13 +29,12 @@ pub(super) fn mint(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Arc
         pems.push(kept(&config.state_dir, Purpose::Minted, make)?);
     }
     let mut errors = ConfigErrors::default();
-    let signers: Vec<_> = pems
-        .iter()
-        .enumerate()
-        .filter_map(|(i, pem)| errors.keep(format!("keys.minted[{i}]"), Signer::from_pem(pem)))
-        .collect();
-    let signers = errors.or(signers).map_err(StartError::Config)?;
-    Ok(Mint::new(public_url.at(ISSUER), signers, Arc::clone(clock)).map(Arc::new))
+    let signers = pems.iter().enumerate();
+    let signers = signers.filter_map(|(i, pem)| errors.keep(format!("keys.minted[{i}]"), Signer::from_pem(pem)));
+    let mut signers = signers.collect::<Vec<_>>().into_iter();
+    let current = signers.next();
+    errors.or(()).map_err(StartError::Config)?;
+    Ok(current.map(|current| Mint::new(public_url.at(ISSUER), current, signers.collect())))
 }
 
 /// Where the issuer of minted tokens lives under the public URL; its documents are public.

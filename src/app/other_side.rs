@@ -5,16 +5,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-use toml::{Table, Value};
-
 use super::{StartError, listen};
-use crate::authority::{Authority, AuthoritySettings};
-use crate::built_in::{SettingsError, parse_table};
+use crate::authority::Authority;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
 use crate::fetch::Fetch;
-use crate::provider::ProviderSettings;
 use crate::server::{Handler, Listener};
 use crate::telemetry::Metrics;
 
@@ -27,43 +22,24 @@ pub(super) fn build(
 ) -> Result<Vec<(&'static str, Listener, Arc<dyn Handler>)>, StartError> {
     let mut errors = ConfigErrors::default();
     let mut built: Vec<(&'static str, SocketAddr, Arc<dyn Handler>)> = Vec::new();
-    if let Some(table) = &config.provider
-        && let Some((address, settings)) = section::<ProviderSettings>("provider", table, &mut errors)
-    {
-        match settings.build(&config.surroundings, clock) {
-            Ok(provider) => built.push(("provider", address, provider)),
+    if let Some(provider) = &config.provider {
+        match provider.settings.build(&config.surroundings, clock) {
+            Ok(handler) => built.push(("provider", provider.address, handler)),
             Err(error) => errors.add_settings("provider", error),
         }
     }
-    if let Some(table) = &config.authority
-        && let Some((address, settings)) = section::<AuthoritySettings>("authority", table, &mut errors)
-    {
-        match settings.account(&config.surroundings) {
+    if let Some(authority) = &config.authority {
+        match authority.settings.account(&config.surroundings) {
             Ok(account) => {
-                built.push(("authority", address, Authority::new(account, fetch, Arc::clone(clock), metrics)));
+                let handler = Authority::new(account, fetch, Arc::clone(clock), metrics);
+                built.push(("authority", authority.address, handler));
             }
             Err(problems) => problems.into_iter().for_each(|error| errors.add_settings("authority", error)),
         }
     }
     let built = errors.or(built).map_err(StartError::Config)?;
-    built
-        .into_iter()
-        .map(|(name, address, handler)| Ok((name, listen(&format!("{name}.address"), address)?, handler)))
-        .collect()
-}
-
-/// A section's `address`, and the rest of it.
-fn section<S: DeserializeOwned>(name: &str, table: &Table, errors: &mut ConfigErrors) -> Option<(SocketAddr, S)> {
-    let mut table = table.clone();
-    let address = match table.remove("address") {
-        Some(Value::String(text)) => text.parse().map_err(|_| format!("`{text}` is no address")),
-        Some(_) => Err("is no text".to_owned()),
-        None => Err("is missing".to_owned()),
+    let bind = |(name, address, handler): (&'static str, SocketAddr, _)| {
+        Ok((name, listen(&format!("{name}.address"), address)?, handler))
     };
-    let address = address.map_err(|problem| {
-        SettingsError::at("address", format!("{problem}; expected an address and port such as 127.0.0.1:9400"))
-    });
-    let address = address.map_err(|error| errors.add_settings(name, error)).ok();
-    let settings = parse_table(table).map_err(|error| errors.add_settings(name, error)).ok();
-    address.zip(settings)
+    built.into_iter().map(bind).collect()
 }
