@@ -154,8 +154,11 @@ fn realm(name: &str, proxy: &str) -> Value {
             "secret": CLIENT_SECRET,
             "publicClient": false,
             "standardFlowEnabled": true,
-            "redirectUris": [format!("{proxy}/*")],
-            "attributes": { "post.logout.redirect.uris": format!("{proxy}/*"), "pkce.code.challenge.method": "S256" },
+            "redirectUris": [format!("{proxy}/.claviger/callback")],
+            "attributes": {
+                "post.logout.redirect.uris": format!("{proxy}/.claviger/signed-out"),
+                "pkce.code.challenge.method": "S256",
+            },
             "protocolMappers": [from_attribute("policy"), from_attribute("department"), groups()],
         }],
         "groups": [{ "name": ALICE.department }, { "name": BOB.department }],

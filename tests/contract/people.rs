@@ -82,8 +82,7 @@ async fn leave(browser: &mut Browser, proxy: &str, report: &mut Report) {
 }
 
 async fn pages(browser: &mut Browser, proxy: &str, report: &mut Report) {
-    let callback = format!("{proxy}/.claviger/callback/{REALM}?state=forged&code=forged");
-    let error = browser.open(&callback).await;
+    let error = browser.open(&format!("{proxy}/.claviger/callback?state=forged&code=forged")).await;
     report.equal("a forged callback", 400, status(&error));
     let sideways = browser.shot("error").await;
     report.equal("the error page scrolls sideways on a phone", false, sideways);
