@@ -167,12 +167,8 @@ impl Running {
         let mut addresses = Vec::new();
         for (name, listener, tls, handler) in serving {
             let address = listener.local_addr().map_err(StartError::Workers)?;
-            let manner = Manner {
-                name: Arc::clone(&name),
-                tls,
-                timeouts: Timeouts::default(),
-                metrics: metrics.clone(),
-            };
+            let manner =
+                Manner { name: Arc::clone(&name), tls, timeouts: Timeouts::default(), metrics: metrics.clone() };
             workers.serve(listener, manner, handler);
             addresses.push((name, address));
         }

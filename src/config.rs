@@ -32,8 +32,8 @@ pub use error::{ConfigError, ConfigErrors, below};
 pub use keys::Keys;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
-pub use service::Service;
 pub use route::{RouteConfig, Timeouts};
+pub use service::Service;
 
 /// A config.
 #[derive(Clone, Debug)]

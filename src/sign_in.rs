@@ -17,7 +17,14 @@ pub fn is_navigation(_method: &Method, _headers: &HeaderMap) -> bool {
 }
 
 impl SignIn {
-    pub async fn begin(&self, _g: &Generation, _uri: &Uri, _headers: &HeaderMap, _arrival: &Arrival<'_>, fault: Fault) -> Result<Response, Fault> {
+    pub async fn begin(
+        &self,
+        _g: &Generation,
+        _uri: &Uri,
+        _headers: &HeaderMap,
+        _arrival: &Arrival<'_>,
+        fault: Fault,
+    ) -> Result<Response, Fault> {
         Err(fault)
     }
     pub async fn answer(&self, _g: &Generation, _request: Request, _arrival: &Arrival<'_>) -> Result<Response, Fault> {

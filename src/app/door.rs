@@ -11,8 +11,8 @@ use super::App;
 use crate::fault::Fault;
 use crate::generation::Generation;
 use crate::proxy::{Arrival, Client, Note};
-use crate::server::Handler;
 use crate::secret::Sealer;
+use crate::server::Handler;
 use crate::session::CookieNames;
 use crate::sign_in::{self, SignIn};
 use crate::telemetry::Access;
@@ -42,7 +42,8 @@ impl Handler for Door {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let client = Client::read(request.headers(), connection.peer, connection.tls, &self.trusted);
         let now = self.app.clock.now();
-        let arrival = Arrival { id: &id, now, connection: &connection, client, host: &host, cookies: self.cookies.as_ref() };
+        let arrival =
+            Arrival { id: &id, now, connection: &connection, client, host: &host, cookies: self.cookies.as_ref() };
 
         let mut note = Note::default();
         let person = sign_in::is_navigation(request.method(), request.headers());

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-
 use super::StartError;
-use crate::config::{Config, ConfigErrors};
 use crate::config::keys::{Purpose, kept};
+use crate::config::{Config, ConfigErrors};
 use crate::credentials::Mint;
 use crate::jose::Signer;
 use crate::secret::{Sealer, Secret};
@@ -22,7 +21,9 @@ pub(super) fn sealer(config: &Config) -> Result<Sealer, StartError> {
 
 /// Signs the tokens that `minted` shows to STS, as the issuer under the first public URL; none where there is none.
 pub(super) fn mint(config: &Config) -> Result<Option<Arc<Mint>>, StartError> {
-    let Some(public_url) = config.listen.values().find_map(|listen| listen.public_url.as_ref()) else { return Ok(None) };
+    let Some(public_url) = config.listen.values().find_map(|listen| listen.public_url.as_ref()) else {
+        return Ok(None);
+    };
     let mut pems = config.keys.read(Purpose::Minted, &config.surroundings).map_err(StartError::Config)?;
     if pems.is_empty() {
         let make = || Signer::generate().map(|(_, pem)| pem).map_err(|error| error.to_string());

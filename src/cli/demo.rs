@@ -91,7 +91,11 @@ impl Site {
         let free = || Listener::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
         let serve = |name: &str, listener: Listener, handler: Arc<dyn Handler>| {
             let timeouts = Timeouts::default();
-            workers.serve(listener, Manner { name: name.into(), tls: None, timeouts, metrics: metrics.clone() }, handler);
+            workers.serve(
+                listener,
+                Manner { name: name.into(), tls: None, timeouts, metrics: metrics.clone() },
+                handler,
+            );
         };
 
         let listener = free()?;
@@ -165,12 +169,17 @@ impl Site {
         println!("            {:<21} in no group: sees what a refusal looks like", "mallory / marlinspike");
         println!("\n  With curl (cookies in ./jar):");
         println!("    form=$(curl -sLc jar -b jar -H 'Accept: text/html' -o /dev/null -w '%{{url_effective}}' {url})");
-        println!("    curl -sLc jar -b jar -H 'Accept: text/html' -o /dev/null -d username=alice -d password=wonderland \"$form\"");
+        println!(
+            "    curl -sLc jar -b jar -H 'Accept: text/html' -o /dev/null -d username=alice -d password=wonderland \"$form\""
+        );
         println!("    curl -s -b jar {url}                                  # who called");
         println!("    curl -s -b jar -X PUT {url}reports                     # a bucket");
         println!("    curl -s -b jar -T /etc/hostname {url}reports/hostname  # an object");
         println!("    curl -s -b jar {url}reports/hostname\n");
-        println!("  Behind it: provider {}, STS {}, app {} (try it unsigned: 403)\n", self.provider, self.authority, self.app);
+        println!(
+            "  Behind it: provider {}, STS {}, app {} (try it unsigned: 403)\n",
+            self.provider, self.authority, self.app
+        );
     }
 }
 

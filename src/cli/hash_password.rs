@@ -16,7 +16,9 @@ pub(super) struct HashPassword {}
 impl HashPassword {
     pub(super) fn run(self) -> ExitCode {
         if std::io::stdin().is_terminal() {
-            eprintln!("Type the password (it is shown as you type; `claviger hash-password < file` avoids that), then Ctrl-D:");
+            eprintln!(
+                "Type the password (it is shown as you type; `claviger hash-password < file` avoids that), then Ctrl-D:"
+            );
         }
         let mut text = String::new();
         if let Err(error) = std::io::stdin().read_to_string(&mut text) {

@@ -27,7 +27,8 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> ExitCode {
-        let config = match Config::read(&self.file, &Environment::of_this_process()).and_then(|reading| reading.sound()) {
+        let config = match Config::read(&self.file, &Environment::of_this_process()).and_then(|reading| reading.sound())
+        {
             Ok(config) => config,
             Err(errors) => {
                 eprintln!("claviger: `{}` can't be used:\n{errors}", self.file.display());
@@ -44,11 +45,7 @@ impl Serve {
 
 /// Runs a config until a signal comes, on listeners that are `bound` already where there are any; calls `tell` once it
 /// is serving.
-pub(super) fn run(
-    config: Config,
-    bound: BTreeMap<Arc<str>, Listener>,
-    tell: impl FnOnce(&Running),
-) -> ExitCode {
+pub(super) fn run(config: Config, bound: BTreeMap<Arc<str>, Listener>, tell: impl FnOnce(&Running)) -> ExitCode {
     let Ok(lines) = Lines::start(std::io::stderr()) else {
         eprintln!("claviger: the system gives no thread");
         return ExitCode::FAILURE;
@@ -86,7 +83,8 @@ pub(super) fn run(
 
 /// Waits for SIGTERM or SIGINT.
 async fn until_told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
