@@ -150,7 +150,13 @@ impl Session {
                 self.refused(&reason);
                 Outcome::Ended
             }
-            Err(error) => Outcome::Unavailable(Arc::new(error)),
+            Err(error) => {
+                if let RenewError::Incomplete { tokens, .. } = &error {
+                    let word = Word::new(word.claims.clone(), (**tokens).clone(), self.upkeep.clock.now());
+                    self.word.store(Arc::new(word));
+                }
+                Outcome::Unavailable(Arc::new(error))
+            }
         }
     }
 
