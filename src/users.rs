@@ -124,6 +124,11 @@ impl Users {
         self.people.load().by_sub.get(sub).filter(|user| !user.disabled).map(Arc::clone)
     }
 
+    /// The canonical form of a name that somebody has.
+    pub fn known(&self, name: &str) -> Option<UserName> {
+        name.parse().ok().filter(|name| self.people.load().by_name.contains_key(name))
+    }
+
     /// How many users there are.
     pub fn count(&self) -> usize {
         self.people.load().by_name.len()
