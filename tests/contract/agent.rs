@@ -151,7 +151,12 @@ impl Form {
 /// An attribute's value, as our and Keycloak's pages write them: in double quotes.
 fn attribute(tag: &str, name: &str) -> Option<String> {
     let value = tag.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?;
-    Some(value.replace("&#38;", "&").replace("&amp;", "&"))
+    Some(unescape(value))
+}
+
+/// Undoes what our and Keycloak's templates do to a URL in an attribute.
+pub(crate) fn unescape(text: &str) -> String {
+    text.replace("&#38;", "&").replace("&amp;", "&")
 }
 
 /// What a browser says of itself when a person opens a page (Fetch Metadata).
