@@ -26,6 +26,7 @@ use crate::generation::{Generation, Parts};
 use crate::proxy::Proxy;
 use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
 use crate::session::Sessions;
+use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, Metrics};
 use crate::tls::Trust;
 
@@ -45,6 +46,7 @@ struct App {
     generation: ArcSwap<Generation>,
     sessions: Arc<Sessions>,
     proxy: Proxy,
+    sign_in: SignIn,
     mint: Option<Arc<Mint>>,
     requests: Requests,
     /// Absent where access lines are off.
@@ -135,6 +137,7 @@ impl Running {
         });
         let app = Arc::new(App {
             proxy: Proxy::new(Arc::clone(&sessions), broker),
+            sign_in: SignIn::new(Arc::clone(&sessions), sealer, Arc::clone(&clock), metrics.clone()),
             sessions,
             generation: ArcSwap::from_pointee(generation),
             requests: Requests::new(metrics.clone()),
@@ -146,8 +149,8 @@ impl Running {
 
         let mut serving: Vec<(Arc<str>, Listener, Option<_>, Arc<dyn Handler>)> = Vec::new();
         for (name, listener) in listeners {
-            let door = Door::new(&app, &name, &sealer);
             let entrance = app.generation.load().entrances.get(&name).cloned();
+            let door = Door::new(&app, &name, entrance.as_ref().and_then(|entrance| entrance.public_url.as_ref()));
             let identity = entrance.and_then(|entrance| entrance.tls);
             let tls = identity.map(|identity| identity.server_config(&[b"h2", b"http/1.1"]));
             serving.push((name, listener, tls, Arc::new(door)));

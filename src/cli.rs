@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-//mod check;
+mod check;
 mod demo;
-//mod explain;
+mod explain;
 mod hash_password;
-//mod kinds;
+mod kinds;
 mod serve;
 
-/// The key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
+/ The key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
 #[derive(Debug, Parser)]
 #[command(name = "claviger", version, propagate_version = true, arg_required_else_help = true)]
 struct Arguments {
@@ -24,20 +24,20 @@ struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
-    //Check(check::Check),
-    //Explain(explain::Explain),
-    //Kinds(kinds::Kinds),
+    Check(check::Check),
+    Explain(explain::Explain),
+    Kinds(kinds::Kinds),
     HashPassword(hash_password::HashPassword),
 }
 
-/// Runs the command that the arguments name. 0: done, or allowed; 1: denied, or failed while running; 2: bad input.
+/ Runs the command that the arguments name. 0: done, or allowed; 1: denied, or failed while running; 2: bad input.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
-        //Command::Check(command) => command.run(),
-        //Command::Explain(command) => command.run(),
-        //Command::Kinds(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Kinds(command) => command.run(),
         Command::HashPassword(command) => command.run(),
     }
 }

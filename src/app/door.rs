@@ -4,30 +4,27 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use http::{HeaderValue, header};
-use ipnet::IpNet;
+use http::{HeaderValue, header, request};
 
 use super::App;
+use crate::config::PublicUrl;
 use crate::fault::Fault;
 use crate::generation::Generation;
 use crate::proxy::{Arrival, Client, Note};
-use crate::secret::Sealer;
+use crate::route::Host;
 use crate::server::Handler;
 use crate::session::CookieNames;
-use crate::sign_in::{self, SignIn};
+use crate::sign_in::{Site, Visit, Wish, is_navigation};
 use crate::telemetry::Access;
-use crate::web::{Connection, Request, Response};
+use crate::web::{Body, Connection, Request, Response};
 
 /// The handler of a `[listen.<name>]`.
 #[derive(Debug)]
 pub(super) struct Door {
-    pub(super) app: Arc<App>,
-    /// The peers whose `X-Forwarded-*` are believed.
-    pub(super) trusted: Vec<IpNet>,
-    /// Absent, like `sign_in`, where there is no public URL to log in under.
-    pub(super) cookies: Option<CookieNames>,
-    /// Absent where nobody can log in, for want of a public URL.
-    pub(super) sign_in: Option<SignIn>,
+    app: Arc<App>,
+    name: Arc<str>,
+    /// What our cookies are called here; absent where there is no public URL to log in under.
+    cookies: Option<CookieNames>,
 }
 
 #[async_trait]
@@ -37,29 +34,35 @@ impl Handler for Door {
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
             return Fault::Internal("a request came without its connection").answer("-", false);
         };
+        let generation = self.app.generation.load_full();
+        let trusted = generation.entrances.get(&self.name).map_or(&[][..], |entrance| &entrance.trusted_proxies);
         let id = request_id();
         let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let client = Client::read(request.headers(), connection.peer, connection.tls, &self.trusted);
-        let now = self.app.clock.now();
-        let arrival =
-            Arrival { id: &id, now, connection: &connection, client, host: &host, cookies: self.cookies.as_ref() };
+        let arrival = Arrival {
+            id: &id,
+            now: self.app.clock.now(),
+            connection: &connection,
+            client: Client::read(request.headers(), connection.peer, connection.tls, trusted),
+            host: &host,
+            cookies: self.cookies.as_ref(),
+        };
 
         let mut note = Note::default();
-        let person = sign_in::is_navigation(request.method(), request.headers());
-        let generation = self.app.generation.load_full();
-        let (response, fault) = match self.answer(&generation, request, &arrival, &mut note).await {
+        let (head, body) = request.into_parts();
+        let for_a_person = is_navigation(&head);
+        let (response, fault) = match self.answer(&generation, head, body, &arrival, &mut note).await {
             Ok(response) => (response, None),
-            Err(fault) => (fault.answer(&id, person), Some(fault.code())),
+            Err(fault) => (fault.answer(&id, for_a_person), Some(fault.code())),
         };
 
         self.app.requests.count(note.route.as_deref(), response.status(), started.elapsed());
         if let Some(lines) = &self.app.access {
             let access = Access {
-                at: now,
+                at: arrival.now,
                 request: &id,
                 listener: &connection.listener,
-                client: client.address,
+                client: arrival.client.address,
                 method: &method,
                 host: host.to_str().unwrap_or_default(),
                 path: uri.path(),
@@ -78,49 +81,74 @@ impl Handler for Door {
 
 impl Door {
     /// The door of a listener.
-    pub(super) fn new(app: &Arc<App>, name: &Arc<str>, sealer: &Arc<Sealer>) -> Self {
-        let entrance = app.generation.load().entrances.get(name).cloned();
-        let trusted = entrance.as_ref().map_or_else(Vec::new, |entrance| entrance.trusted_proxies.clone());
-        let public_url = entrance.and_then(|entrance| entrance.public_url);
-        let _ = sealer;
-        let cookies = public_url.as_ref().map(|url| CookieNames::under(url.as_url()));
-        Self { app: Arc::clone(app), trusted, cookies, sign_in: None }
+    pub(super) fn new(app: &Arc<App>, name: &Arc<str>, public_url: Option<&PublicUrl>) -> Self {
+        let cookies = public_url.map(|url| CookieNames::under(url.as_url()));
+        Self { app: Arc::clone(app), name: Arc::clone(name), cookies }
     }
 
     async fn answer(
         &self,
-        generation: &Generation,
-        request: Request,
+        generation: &Arc<Generation>,
+        head: request::Parts,
+        body: Body,
         arrival: &Arrival<'_>,
         note: &mut Note,
     ) -> Result<Response, Fault> {
-        if let Some(path) = request.uri().path().strip_prefix("/.claviger")
-            && (path.is_empty() || path.starts_with('/'))
+        if let Some(rest) = head.uri.path().strip_prefix("/.claviger")
+            && (rest.is_empty() || rest.starts_with('/'))
         {
-            return self.ours(generation, request, arrival).await;
+            return self.ours(generation, &head, arrival).await;
         }
-        // kept for a login, which comes back to where this one wanted to go
-        let navigation = sign_in::is_navigation(request.method(), request.headers())
-            .then(|| (request.uri().clone(), request.headers().clone()));
-        let outcome = self.app.proxy.answer(generation, request, arrival, note).await;
-        match (outcome, navigation, &self.sign_in) {
-            (Err(fault), Some((uri, headers)), Some(sign_in)) if fault.calls_for_a_login() => {
-                sign_in.begin(generation, &uri, &headers, arrival, fault).await
-            }
-            (outcome, _, _) => outcome,
+        // kept for a login, which comes back to where this request wanted to go
+        let navigation = is_navigation(&head).then(|| remembered(&head));
+        let request = Request::from_parts(head, body);
+        let fault = match self.app.proxy.answer(generation, request, arrival, note).await {
+            Ok(response) => return Ok(response),
+            Err(fault) => fault,
+        };
+        let (Some(head), Some(site)) = (navigation, self.site(generation)) else { return Err(fault) };
+        if !fault.calls_for_a_login() {
+            return Err(fault);
         }
+        let host = arrival.host()?;
+        let visit = Visit { head: &head, host: host.as_str(), request_id: arrival.id };
+        let sources = note.route.as_ref().and_then(|route| route.sources.as_deref()).unwrap_or_default();
+        let wish = Wish { sources, anew: matches!(fault, Fault::Issue(_)) };
+        self.app.sign_in.begin_login(&site, &visit, &wish).await
     }
 
     /// What lies under `/.claviger/`, on every host of ours.
-    async fn ours(&self, generation: &Generation, request: Request, arrival: &Arrival<'_>) -> Result<Response, Fault> {
-        if let Some(response) = self.app.published(request.method(), request.uri().path()) {
+    async fn ours(
+        &self,
+        generation: &Arc<Generation>,
+        head: &request::Parts,
+        arrival: &Arrival<'_>,
+    ) -> Result<Response, Fault> {
+        if let Some(response) = self.app.published(&head.method, head.uri.path()) {
             return Ok(response);
         }
-        match &self.sign_in {
-            Some(sign_in) => sign_in.answer(generation, request, arrival).await,
-            None => Err(Fault::NoRoute),
-        }
+        let site = self.site(generation).ok_or(Fault::NoRoute)?;
+        let host = arrival.host()?;
+        self.app.sign_in.answer(&site, &Visit { head, host: host.as_str(), request_id: arrival.id }).await
     }
+
+    /// This listener as the generation has it; none where nobody can log in.
+    fn site(&self, generation: &Arc<Generation>) -> Option<Site> {
+        let public_url = generation.entrances.get(&self.name)?.public_url.as_ref()?;
+        let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source))).collect();
+        let generation = Arc::clone(generation);
+        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.has_host(&host));
+        Some(Site::new(public_url.as_url().clone(), is_ours, sources))
+    }
+}
+
+/// The parts of a head that a login needs.
+fn remembered(head: &request::Parts) -> request::Parts {
+    let mut copy = Request::new(Body::Empty);
+    *copy.method_mut() = head.method.clone();
+    *copy.uri_mut() = head.uri.clone();
+    *copy.headers_mut() = head.headers.clone();
+    copy.into_parts().0
 }
 
 /// 64 random bits: enough to find a line in a log by.
