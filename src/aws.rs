@@ -113,7 +113,7 @@ impl Sts {
     /// AssumeRoleWithWebIdentity, unsigned: the token is the proof.
     ///
     /// # Errors
-    /// [`StsError`], after [`ATTEMPTS`] attempts where another may help.
+    /// [`StsError`], after three attempts where another may help.
     pub async fn assume_role_with_web_identity(&self, ask: WebIdentity<'_>) -> Result<AssumedRole, StsError> {
         let seconds = ask.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
         let output = self
