@@ -1,6 +1,6 @@
 //! The AWS SDK's STS client: our way out, our endpoint, our timeouts, and nobody's credentials but those it is asked for.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_sts::config::retry::RetryConfig;
@@ -17,6 +17,7 @@ use url::Url;
 use crate::arn::{Region, RoleArn, SessionName};
 use crate::fetch::Fetch;
 use crate::secret::Secret;
+use crate::tls::{TlsError, Trust};
 use crate::web::BoxError;
 
 mod way_out;
@@ -90,7 +91,11 @@ impl Sts {
     ///
     /// It knows no credentials, profiles or environment variables: a call that needs a signature can't borrow the
     /// machine's own identity (the confused deputy).
-    pub fn new(region: &Region, endpoint: Option<&Url>, fetch: Arc<Fetch>) -> Self {
+    ///
+    /// # Errors
+    /// The file of further roots to believe can't be read.
+    pub fn new(region: &Region, endpoint: Option<&Url>, roots: Option<&Path>) -> Result<Self, TlsError> {
+        let trust = roots.map_or_else(|| Ok(Trust::system()), Trust::with_file)?;
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
         let mut config = Config::builder();
@@ -98,17 +103,17 @@ impl Sts {
         let config = config
             .behavior_version(BehaviorVersion::latest())
             .region(aws_sdk_sts::config::Region::new(region.as_str().to_owned()))
-            .http_client(WayOut::client(fetch))
+            .http_client(WayOut::client(Fetch::new(&trust)))
             .retry_config(retries)
             .timeout_config(timeouts)
             .build();
-        Self { client: aws_sdk_sts::Client::from_conf(config) }
+        Ok(Self { client: aws_sdk_sts::Client::from_conf(config) })
     }
 
     /// AssumeRoleWithWebIdentity, unsigned: the token is the proof.
     ///
     /// # Errors
-    /// [`StsError`], after [`ATTEMPTS`] attempts where another may help.
+    /// [`StsError`], after three attempts where another may help.
     pub async fn assume_role_with_web_identity(&self, ask: WebIdentity<'_>) -> Result<AssumedRole, StsError> {
         let seconds = ask.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
         let output = self

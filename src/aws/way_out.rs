@@ -1,8 +1,6 @@
 //! The SDK's requests by our own way out: one TLS with one set of roots, bounded answers, no redirects, and no way to
 //! link-local addresses (A19).
 
-use std::sync::Arc;
-
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
@@ -15,10 +13,10 @@ use crate::fetch::{Fetch, Reach};
 
 /// [`Fetch`] as the SDK calls it.
 #[derive(Clone, Debug)]
-pub(super) struct WayOut(Arc<Fetch>);
+pub(super) struct WayOut(Fetch);
 
 impl WayOut {
-    pub(super) fn client(fetch: Arc<Fetch>) -> SharedHttpClient {
+    pub(super) fn client(fetch: Fetch) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Self(fetch));
         http_client_fn(move |_settings, _components| connector.clone())
     }

@@ -12,10 +12,8 @@ use crate::arn::Region;
 use crate::aws::{AssumedRole, Sts, StsError, WebIdentity};
 use crate::built_in::{Settings, SettingsError};
 use crate::clock::Clock;
-use crate::fetch::Fetch;
 use crate::policy::Grant;
 use crate::secret::Secret;
-use crate::tls::Trust;
 
 /// A security token service that is asked with web identity tokens.
 #[derive(Debug)]
@@ -40,12 +38,8 @@ impl Service {
                 ));
             }
         }
-        let trust = match endpoint_ca {
-            Some(path) => Trust::with_file(&settings.surroundings.path(path)),
-            None => Ok(Trust::system()),
-        };
-        let trust = trust.map_err(|e| SettingsError::at("endpoint_ca", e))?;
-        let sts = Sts::new(region, endpoint, Arc::new(Fetch::new(&trust)));
+        let roots = endpoint_ca.map(|path| settings.surroundings.path(path));
+        let sts = Sts::new(region, endpoint, roots.as_deref()).map_err(|e| SettingsError::at("endpoint_ca", e))?;
         Ok(Self { sts, clock: Arc::clone(settings.clock) })
     }
 
