@@ -86,7 +86,8 @@ fn summary(config: &Config, generation: &Generation) -> String {
     let mut listeners = Columns::indented();
     for (name, listen) in &config.listen {
         let tls = if listen.tls.is_some() { "https" } else { "http" };
-        let known = listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
+        let known =
+            listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
         listeners.row([name.to_string(), format!("{tls} on {}", listen.address), known]);
     }
     if let Some(address) = config.admin {

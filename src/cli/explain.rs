@@ -210,7 +210,8 @@ impl Explain {
                 };
                 let _ = writeln!(text, "Denied at `route.{route}`: {denied}.\n");
                 for verdict in &explanation.rules {
-                    let needs = verdict.needs.as_ref().map_or_else(|| "lets pass".to_owned(), |needs| format!("needs {needs}"));
+                    let needs =
+                        verdict.needs.as_ref().map_or_else(|| "lets pass".to_owned(), |needs| format!("needs {needs}"));
                     rows.row([verdict.rule.clone(), needs]);
                 }
             }
