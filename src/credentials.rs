@@ -16,6 +16,7 @@ use crate::secret::Secret;
 use crate::web::BoxError;
 
 mod minted;
+mod service;
 mod web_identity;
 
 pub use crate::policy::{Tellable, Way};
@@ -93,3 +94,6 @@ pub enum IssueError {
         source: BoxError,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,3 +115,79 @@ impl Routes {
         self.exact.get(host.as_str()).or_else(below).map_or(&self.any, Vec::as_slice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::AllowSettings;
+    use crate::tls::Trust;
+    use crate::upstream::Destination;
+
+    fn route(name: &str, hosts: &[&str], path: &str) -> Arc<Route> {
+        let wait = Duration::from_secs(1);
+        let origin = "http://127.0.0.1:1".parse().unwrap();
+        let destination = Destination { origin, trust: Trust::system(), connect: wait, first_byte: wait, idle: wait };
+        Arc::new(Route {
+            name: name.into(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+            path: path.parse().unwrap(),
+            tolerated: Oddities::default(),
+            policy: Policy::build(&AllowSettings::SignedIn, None, None).unwrap(),
+            sources: None,
+            credentials: None,
+            injectors: Vec::new(),
+            upstream: Upstream::new(destination),
+            rewrite: Rewrite::default(),
+            preserve_host: true,
+            cors_preflight: false,
+        })
+    }
+
+    #[test]
+    fn the_most_exact_host_then_the_longest_path() {
+        let routes = Routes::build(vec![
+            route("site", &["a.example.com"], "/"),
+            route("admin", &["a.example.com"], "/admin"),
+            route("api", &["b.example.com"], "/api"),
+            route("tenants", &["*.example.com"], "/"),
+            route("rest", &["*"], "/rest"),
+        ])
+        .unwrap();
+        for (host, path, name) in [
+            ("a.example.com", "/", Some("site")),
+            ("A.Example.com:8443", "/admin", Some("admin")), // CVE-2023-33189: mixed case is no other host
+            ("a.example.com.", "/admin/x", Some("admin")),
+            ("a.example.com", "/administrator", Some("site")),
+            ("b.example.com", "/api/x", Some("api")),
+            ("b.example.com", "/x", None), // not the wildcard's: its rules are for others
+            ("c.example.com", "/x", Some("tenants")),
+            ("c.d.example.com", "/rest/x", Some("rest")),
+            ("c.d.example.com", "/x", None),
+            ("example.com", "/x", None),
+            ("evilexample.com", "/x", None),
+            ("[::1]:80", "/rest", Some("rest")),
+        ] {
+            let (host, path) = (Host::parse(host).unwrap(), NormalPath::parse(path).unwrap());
+            assert_eq!(routes.find(&host, &path).map(|route| &*route.name), name, "{host:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn two_routes_for_one_place_are_refused() {
+        let routes = vec![route("one", &["a.example.com"], "/x"), route("two", &["b", "A.example.com"], "/x/")];
+        let problems = Routes::build(routes).unwrap_err();
+        assert_eq!(problems[0].to_string(), "`route.two.host`: `a.example.com/x` is also what `route.one` claims");
+    }
+
+    /// A5
+    #[test]
+    fn odd_paths_are_refused_where_nobody_tolerates_them() {
+        let path = NormalPath::parse("/b//key%2Fx").unwrap();
+        assert!(route("site", &["*"], "/").admit(&path).is_err());
+        let Ok(mut route) = Arc::try_unwrap(route("s3", &["*"], "/")) else { unreachable!() };
+        route.tolerated = Oddities::ALL;
+        assert_eq!(route.admit(&path), Ok(()));
+    }
+}
