@@ -205,4 +205,6 @@ const XMLNS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 const MAX_BODY: usize = 128 * 1024;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

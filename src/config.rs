@@ -16,6 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::authority::AuthoritySettings;
 use crate::built_in::{Environment, Surroundings};
+use crate::provider::ProviderSettings;
 use crate::session::SessionSettings;
 
 mod error;
@@ -24,6 +25,7 @@ pub mod keys;
 mod listen;
 mod public_url;
 mod route;
+mod service;
 mod shape;
 
 pub use error::{ConfigError, ConfigErrors, below};
@@ -31,6 +33,7 @@ pub use keys::Keys;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
 pub use route::{RouteConfig, Timeouts};
+pub use service::Service;
 
 /// A config.
 #[derive(Clone, Debug)]
@@ -61,10 +64,10 @@ pub struct Config {
     pub credentials: BTreeMap<Arc<str>, Table>,
     /// `[route.<name>]`.
     pub route: BTreeMap<Arc<str>, RouteConfig>,
-    /// `[provider]`: our own OpenID provider, as it is written.
-    pub provider: Option<Table>,
+    /// `[provider]`: our own OpenID provider.
+    pub provider: Option<Service<ProviderSettings>>,
     /// `[authority]`: our own security token service.
-    pub authority: Option<AuthoritySettings>,
+    pub authority: Option<Service<AuthoritySettings>>,
 }
 
 /// A file that was read: what could be understood, and what could not.
@@ -122,7 +125,8 @@ impl Config {
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
         let session = shape::read(file.session, "session", errors).unwrap_or_default();
-        let authority = file.authority.and_then(|table| shape::read(table, "authority", errors));
+        let provider = service::read(file.provider, "provider", errors);
+        let authority = service::read(file.authority, "authority", errors);
         let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
         let route = route::routes(file.route, &known, errors);
         Self {
@@ -138,7 +142,7 @@ impl Config {
             route,
             identity,
             credentials,
-            provider: file.provider,
+            provider,
             authority,
             surroundings,
         }

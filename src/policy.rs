@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::Method;
+use http::{HeaderMap, Method, header};
 use serde::Serialize;
 
 use crate::arn::{RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
@@ -43,6 +43,7 @@ pub struct Permit {
     identity: Option<Identity>,
     grant: Option<Arc<Grant>>,
     rule: Arc<str>,
+    is_preflight: bool,
 }
 
 impl Permit {
@@ -59,6 +60,11 @@ impl Permit {
     /// The rule that gave leave, for logs and `explain`.
     pub fn rule(&self) -> &str {
         &self.rule
+    }
+
+    /// Whether this is leave for a CORS preflight: nobody's request, on which nothing is put.
+    pub fn is_preflight(&self) -> bool {
+        self.is_preflight
     }
 }
 
@@ -180,7 +186,16 @@ impl Policy {
             (Some(_), None) => return Err(Denied::Anonymous),
             (None, _) => None,
         };
-        Ok(Permit { identity: ask.identity.cloned(), grant, rule: Arc::clone(&rule.name) })
+        Ok(Permit { identity: ask.identity.cloned(), grant, rule: Arc::clone(&rule.name), is_preflight: false })
+    }
+
+    /// Leave for a CORS preflight, where the request is one. Browsers send them without cookies, so no rule could
+    /// ever hold; they ask and change nothing (Fetch §3.3.5). Only routes that say so ask for this.
+    pub fn preflight(&self, ask: Ask<'_>, headers: &HeaderMap) -> Option<Permit> {
+        let is_preflight = *ask.method == Method::OPTIONS
+            && headers.contains_key(header::ORIGIN)
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        is_preflight.then(|| Permit { identity: None, grant: None, rule: "preflight".into(), is_preflight })
     }
 
     /// Whether nobody ever needs to log in here.

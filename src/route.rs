@@ -44,6 +44,8 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Whether the upstream sees the `Host` the client sent; otherwise its own authority.
     pub preserve_host: bool,
+    /// Whether the upstream sees the client's own `Authorization`, where nothing is signed.
+    pub pass_authorization: bool,
     /// Whether CORS preflights, which never carry cookies, pass without a login.
     pub cors_preflight: bool,
 }

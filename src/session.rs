@@ -269,15 +269,18 @@ impl Session {
             return;
         }
         self.ended.cancel();
-        tracing::event!(
-            target: AUDIT,
-            tracing::Level::INFO,
-            subject.source = &*self.subject.source,
-            subject.id = &*self.subject.id,
-            session.id = %self.id,
-            why = why.as_str(),
-            "a session ended"
-        );
+        // a logout has its audit line at the door, with the request's id
+        if why != Why::Logout {
+            tracing::event!(
+                target: AUDIT,
+                tracing::Level::INFO,
+                subject.source = &*self.subject.source,
+                subject.id = &*self.subject.id,
+                session.id = %self.id,
+                why = why.as_str(),
+                "a session ended"
+            );
+        }
         self.upkeep.ended(self.id);
     }
 }

@@ -95,6 +95,7 @@ pub(super) struct Route {
     pub(super) preserve_host: Option<bool>,
     pub(super) tolerate: Vec<Oddity>,
     pub(super) cors_preflight: Option<bool>,
+    pub(super) pass_authorization: Option<bool>,
     pub(super) upstream_ca: Option<PathBuf>,
     pub(super) timeouts: Timeouts,
 }

@@ -46,6 +46,8 @@ pub struct RouteConfig {
     pub preserve_host: Option<bool>,
     /// Whether CORS preflights pass without a login.
     pub cors_preflight: bool,
+    /// Whether the upstream sees the client's own `Authorization`.
+    pub pass_authorization: bool,
 }
 
 /// How long an upstream may take.
@@ -137,6 +139,7 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
         tolerated: shape.tolerate.into_iter().collect(),
         preserve_host: shape.preserve_host,
         cors_preflight: shape.cors_preflight.unwrap_or(false),
+        pass_authorization: shape.pass_authorization.unwrap_or(false),
     })
 }
 

@@ -134,6 +134,7 @@ impl Builder<'_> {
             rewrite: config.rewrite.clone(),
             preserve_host: config.preserve_host.unwrap_or(!signs),
             cors_preflight: config.cors_preflight,
+            pass_authorization: config.pass_authorization,
         })
     }
 
@@ -201,7 +202,9 @@ impl Builder<'_> {
 
     /// What else runs from this config is built by the app; here it is only seen whether it can be.
     fn look_at_the_other_side(&mut self) {
-        if let Some(Err(problems)) = self.config.authority.as_ref().map(|a| a.account(&self.config.surroundings)) {
+        if let Some(Err(problems)) =
+            self.config.authority.as_ref().map(|a| a.settings.account(&self.config.surroundings))
+        {
             problems.into_iter().for_each(|problem| self.errors.add_settings("authority", problem));
         }
     }

@@ -191,9 +191,10 @@ fn unsignable(why: &str) -> InjectError {
     InjectError::Unsignable(why.to_owned())
 }
 
-const SIGNED_CHUNKS: &str = "the body is sent in chunks that the client signed itself (x-amz-content-sha256: STREAMING-…), \
-     and nobody else can sign these again; reach this address over https, where most clients leave payloads unsigned, or \
-     set payload_signing_enabled = false (AWS CLI, boto3) or chunkedEncodingEnabled(false) (Java)";
+const SIGNED_CHUNKS: &str = "the body is sent in chunks that the client signed itself (x-amz-content-sha256: \
+     STREAMING-…), and nobody else can sign these again; reach this address over https, where most clients leave \
+     payloads unsigned, or set payload_signing_enabled = false (AWS CLI, boto3) or chunkedEncodingEnabled(false) \
+     (Java)";
 const UNDECLARED_CHUNKS: &str = "the body is in aws-chunked encoding, but x-amz-content-sha256 is not \
      STREAMING-UNSIGNED-PAYLOAD-TRAILER; set the client to unsigned payloads, or to send no aws-chunked bodies";
 

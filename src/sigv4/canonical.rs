@@ -136,7 +136,8 @@ fn write_trimmed(out: &mut Vec<u8>, value: &[u8]) {
     let start = value.iter().position(|&b| b != b' ').unwrap_or(value.len());
     let end = value.iter().rposition(|&b| b != b' ').map_or(start, |last| last + 1);
     let value = value.get(start..end).unwrap_or_default();
-    if !value.windows(2).any(|pair| pair == b"  ") {
+    // session tokens are long and have no space at all
+    if !value.contains(&b' ') || !value.windows(2).any(|pair| pair == b"  ") {
         return out.extend_from_slice(value);
     }
     for (index, word) in value.split(|&b| b == b' ').filter(|word| !word.is_empty()).enumerate() {
@@ -163,8 +164,13 @@ enum Slash {
 
 /// Undoes whatever percent-encoding `text` has and encodes it as AWS does. A `%` that encodes nothing is a `%`.
 fn write_decoded(out: &mut Vec<u8>, text: &[u8], plus: Plus, slash: Slash) {
+    let is_plain = |byte: u8| is_unreserved(byte) || (byte == b'/' && slash == Slash::Kept);
     let mut rest = text;
-    while let [byte, after @ ..] = rest {
+    while !rest.is_empty() {
+        let plain = rest.iter().position(|&byte| !is_plain(byte)).unwrap_or(rest.len());
+        let (plain, special) = rest.split_at(plain);
+        out.extend_from_slice(plain);
+        let [byte, after @ ..] = special else { break };
         rest = after;
         let byte = match (*byte, after) {
             (b'%', [high, low, after @ ..]) => match (hex_value(*high), hex_value(*low)) {
@@ -177,24 +183,24 @@ fn write_decoded(out: &mut Vec<u8>, text: &[u8], plus: Plus, slash: Slash) {
             (b'+', _) if plus == Plus::Space => b' ',
             (byte, _) => byte,
         };
-        if byte == b'/' && slash == Slash::Kept { out.push(byte) } else { write_byte(out, byte) }
+        if is_plain(byte) { out.push(byte) } else { out.extend_from_slice(&percent_encoded(byte)) }
     }
 }
 
 /// Encodes every byte of a path that is not unreserved, its `%` too.
 fn write_encoded(out: &mut Vec<u8>, text: &[u8]) {
     for &byte in text {
-        if byte == b'/' { out.push(byte) } else { write_byte(out, byte) }
+        if byte == b'/' || is_unreserved(byte) { out.push(byte) } else { out.extend_from_slice(&percent_encoded(byte)) }
     }
 }
 
-fn write_byte(out: &mut Vec<u8>, byte: u8) {
-    // RFC 3986 §2.3
-    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-        out.push(byte);
-    } else {
-        out.extend_from_slice(&[b'%', upper_hex(byte >> 4), upper_hex(byte & 15)]);
-    }
+/// RFC 3986 §2.3
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+const fn percent_encoded(byte: u8) -> [u8; 3] {
+    [b'%', upper_hex(byte >> 4), upper_hex(byte & 15)]
 }
 
 const fn upper_hex(nibble: u8) -> u8 {

@@ -40,6 +40,8 @@ enum Expected {
     Text(String),
     TextInAnyCase(String),
     Pattern(String),
+    /// A pattern for each of an ARN's six parts.
+    Arn(String),
     Number(Relation, f64),
     /// In seconds since the epoch.
     Time(Relation, f64),
@@ -109,6 +111,7 @@ impl Expected {
             Self::Text(text) => Some(text == value),
             Self::TextInAnyCase(text) => Some(text.to_lowercase() == value.to_lowercase()),
             Self::Pattern(pattern) => Some(matches_pattern(pattern, value)),
+            Self::Arn(pattern) => Some(arn_matches(pattern, value)),
             Self::Number(relation, number) => Some(relation.holds(finite(value).ok()?, *number)),
             Self::Time(relation, time) => Some(relation.holds(seconds(value).ok()?, *time)),
             Self::Truth(expected) => Some(truth(value).ok()? == *expected),
@@ -136,6 +139,7 @@ enum Kind {
     Text,
     TextInAnyCase,
     Pattern,
+    Arn,
     Number(Relation),
     Time(Relation),
     Truth,
@@ -158,6 +162,9 @@ impl Kind {
             "StringNotEqualsIgnoreCase" => (Self::TextInAnyCase, true),
             "StringLike" => (Self::Pattern, false),
             "StringNotLike" => (Self::Pattern, true),
+            // IAM: the two forms behave the same
+            "ArnEquals" | "ArnLike" => (Self::Arn, false),
+            "ArnNotEquals" | "ArnNotLike" => (Self::Arn, true),
             "Bool" => (Self::Truth, false),
             "IpAddress" => (Self::Network, false),
             "NotIpAddress" => (Self::Network, true),
@@ -171,6 +178,8 @@ impl Kind {
             Self::Text => Expected::Text(value.to_owned()),
             Self::TextInAnyCase => Expected::TextInAnyCase(value.to_owned()),
             Self::Pattern => Expected::Pattern(value.to_owned()),
+            Self::Arn if value.splitn(6, ':').count() == 6 => Expected::Arn(value.to_owned()),
+            Self::Arn => return Err(format!("`{value}` is not an ARN")),
             Self::Number(relation) => Expected::Number(relation, finite(value)?),
             Self::Time(relation) => Expected::Time(relation, seconds(value)?),
             Self::Truth => Expected::Truth(truth(value)?),
@@ -194,6 +203,13 @@ fn relation(name: &str) -> Option<(Relation, bool)> {
         "GreaterThanEquals" => (Relation::GreaterOrEqual, false),
         _ => return None,
     })
+}
+
+/// A wildcard stands for text within one part: it can't reach over the colon into another account.
+fn arn_matches(pattern: &str, arn: &str) -> bool {
+    let (mut patterns, mut parts) = (pattern.splitn(6, ':'), arn.splitn(6, ':'));
+    patterns.by_ref().all(|pattern| parts.next().is_some_and(|part| matches_pattern(pattern, part)))
+        && parts.next().is_none()
 }
 
 fn unknown(operator: &str) -> String {
@@ -261,6 +277,11 @@ mod tests {
             ("StringLike", &["repo:me/*:ref:?ain"], &["repo:me/x:ref:main"], yes),
             ("StringLike", &["a*"], &["ba"], no),
             ("StringNotLike", &["a*"], &["ab"], no),
+            ("ArnLike", &["arn:aws:iam::1:role/*"], &["arn:aws:iam::1:role/a/b"], yes),
+            ("ArnEquals", &["arn:aws:iam::*:role/a"], &["arn:aws:iam::1:role/a"], yes),
+            ("ArnLike", &["arn:aws:*::1:role/*"], &["arn:aws:iam:x:2::1:role/a"], no),
+            ("ArnLike", &["arn:aws:iam::1:*"], &["not an ARN"], no),
+            ("ArnNotLike", &["arn:aws:iam::1:role/*"], &["arn:aws:iam::1:user/a"], yes),
             ("ForAnyValue:StringEquals", &["a"], &["x", "a"], yes),
             ("ForAnyValue:StringEquals", &["a"], &[], no),
             ("ForAnyValue:StringEqualsIfExists", &["a"], &[], yes),
@@ -309,6 +330,7 @@ mod tests {
             ("DateLessThan", &["tomorrow"]),
             ("IpAddress", &["10.0.0.0/33"]),
             ("Bool", &["yes"]),
+            ("ArnLike", &["*"]),
             ("BinaryEquals", &["QQ=="]),
         ] {
             let values: Vec<String> = values.iter().map(|&v| v.to_owned()).collect();
