@@ -1,1 +1,4 @@
+//! Tests of the whole, from outside.
 
+mod architecture;
+mod conformance;
