@@ -12,7 +12,7 @@ mod hash_password;
 mod kinds;
 mod serve;
 
-/ The key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
+/// The key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
 #[derive(Debug, Parser)]
 #[command(name = "claviger", version, propagate_version = true, arg_required_else_help = true)]
 struct Arguments {
@@ -30,7 +30,7 @@ enum Command {
     HashPassword(hash_password::HashPassword),
 }
 
-/ Runs the command that the arguments name. 0: done, or allowed; 1: denied, or failed while running; 2: bad input.
+/// Runs the command that the arguments name. 0: done, or allowed; 1: denied, or failed while running; 2: bad input.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(command) => command.run(),

@@ -271,13 +271,14 @@ impl Session {
         self.ended.cancel();
         // a logout has its audit line at the door, with the request's id
         if why != Why::Logout {
-            tracing::event!(
+            tracing::info!(
                 target: AUDIT,
-                tracing::Level::INFO,
-                subject.source = &*self.subject.source,
-                subject.id = &*self.subject.id,
-                session.id = %self.id,
-                why = why.as_str(),
+                {
+                    subject.source = &*self.subject.source,
+                    subject.id = &*self.subject.id,
+                    session.id = %self.id,
+                    why = why.as_str(),
+                },
                 "a session ended"
             );
         }

@@ -1,4 +1,16 @@
-//! Tests of the whole, from outside.
+//! Everything that is tested from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    unreachable_pub,
+    missing_debug_implementations,
+    dead_code,
+    reason = "tests fail by panicking, and not every test uses all that supports them"
+)]
 
 mod architecture;
 mod conformance;
+mod proxy;
+mod support;
