@@ -10,5 +10,7 @@
     reason = "tests fail by panicking, and not every test uses all that supports them"
 )]
 
+mod architecture;
+mod conformance;
 mod proxy;
 mod support;
