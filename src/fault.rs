@@ -14,9 +14,10 @@ use http::{HeaderName, StatusCode};
 use serde_json::json;
 
 use crate::credentials::IssueError;
+use crate::generation::Unidentified;
 use crate::identity::{LoginError, Rejection};
 use crate::inject::InjectError;
-use crate::policy::Denied;
+use crate::policy::{Denied, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::web::{self, CollectError, Response};
@@ -97,6 +98,15 @@ impl Fault {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.face().status
+    }
+
+    /// Whether logging in, or logging in again, would help.
+    pub fn calls_for_a_login(&self) -> bool {
+        match self {
+            Self::Anonymous | Self::Denied(Denied::Anonymous) => true,
+            Self::Issue(error) => matches!(**error, IssueError::EvidenceExpired),
+            _ => false,
+        }
     }
 
     /// The answer: a page for a person, JSON for a program. Logs the reason.
@@ -195,7 +205,7 @@ impl Fault {
                     "This service needs the whole body hashed before it is sent, and it is larger than {limit} bytes."
                 ),
             ),
-            Self::Body(CollectError::Broken(_)) => {
+            Self::Body(CollectError::Broken(_)) | Self::Upstream(UpstreamError::Interrupted { .. }) => {
                 face(400, "body_broken", "The upload broke off", "The request's body ended too early.".into())
                     .with(Next::TryAgain)
             }
@@ -295,6 +305,21 @@ struct Page<'a> {
 impl From<Denied> for Fault {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
+    }
+}
+
+impl From<Unidentified> for Fault {
+    fn from(error: Unidentified) -> Self {
+        match error {
+            Unidentified::Rejected { rejection, .. } => Self::Rejected(rejection),
+            Unidentified::Ambiguous(..) => Self::Malformed(error.to_string()),
+        }
+    }
+}
+
+impl From<PathError> for Fault {
+    fn from(error: PathError) -> Self {
+        Self::Malformed(error.to_string())
     }
 }
 

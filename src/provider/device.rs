@@ -53,15 +53,16 @@ impl OpenIdProvider {
             return self.decide(asked, &person, code, decision == "allow");
         }
         if typed.is_empty() {
-            return self.ask_for_code(asked, None);
+            return self.ask_for_code(None);
+        }
+        if !self.sessions.may_try_codes(&cookie, asked.now) {
+            return refusal("Too many codes that nobody has. Sign out and in again to try others.");
         }
         match code.and_then(|code| Some((self.devices.waiting(&code, asked.now)?, code))) {
             Some((client, code)) => self.ask_to_confirm(asked, &person, &client, &code),
-            None if self.sessions.may_try_again(&cookie, asked.now) => self
-                .ask_for_code(asked, Some("No login waits for this code. Look at the device again: codes end soon.")),
             None => {
-                self.sessions.end(&person.sid);
-                refusal("Too many codes that nobody has.")
+                self.sessions.count_wrong_code(&cookie, asked.now);
+                self.ask_for_code(Some("No login waits for this code. Look at the device again: codes end soon."))
             }
         }
     }
@@ -73,7 +74,7 @@ impl OpenIdProvider {
         // the device's login is one of its own: signing out in this browser does not end it
         let login = SignedIn { sid: random_token(16).into(), ..person.clone() };
         if !self.devices.decide(code, allowed.then_some(login), asked.now) {
-            return self.ask_for_code(asked, Some("This code has ended meanwhile. Start again on the device."));
+            return self.ask_for_code(Some("This code has ended meanwhile. Start again on the device."));
         }
         info!(target: AUDIT, { subject.id = &*person.sub, allowed }, "device login decided");
         let (title, text, advice) = if allowed {
@@ -84,12 +85,10 @@ impl OpenIdProvider {
         show(StatusCode::OK, &MessagePage { title, text, advice })
     }
 
-    fn ask_for_code(&self, asked: &Asked, problem: Option<&str>) -> Response {
-        let (seal, browser) = self.seal(asked, "device");
+    /// This form needs no seal: it only leads to the page that does.
+    fn ask_for_code(&self, problem: Option<&str>) -> Response {
         let status = if problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        let mut response = show(status, &DeviceCodePage { action: &self.at("/device"), problem, seal: &seal });
-        self.name_browser(&mut response, browser);
-        response
+        show(status, &DeviceCodePage { action: &self.at("/device"), problem })
     }
 
     fn ask_to_confirm(&self, asked: &Asked, person: &SignedIn, client: &str, code: &UserCode) -> Response {

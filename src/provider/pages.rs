@@ -23,7 +23,6 @@ pub(super) struct SignInPage<'a> {
 pub(super) struct DeviceCodePage<'a> {
     pub(super) action: &'a str,
     pub(super) problem: Option<&'a str>,
-    pub(super) seal: &'a str,
 }
 
 /// Is it you who wants to sign in there?

@@ -40,12 +40,16 @@ impl Sessions {
         self.lock().find(&TokenHash::of(cookie), now).map(|session| session.person.clone())
     }
 
-    /// Counts a device code that nobody has; whether there may be another try.
-    pub(super) fn may_try_again(&self, cookie: &str, now: SystemTime) -> bool {
-        self.lock().find(&TokenHash::of(cookie), now).is_some_and(|session| {
+    /// Whether device codes may still be tried in this session.
+    pub(super) fn may_try_codes(&self, cookie: &str, now: SystemTime) -> bool {
+        self.lock().find(&TokenHash::of(cookie), now).is_some_and(|session| session.wrong_codes < WRONG_CODES)
+    }
+
+    /// Counts a device code that nobody has.
+    pub(super) fn count_wrong_code(&self, cookie: &str, now: SystemTime) {
+        if let Some(session) = self.lock().find(&TokenHash::of(cookie), now) {
             session.wrong_codes = session.wrong_codes.saturating_add(1);
-            session.wrong_codes < WRONG_CODES
-        })
+        }
     }
 
     pub(super) fn end(&self, sid: &str) {
@@ -59,5 +63,5 @@ impl Sessions {
 
 /// Each costs its owner a password hash; some 20 MB.
 const CAPACITY: usize = 100_000;
-/// Of 20⁸ device codes; then the session ends.
+/// Of 20⁸ device codes. The session itself goes on, or a page elsewhere could end it by links to wrong codes.
 const WRONG_CODES: u32 = 10;

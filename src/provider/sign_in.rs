@@ -38,7 +38,12 @@ impl OpenIdProvider {
             Err(e) => {
                 // a name that nobody has may be a password in the wrong field (A36)
                 let known = self.users.known(name);
-                warn!(target: AUDIT, { user.name = known.as_ref().map(UserName::as_str), client.address = %asked.from(), reason = %e }, "sign-in refused");
+                let known = known.as_ref().map(UserName::as_str);
+                warn!(
+                    target: AUDIT,
+                    { user.name = known, client.address = %asked.from(), reason = %e },
+                    "sign-in refused at the provider"
+                );
                 return self.sign_in_again(asked, next, goal.client(), name, &e);
             }
         };
@@ -46,7 +51,11 @@ impl OpenIdProvider {
             self.sessions.end(&before.sid);
         }
         let (cookie, person) = self.sessions.begin(user.sub.clone(), asked.now);
-        info!(target: AUDIT, { user.name = user.name.as_str(), subject.id = &*user.sub, client.address = %asked.from() }, "signed in at the provider");
+        info!(
+            target: AUDIT,
+            { user.name = user.name.as_str(), subject.id = &*user.sub, client.address = %asked.from() },
+            "signed in at the provider"
+        );
         let mut response = match goal {
             Goal::Client(request) => self.grant(*request, person, asked.now),
             Goal::Device(next) => redirect(&self.at(&format!("/{next}"))),

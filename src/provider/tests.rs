@@ -60,6 +60,18 @@ async fn a_session_serves_other_clients_until_it_must_not() {
 }
 
 #[tokio::test]
+async fn a_public_client_redeems_by_its_verifier_alone() {
+    let site = Site::start();
+    let uri = "http://127.0.0.1:49152/cb"; // registered without a port
+    let code = site.browser().code(&authorize(&[("client_id", "tool"), ("redirect_uri", uri)])).await;
+    let mut form = vec![("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", uri)];
+    assert_eq!(site.post_as_tool("/token", &form).await["error"], "invalid_grant");
+    form.push(("code_verifier", VERIFIER));
+    let tokens = site.post_as_tool("/token", &form).await;
+    assert_eq!(site.claims(&tokens, "tool").await.get("aud"), Some(&json!("tool")));
+}
+
+#[tokio::test]
 async fn requests_that_can_be_answered_are_refused_at_the_client() {
     let site = Site::start();
     let browser = site.browser();
@@ -362,7 +374,10 @@ async fn a_device_can_be_refused_and_codes_not_guessed() {
     for _ in 0..10 {
         browser.post("/device", &[("user_code", "BBBB-BBBB")]).await;
     }
-    assert!(browser.get("/device").await.text.contains("Password"), "after ten wrong codes the session is over");
+    let begun = site.post_as_tool("/device-authorization", &[]).await;
+    let late = browser.post("/device", &[("user_code", begun["user_code"].as_str().unwrap())]).await;
+    assert!(late.text.contains("Too many codes"), "a right one after ten wrong ones is not looked at");
+    assert_eq!(browser.get(&authorize(&[])).await.status, StatusCode::SEE_OTHER, "the session goes on");
 }
 
 #[tokio::test]

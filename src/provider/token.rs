@@ -118,7 +118,11 @@ impl OpenIdProvider {
             // CVE-2026-43983: who is disabled does not go on by refreshing
             let client = &tokens.granted.client;
             self.grants.revoke(tokens.refresh.expose(), client, asked.now);
-            info!(target: AUDIT, { subject.id = &*tokens.granted.person.sub, client.id = &**client }, "tokens refused: the user is disabled or gone");
+            info!(
+                target: AUDIT,
+                { subject.id = &*tokens.granted.person.sub, client.id = &**client },
+                "tokens refused: the user is disabled or gone"
+            );
             return Err(TokenError::InvalidGrant);
         };
         let mut answer = json!({

@@ -18,9 +18,10 @@ enum Key {
     Address(IpAddr),
 }
 
+/// How many, as it was at the last of them. It drains with time: many people may share an address, and some mistype.
 #[derive(Clone, Copy, Debug)]
 struct Failures {
-    count: u32,
+    level: f64,
     last: SystemTime,
 }
 
@@ -38,11 +39,8 @@ impl Attempts {
             if failures.len() >= CAPACITY && !failures.contains_key(&key) {
                 make_room(&mut failures, now);
             }
-            let entry = failures.entry(key).or_insert(Failures { count: 0, last: now });
-            if entry.is_past(now) {
-                entry.count = 0;
-            }
-            *entry = Failures { count: entry.count.saturating_add(1), last: now };
+            let level = failures.get(&key).map_or(0.0, |entry| entry.level(&key, now));
+            failures.insert(key, Failures { level: level + 1.0, last: now });
         }
         Ok(())
     }
@@ -53,7 +51,7 @@ impl Attempts {
         let mut failures = self.lock();
         failures.remove(&Key::Name(name.clone()));
         if let Some(entry) = failures.get_mut(&Key::Address(network(from))) {
-            entry.count = entry.count.saturating_sub(1);
+            entry.level -= 1.0;
         }
     }
 
@@ -62,7 +60,7 @@ impl Attempts {
         let mut failures = self.lock();
         for key in [Some(Key::Address(network(from))), name.cloned().map(Key::Name)].into_iter().flatten() {
             if let Some(entry) = failures.get_mut(&key) {
-                entry.count = entry.count.saturating_sub(1);
+                entry.level -= 1.0;
             }
         }
     }
@@ -73,27 +71,45 @@ impl Attempts {
 }
 
 impl Failures {
+    /// What is left of it. A clock that was set back drains nothing.
+    fn level(&self, key: &Key, now: SystemTime) -> f64 {
+        let passed = now.duration_since(self.last).unwrap_or_default();
+        (self.level - passed.div_duration_f64(key.drain())).max(0.0)
+    }
+
     /// How long from now until an attempt is looked at again.
     fn wait(&self, key: &Key, now: SystemTime) -> Option<Duration> {
-        let free = match key {
-            Key::Name(_) => FREE_BY_NAME,
-            Key::Address(_) => FREE_BY_ADDRESS,
-        };
-        let doublings = self.count.checked_sub(free)?.min(20);
-        let wait = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
-        // a clock that was set back may lengthen a wait, never shorten it
+        let beyond = self.level - key.free();
+        if beyond < 0.0 {
+            return None;
+        }
+        let wait = FIRST_WAIT.mul_f64(beyond.min(20.0).floor().exp2()).min(LONGEST_WAIT);
         let passed = now.duration_since(self.last).unwrap_or_default();
         wait.checked_sub(passed).filter(|left| !left.is_zero())
     }
+}
 
-    fn is_past(&self, now: SystemTime) -> bool {
-        now.duration_since(self.last).is_ok_and(|age| age >= FORGOTTEN_AFTER)
+impl Key {
+    /// So many failures have no consequence.
+    fn free(&self) -> f64 {
+        match self {
+            Self::Name(_) => 5.0,
+            Self::Address(_) => 50.0,
+        }
+    }
+
+    /// After so long one failure is forgotten.
+    fn drain(&self) -> Duration {
+        match self {
+            Self::Name(_) => Duration::from_secs(15 * 60),
+            Self::Address(_) => Duration::from_secs(2 * 60),
+        }
     }
 }
 
 /// Drops what is forgotten anyway, or else the entry that has not been touched for longest.
 fn make_room(failures: &mut HashMap<Key, Failures>, now: SystemTime) {
-    failures.retain(|_, entry| !entry.is_past(now));
+    failures.retain(|key, entry| entry.level(key, now) > 0.0);
     if failures.len() >= CAPACITY
         && let Some(oldest) = failures.iter().min_by_key(|(_, entry)| entry.last).map(|(key, _)| key.clone())
     {
@@ -109,13 +125,9 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-const FREE_BY_NAME: u32 = 5;
-/// Many people may share an address.
-const FREE_BY_ADDRESS: u32 = 50;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// Some 100 guesses a day for a name that someone keeps guessing at, and never a lock that only an operator opens.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 /// Names and addresses are the attacker's to choose: some 10 MB at most. To push one name out takes as many attempts,
 /// each of which costs a password hash.
 const CAPACITY: usize = 50_000;
@@ -153,8 +165,18 @@ mod tests {
         let place = |n: u32| IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | u128::from(n)));
         let now = from_epoch_seconds(START);
         let looked_at = (0..10_000).filter(|n| attempts.begin(Some(&name(&format!("u{n}"))), place(*n), now).is_ok());
-        assert_eq!(looked_at.count(), FREE_BY_ADDRESS as usize);
+        assert_eq!(looked_at.count(), 50);
         assert!(attempts.begin(Some(&name("u1")), IpAddr::V6(Ipv6Addr::LOCALHOST), now).is_ok());
+    }
+
+    #[test]
+    fn people_who_share_an_address_may_mistype_now_and_then() {
+        let attempts = Attempts::default();
+        let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        for minute in 0..24 * 60 {
+            let now = from_epoch_seconds(START + minute * 130);
+            assert_eq!(attempts.begin(Some(&name(&format!("u{}", minute % 40))), from, now), Ok(()));
+        }
     }
 
     #[test]
@@ -173,7 +195,7 @@ mod tests {
     fn success_cleans_the_name_but_not_the_address() {
         let attempts = Attempts::default();
         let (from, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), from_epoch_seconds(START));
-        for n in 0..FREE_BY_ADDRESS {
+        for n in 0..50 {
             attempts.begin(Some(&name(&format!("u{n}"))), from, now).unwrap();
         }
         assert!(attempts.begin(Some(&name("own")), from, now).is_err());
