@@ -1,3 +1,4 @@
 //! The proxy, over real sockets.
 
+mod identity_headers;
 mod main_job;
