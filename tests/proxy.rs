@@ -1,4 +1,5 @@
 //! The proxy, over real sockets.
 
+mod framing;
 mod identity_headers;
 mod main_job;
