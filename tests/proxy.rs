@@ -3,3 +3,4 @@
 mod framing;
 mod identity_headers;
 mod main_job;
+mod upgrades;

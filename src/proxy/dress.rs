@@ -34,6 +34,7 @@ pub(super) async fn for_upstream(
     let headers = request.headers_mut();
 
     let upgrade = wants_upgrade(headers).then(|| headers.get(header::UPGRADE).cloned()).flatten();
+    let upgrade = upgrade.filter(|protocol| !is_http_again(protocol));
     let trailers = takes_trailers(headers);
     strip_hop_by_hop(headers);
     strip_from_request(headers); // our cookies (A28)
@@ -122,6 +123,15 @@ async fn body_at_hand(route: &Route, permit: &Permit, headers: &HeaderMap, body:
 fn takes_trailers(headers: &HeaderMap) -> bool {
     let names = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.split(',').any(|m| m.trim() == TRAILERS));
     headers.get_all(header::TE).iter().any(names)
+}
+
+/// Whether a tunnel would carry HTTP: then requests that nobody decided on would follow, with whatever headers the
+/// client likes (h2c smuggling). Passing on no `Upgrade` at all is always right (RFC 9110 §7.8).
+fn is_http_again(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().split(|byte| *byte == b',').any(|member| {
+        let name = member.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
+        [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|http| name.eq_ignore_ascii_case(http))
+    })
 }
 
 const TRAILERS: &str = "trailers";

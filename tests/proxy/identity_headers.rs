@@ -58,7 +58,7 @@ const VOUCHED: [&str; 6] = [
 #[tokio::test]
 async fn a1_the_upstream_sees_our_value_once_or_none() {
     let world = Plan::with_routes(ROUTES).start().await;
-    let (alice, mallory) = (ticket(&world, "alice").await, ticket(&world, "mallory").await);
+    let (alice, mallory) = (world.ticket("alice").await, world.ticket("mallory").await);
     let usual = |user: &'static str, groups: &'static str| {
         move |name: &str| match name {
             "X-Forwarded-User" => format!("sub-{user}"),
@@ -114,7 +114,7 @@ async fn a1_what_a_request_claims_of_itself_is_said_by_us_or_not_at_all() {
 #[tokio::test]
 async fn a2_connection_cannot_take_away_what_we_set() {
     let world = Plan::with_routes(ROUTES).start().await;
-    let alice = ticket(&world, "alice").await;
+    let alice = world.ticket("alice").await;
     let ours = "X-Forwarded-User, X-Forwarded-Email, X-Forwarded-Preferred-Username, X-Forwarded-Groups, \
                 X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Request-Id, Host, Content-Length, \
                 Authorization, X-Amz-Date, X-Amz-Security-Token, X-Amz-Content-Sha256";
@@ -180,12 +180,6 @@ async fn a9_a_cookie_that_is_no_ticket_is_no_login() {
         assert_eq!(answer.status, 401, "{wrong}");
     }
     assert_eq!(world.upstream.seen().len(), seen);
-}
-
-/// The `Cookie` header of somebody who has logged in.
-async fn ticket(world: &World, name: &str) -> String {
-    let (name, value) = world.browser_of(name).await.cookie("127.0.0.1", "claviger-").unwrap();
-    format!("{name}={value}")
 }
 
 /// Sends `name` in every spelling, each twice; what the upstream sees of it.

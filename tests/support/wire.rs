@@ -59,6 +59,14 @@ impl Wire {
         self.unread.drain(..count).collect()
     }
 
+    /// Whatever has come, waiting for at least a byte; nothing at the end.
+    pub async fn some(&mut self) -> Vec<u8> {
+        if self.unread.is_empty() {
+            self.more().await;
+        }
+        std::mem::take(&mut self.unread)
+    }
+
     /// Everything until the other side closes or resets.
     pub async fn rest(mut self) -> String {
         while self.more().await > 0 {}
