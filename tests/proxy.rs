@@ -1,5 +1,6 @@
 //! The proxy, over real sockets.
 
+mod answers;
 mod forwarded;
 mod framing;
 mod identity_headers;
