@@ -6,4 +6,5 @@ mod framing;
 mod identity_headers;
 mod main_job;
 mod paths;
+mod signing;
 mod upgrades;
