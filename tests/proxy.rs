@@ -5,6 +5,7 @@ mod forwarded;
 mod framing;
 mod identity_headers;
 mod main_job;
+mod passing;
 mod paths;
 mod signing;
 mod upgrades;

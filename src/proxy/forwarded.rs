@@ -116,7 +116,8 @@ pub const CLAIMS: [HeaderName; 26] = [
     REQUEST_ID,
 ];
 
-static CLAIMED: LazyLock<Vouched> = LazyLock::new(|| Vouched::new(&CLAIMS));
+/// The same, in every spelling.
+pub(super) static CLAIMED: LazyLock<Vouched> = LazyLock::new(|| Vouched::new(&CLAIMS));
 
 #[cfg(test)]
 mod tests {
