@@ -18,6 +18,7 @@ pub mod generation;
 pub mod identity;
 pub mod inject;
 pub mod jose;
+pub mod manual;
 pub mod policy;
 pub mod provider;
 pub mod proxy;

@@ -41,7 +41,7 @@ pub(super) struct Explain {
     /// The method.
     #[arg(long, default_value = "GET")]
     method: Method,
-    /// The [identity.<name>] that vouches for the claims; needed where there are several.
+    /// The `[identity.<name>]` that vouches for the claims; needed where there are several.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// The client's address.
