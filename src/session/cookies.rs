@@ -47,7 +47,8 @@ impl CookieNames {
         Some(header)
     }
 
-    /// A `Set-Cookie` value that removes one: with the attributes it was set with, or browsers keep it (CVE-2025-55162).
+    /// A `Set-Cookie` value that removes one: with the attributes it was set with, or browsers keep it
+    /// (CVE-2025-55162).
     pub fn clear(&self, name: &str) -> Option<HeaderValue> {
         self.set(name, "", Some(0))
     }

@@ -32,7 +32,7 @@ async fn a_person_logs_in_and_their_own_role_signs() {
     let issued = world
         .audit()
         .into_iter()
-        .find(|line| line["sts.access_key_id"].is_string() || line["access_key_id"].is_string());
+        .find(|line| line["sts.access_key_id"].is_string() || line["access_key.id"].is_string());
     assert!(issued.is_some(), "{:#?}", world.audit());
 }
 
