@@ -18,6 +18,8 @@ use super::*;
 use crate::tls::testing;
 use crate::web::{self, Body, Connection};
 
+mod http2;
+
 /// Tells what it was asked: method, host, target, version, TLS, body. Some paths do something else.
 struct Echo {
     /// Told when `/slow` was reached.
