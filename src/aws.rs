@@ -1,1 +1,198 @@
-//! The AWS SDK's STS client: our TLS, our endpoint, our timeouts.
+//! The AWS SDK's STS client: our way out, our endpoint, our timeouts, and nobody's credentials but those it is asked for.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_sts::config::retry::RetryConfig;
+use aws_sdk_sts::config::timeout::TimeoutConfig;
+use aws_sdk_sts::config::{BehaviorVersion, Config};
+use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_sts::operation::RequestId as _;
+use aws_sdk_sts::operation::assume_role_with_web_identity::{
+    AssumeRoleWithWebIdentityError, AssumeRoleWithWebIdentityOutput,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use url::Url;
+
+use crate::arn::{Region, RoleArn, SessionName};
+use crate::fetch::Fetch;
+use crate::secret::Secret;
+use crate::tls::{TlsError, Trust};
+use crate::web::BoxError;
+
+pub(crate) mod way_out;
+
+use way_out::WayOut;
+
+/// A security token service: AWS's own in a region, or another at an endpoint.
+#[derive(Clone, Debug)]
+pub struct Sts {
+    client: aws_sdk_sts::Client,
+}
+
+/// What AssumeRoleWithWebIdentity is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct WebIdentity<'a> {
+    /// The role.
+    pub role: &'a RoleArn,
+    /// The role session's name.
+    pub session_name: &'a SessionName,
+    /// The OpenID Connect token.
+    pub token: &'a Secret,
+    /// In whole seconds; absent: not sent.
+    pub duration: Option<Duration>,
+}
+
+/// What it answers.
+#[derive(Clone, Debug)]
+pub struct AssumedRole {
+    /// The public half.
+    pub access_key_id: String,
+    /// The secret half.
+    pub secret_access_key: Secret,
+    /// The session token.
+    pub session_token: Secret,
+    /// When they end.
+    pub expires: SystemTime,
+    /// The role session's ARN; empty where the service does not say, as MinIO doesn't.
+    pub role_session: String,
+    /// The service's id for the call; empty where it has none.
+    pub request_id: String,
+}
+
+/// Why there are no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum StsError {
+    /// The service says that the token is too old.
+    #[error("{code}: {message}")]
+    TokenExpired {
+        /// `ExpiredTokenException`, or another service's word for it.
+        code: String,
+        /// What it said.
+        message: String,
+    },
+    /// The service said no.
+    #[error("{code}: {message} (request {request_id})")]
+    Refused {
+        /// Its error code.
+        code: String,
+        /// What it said.
+        message: String,
+        /// Its id for the call.
+        request_id: String,
+    },
+    /// It can't be reached, is overloaded, or its answer makes no sense.
+    #[error("the security token service does not answer as it should")]
+    Unavailable(#[source] BoxError),
+}
+
+impl Sts {
+    /// A client. Nothing is sent yet.
+    ///
+    /// It knows no credentials, profiles or environment variables: a call that needs a signature can't borrow the
+    /// machine's own identity (the confused deputy).
+    ///
+    /// # Errors
+    /// The file of further roots to believe can't be read.
+    pub fn new(region: &Region, endpoint: Option<&Url>, roots: Option<&Path>) -> Result<Self, TlsError> {
+        let trust = roots.map_or_else(|| Ok(Trust::system()), Trust::with_file)?;
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
+        let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
+        let mut config = Config::builder();
+        config.set_endpoint_url(endpoint.map(ToString::to_string));
+        let config = config
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws_sdk_sts::config::Region::new(region.as_str().to_owned()))
+            .http_client(WayOut::client(Fetch::new(&trust)))
+            .retry_config(retries)
+            .timeout_config(timeouts)
+            .build();
+        Ok(Self { client: aws_sdk_sts::Client::from_conf(config) })
+    }
+
+    /// AssumeRoleWithWebIdentity, unsigned: the token is the proof.
+    ///
+    /// # Errors
+    /// [`StsError`], after three attempts where another may help.
+    pub async fn assume_role_with_web_identity(&self, ask: WebIdentity<'_>) -> Result<AssumedRole, StsError> {
+        let seconds = ask.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
+        let output = self
+            .client
+            .assume_role_with_web_identity()
+            .role_arn(ask.role.as_str())
+            .role_session_name(ask.session_name.as_str())
+            .web_identity_token(ask.token.expose())
+            .set_duration_seconds(seconds)
+            .send()
+            .await
+            .map_err(sorted)?;
+        AssumedRole::read(output)
+    }
+}
+
+impl AssumedRole {
+    fn read(output: AssumeRoleWithWebIdentityOutput) -> Result<Self, StsError> {
+        let request_id = output.request_id().unwrap_or_default().to_owned();
+        let role_session = output.assumed_role_user.map(|user| user.arn).unwrap_or_default();
+        let without = || StsError::Unavailable("the answer has no usable credentials".into());
+        let credentials = output.credentials.ok_or_else(without)?;
+        let expires = SystemTime::try_from(credentials.expiration).map_err(|_| without())?;
+        if credentials.access_key_id.is_empty() || credentials.secret_access_key.is_empty() {
+            return Err(without());
+        }
+        Ok(Self {
+            access_key_id: credentials.access_key_id,
+            secret_access_key: Secret::new(credentials.secret_access_key),
+            session_token: Secret::new(credentials.session_token),
+            expires,
+            role_session,
+            request_id,
+        })
+    }
+}
+
+/// Sorts an SDK error by what helps: a new login, nothing, or time.
+fn sorted(error: SdkError<AssumeRoleWithWebIdentityError, HttpResponse>) -> StsError {
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    let Some(answer) = error.as_service_error() else {
+        return StsError::Unavailable(match error {
+            SdkError::TimeoutError(_) => "no answer in time".into(),
+            error => error.into_source().unwrap_or_else(|error| error.to_string().into()),
+        });
+    };
+    let request_id = answer.request_id().unwrap_or_default().to_owned();
+    let (Some(code), message) = (answer.code(), answer.message().unwrap_or_default().to_owned()) else {
+        return StsError::Unavailable(format!("HTTP status {status} without an error code").into());
+    };
+    let code = code.to_owned();
+    if EXPIRED.contains(&&*code) || (VAGUE.contains(&&*code) && message.to_ascii_lowercase().contains("expired")) {
+        StsError::TokenExpired { code, message }
+    } else if status >= 500 || status == 429 || PASSING.contains(&&*code) || code.starts_with("Throttl") {
+        StsError::Unavailable(format!("{code}: {message} (request {request_id})").into())
+    } else {
+        StsError::Refused { code, message, request_id }
+    }
+}
+
+/// AWS's code, and the one of its common errors.
+const EXPIRED: [&str; 2] = ["ExpiredTokenException", "ExpiredToken"];
+/// Codes that stand for many things, of which an expired token is one; MinIO has only the second.
+const VAGUE: [&str; 2] = ["InvalidIdentityToken", "InvalidParameterValue"];
+/// 4xx codes that pass by themselves: STS could not fetch the issuer's keys, or has too much to do.
+const PASSING: [&str; 6] = [
+    "IDPCommunicationError",
+    "RequestTimeout",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "SlowDown",
+    "RequestThrottled",
+];
+
+/// With exponential pauses between them.
+const ATTEMPTS: u32 = 3;
+/// Up to so long, by chance; the SDK's own second is long for a person who waits.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// For one attempt, connection included.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// For all of them, below the broker's own patience.
+const OPERATION: Duration = Duration::from_secs(18);

@@ -71,13 +71,30 @@ impl Debug for Environment {
 }
 
 /// Where a secret is kept: `{ env = "NAME" }` or `{ file = "path" }`. A secret itself is never in the config.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SecretSource {
     /// An environment variable.
     Env(String),
     /// A file, relative to the config file; one trailing line end is dropped.
     File(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // By hand, as serde's own errors repeat the value they did not expect, which here is likely the secret (A36).
+        let expected = || {
+            serde::de::Error::custom(
+                "a secret is never written here; expected { env = \"NAME\" } or { file = \"path\" }, where it is kept",
+            )
+        };
+        let toml::Value::Table(table) = toml::Value::deserialize(deserializer)? else { return Err(expected()) };
+        let mut entries = table.into_iter();
+        match (entries.next(), entries.next()) {
+            (Some((key, toml::Value::String(name))), None) if key == "env" => Ok(Self::Env(name)),
+            (Some((key, toml::Value::String(path))), None) if key == "file" => Ok(Self::File(path.into())),
+            _ => Err(expected()),
+        }
+    }
 }
 
 impl SecretSource {
@@ -180,4 +197,42 @@ pub fn build<T: ?Sized, C>(
         return Err(SettingsError::at("kind", format!("unknown kind `{kind}`; it may be one of: {}", kinds())));
     };
     (built_in.build)(settings, context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Section {
+        secret: SecretSource,
+    }
+
+    fn section(text: &str) -> Result<Section, SettingsError> {
+        parse_table(text.parse().unwrap())
+    }
+
+    #[test]
+    fn secrets_are_references() {
+        assert_eq!(section("secret = { env = 'X' }").unwrap().secret, SecretSource::Env("X".into()));
+        assert_eq!(section("secret = { file = 'x' }").unwrap().secret, SecretSource::File("x".into()));
+    }
+
+    #[test]
+    fn a_secret_in_the_config_is_refused_without_being_repeated() {
+        // A36
+        for text in [
+            "secret = 'canary'",
+            "secret = { value = 'canary' }",
+            "secret = { env = 'X', file = 'canary' }",
+            "secret = ['canary']",
+            "secret = { canary = 1 }",
+        ] {
+            let error = section(text).unwrap_err();
+            assert_eq!(error.key, "secret", "{text}");
+            assert!(error.problem.contains("{ env = ") && !error.problem.contains("canary"), "{error}");
+        }
+        assert!(!section("secret = 12345").unwrap_err().to_string().contains("12345"));
+    }
 }

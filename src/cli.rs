@@ -1,4 +1,53 @@
-//! The command line.
+//! The command line: one file a subcommand. Prints live here and nowhere else.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line speaks to people through these")]
 
-/// Runs the command that the arguments name.
-pub fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod demo;
+mod explain;
+mod hash_password;
+mod kinds;
+mod serve;
+
+/// The key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
+#[derive(Debug, Parser)]
+#[command(name = "claviger", version, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    Check(check::Check),
+    Explain(explain::Explain),
+    Kinds(kinds::Kinds),
+    HashPassword(hash_password::HashPassword),
+}
+
+/// Runs the command that the arguments name. 0: done, or allowed; 1: denied, or failed while running; 2: bad input.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Kinds(command) => command.run(),
+        Command::HashPassword(command) => command.run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_fit_together() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -11,6 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+mod duration;
+
+pub use duration::{LONGEST, duration_text, optional_duration_text, parse_duration};
+
 /// Tells the time.
 pub trait Clock: Debug + Send + Sync {
     /// Now, by the wall clock.

@@ -1,1 +1,216 @@
-//! In the making.
+//! The config file, typed.
+//!
+//! It is read in two steps: the file's shape ([`file`]), in which nothing is required, then our types, in which nothing
+//! is in doubt. Whatever is wrong is found in one go, each with its key path. The tables of kinds (`[identity.*]`,
+//! `[credentials.*]`, `inject`) are kept as they are: [`generation`](crate::generation) builds them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Table;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::authority::AuthoritySettings;
+use crate::built_in::{Environment, Surroundings};
+use crate::provider::ProviderSettings;
+use crate::session::SessionSettings;
+
+mod error;
+mod file;
+pub mod keys;
+mod listen;
+mod public_url;
+mod route;
+mod service;
+mod shape;
+
+pub use error::{ConfigError, ConfigErrors, below};
+pub use keys::Keys;
+pub use listen::{Listen, TlsFiles};
+pub use public_url::PublicUrl;
+pub use route::{RouteConfig, Timeouts};
+pub use service::Service;
+
+/// A config.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where relative paths and variables come from.
+    pub surroundings: Surroundings,
+    /// Where what must outlive the process is kept: keys that were made.
+    pub state_dir: PathBuf,
+    /// How many threads serve; absent: one for each core.
+    pub workers: Option<usize>,
+    /// How long requests under way may take to finish when claviger stops.
+    pub drain: Duration,
+    /// `[listen.<name>]`, at least one.
+    pub listen: BTreeMap<Arc<str>, Listen>,
+    /// `[admin] address`: health and metrics; absent: none.
+    pub admin: Option<SocketAddr>,
+    /// `[log] level`, of our own events.
+    pub log_level: LevelFilter,
+    /// `[log] access`: a line for each request.
+    pub log_access: bool,
+    /// `[keys]`.
+    pub keys: Keys,
+    /// `[session]`.
+    pub session: SessionSettings,
+    /// `[identity.<name>]`, as they are written.
+    pub identity: BTreeMap<Arc<str>, Table>,
+    /// `[credentials.<name>]`, as they are written.
+    pub credentials: BTreeMap<Arc<str>, Table>,
+    /// `[route.<name>]`.
+    pub route: BTreeMap<Arc<str>, RouteConfig>,
+    /// `[provider]`: our own OpenID provider.
+    pub provider: Option<Service<ProviderSettings>>,
+    /// `[authority]`: our own security token service.
+    pub authority: Option<Service<AuthoritySettings>>,
+}
+
+/// A file that was read: what could be understood, and what could not.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The config without what is wrong in it. It is only to be used where `errors` is empty; until then it serves to
+    /// find what else is wrong.
+    pub config: Config,
+    /// What is wrong.
+    pub errors: ConfigErrors,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A file that can't be read or isn't TOML; anything else is in [`Reading::errors`].
+    pub fn read(file: &Path, environment: &Environment) -> Result<Reading, ConfigErrors> {
+        let text = std::fs::read_to_string(file).map_err(|e| unreadable(&e))?;
+        // `claviger.toml` alone has the empty parent
+        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        Self::parse(&text, Surroundings { folder: folder.to_owned(), environment: environment.clone() })
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// A text that isn't TOML; anything else is in [`Reading::errors`].
+    pub fn parse(text: &str, surroundings: Surroundings) -> Result<Reading, ConfigErrors> {
+        let table = text.parse::<Table>().map_err(|e| not_toml(text, &e))?;
+        let mut errors = ConfigErrors::default();
+        let file: file::File = shape::read(table, "", &mut errors).unwrap_or_default();
+        let config = Self::from_file(file, surroundings, &mut errors);
+        Ok(Reading { config, errors })
+    }
+
+    fn from_file(file: file::File, surroundings: Surroundings, errors: &mut ConfigErrors) -> Self {
+        let state_dir = state_dir(file.state_dir, &surroundings);
+        let listen = listen::listeners(file.listen, &surroundings, errors);
+        let admin = file.admin.address.and_then(|text| listen::address(Some(&text), "admin.address", errors));
+        if let Some((name, _)) = listen.iter().find(|(_, l)| l.address.port() != 0 && Some(l.address) == admin) {
+            let problem = format!("is the address of `listen.{name}` too; expected one of its own");
+            errors.add("admin.address", problem);
+        }
+        if file.server.workers == Some(0) {
+            errors.add("server.workers", "is 0; expected at least 1, or no `workers` for one a core");
+        }
+        let level = file.log.level.and_then(|level| errors.keep("log.level", log_level(&level)));
+        let mut sections = |section: &str, tables: BTreeMap<String, Table>| {
+            let named = tables.into_iter().map(|(name, table)| {
+                section_name(section, &name, errors);
+                (name.into(), table)
+            });
+            named.collect()
+        };
+        let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
+        let session = shape::read(file.session, "session", errors).unwrap_or_default();
+        let provider = service::read(file.provider, "provider", errors);
+        let authority = service::read(file.authority, "authority", errors);
+        let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
+        let route = route::routes(file.route, &known, errors);
+        Self {
+            state_dir,
+            workers: file.server.workers,
+            drain: file.server.drain.unwrap_or(DRAIN),
+            listen,
+            admin,
+            log_level: level.unwrap_or(LevelFilter::INFO),
+            log_access: file.log.access.unwrap_or(true),
+            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
+            session,
+            route,
+            identity,
+            credentials,
+            provider,
+            authority,
+            surroundings,
+        }
+    }
+}
+
+impl Reading {
+    /// The config, where nothing is wrong with it.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn sound(self) -> Result<Config, ConfigErrors> {
+        self.errors.or(self.config)
+    }
+}
+
+/// The path of a section, and an error where its name is none: it becomes a label, a log field and part of key paths.
+fn section_name(section: &str, name: &str, errors: &mut ConfigErrors) -> String {
+    let path = below(section, name);
+    let ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !ok {
+        errors.add(&path, "is no name for a section; expected lower-case letters, digits and -");
+    }
+    path
+}
+
+/// As systemd gives it, else as the XDG base directory specification has it; the config's own wins.
+fn state_dir(configured: Option<PathBuf>, surroundings: &Surroundings) -> PathBuf {
+    let variable = |name: &str| surroundings.environment.value(name).filter(|value| !value.is_empty());
+    let folder = configured
+        .map(|path| surroundings.path(&path))
+        // systemd.exec(5): several are separated by colons
+        .or_else(|| variable("STATE_DIRECTORY").and_then(|list| list.split(':').next()).map(PathBuf::from))
+        .or_else(|| variable("XDG_STATE_HOME").map(|home| Path::new(home).join("claviger")))
+        .or_else(|| variable("HOME").map(|home| Path::new(home).join(".local/state/claviger")));
+    folder.unwrap_or_else(|| surroundings.path(Path::new("state")))
+}
+
+fn log_level(text: &str) -> Result<LevelFilter, String> {
+    match text {
+        "off" => Ok(LevelFilter::OFF),
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err(format!("`{text}` is no level; it may be one of: off, error, warn, info, debug, trace")),
+    }
+}
+
+fn unreadable(error: &io::Error) -> ConfigErrors {
+    let mut errors = ConfigErrors::default();
+    errors.add("", format!("the file can't be read: {error}"));
+    errors
+}
+
+/// Where and why, without the line itself, which may hold a secret somebody put there (A36).
+fn not_toml(text: &str, error: &toml::de::Error) -> ConfigErrors {
+    let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
+    let (line, column) =
+        (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1);
+    let mut errors = ConfigErrors::default();
+    errors.add("", format!("line {line}, column {column}: {}", error.message().trim_end().replace('\n', ", ")));
+    errors
+}
+
+/// Long enough for a slow page; systemd itself waits for 90 s before it kills.
+const DRAIN: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

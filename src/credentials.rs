@@ -16,8 +16,10 @@ use crate::secret::Secret;
 use crate::web::BoxError;
 
 mod minted;
+mod service;
 mod web_identity;
 
+pub use crate::policy::{Tellable, Way};
 pub use minted::Mint;
 
 /// Every kind of `[credentials.<name>]`.
@@ -47,30 +49,6 @@ pub struct Credentials {
     pub role_session: Arc<str>,
     /// The service's own id for the call, which CloudTrail shows.
     pub request_id: Arc<str>,
-}
-
-/// How a provider can tell STS each value of a [`Grant`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Tellable {
-    /// The role session's name.
-    pub session_name: Way,
-    /// Session tags.
-    pub tags: Way,
-    /// The source identity.
-    pub source_identity: Way,
-    /// The duration.
-    pub duration: Way,
-}
-
-/// A way to tell STS something.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Way {
-    /// As a parameter of the call.
-    Parameter,
-    /// As a claim in a token that claviger signs.
-    MintedClaim,
-    /// Not at all: only the person's own token could say it, and claviger can't write there.
-    No,
 }
 
 /// A service that issues credentials.
@@ -116,3 +94,6 @@ pub enum IssueError {
         source: BoxError,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,417 @@
-//! In the making.
+//! Every way a request can fail, and the one place that turns it into an answer and a log line.
+//!
+//! The public face is a status, a code and a sentence that says what to do. The reason, with its sources, goes to
+//! the log, once. A new fault does not compile until someone has chosen its face.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use http::header::{self, HeaderValue};
+use http::{HeaderName, StatusCode};
+use serde_json::json;
+
+use crate::credentials::IssueError;
+use crate::generation::Unidentified;
+use crate::identity::{LoginError, Rejection};
+use crate::inject::InjectError;
+use crate::policy::{Denied, PathError};
+use crate::session::StoreError;
+use crate::upstream::UpstreamError;
+use crate::web::{self, CollectError, Response};
+
+/// Why a request has no answer from upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The request is one that two parsers could read differently, or not HTTP as we take it.
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    /// No route has this host and path.
+    #[error("no route")]
+    NoRoute,
+    /// A method this place does not take.
+    #[error("the method is not allowed here")]
+    Method,
+    /// Nobody is logged in, and the caller is no browser that could be sent to log in.
+    #[error("nobody is logged in")]
+    Anonymous,
+    /// Something was presented, and it is bad.
+    #[error("a presented credential was rejected")]
+    Rejected(#[source] Rejection),
+    /// The policy says no.
+    #[error("denied")]
+    Denied(#[source] Denied),
+    /// There are no credentials to be had.
+    #[error("no credentials")]
+    Issue(#[source] Arc<IssueError>),
+    /// The body is larger than can be signed.
+    #[error("the body can't be signed")]
+    Body(#[source] CollectError),
+    /// The request can't be dressed.
+    #[error("nothing could be injected")]
+    Inject(#[source] InjectError),
+    /// The upstream does not answer as it should.
+    #[error("no answer from upstream")]
+    Upstream(#[source] UpstreamError),
+    /// A login did not come back as it was sent out (A8).
+    #[error("the login came back wrong: {0}")]
+    BadLogin(String),
+    /// A login failed at the provider.
+    #[error("the login failed")]
+    Login(#[source] LoginError),
+    /// The session store does not answer.
+    #[error("no sessions")]
+    Store(#[source] StoreError),
+    /// Something of ours went wrong.
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+/// What the caller is shown.
+#[derive(Debug)]
+struct Face {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    text: String,
+    retry_after: Option<Duration>,
+    next: Next,
+}
+
+/// What the page offers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    Nothing,
+    LogIn,
+    TryAgain,
+    SwitchUser,
+}
+
+impl Fault {
+    /// The code by which logs, metrics and callers know this fault.
+    pub fn code(&self) -> &'static str {
+        self.face().code
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.face().status
+    }
+
+    /// Whether logging in, or logging in again, would help.
+    pub fn calls_for_a_login(&self) -> bool {
+        match self {
+            Self::Anonymous | Self::Denied(Denied::Anonymous) => true,
+            Self::Issue(error) => matches!(**error, IssueError::EvidenceExpired),
+            _ => false,
+        }
+    }
+
+    /// The answer: a page for a person, JSON for a program. Logs the reason.
+    pub fn answer(&self, request_id: &str, for_a_person: bool) -> Response {
+        let face = self.face();
+        self.log(&face, request_id);
+        let mut response = if for_a_person {
+            face.page(request_id)
+        } else {
+            let error = json!({ "error": face.code, "message": face.text, "request_id": request_id });
+            web::json(face.status, &error)
+        };
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        if let Some(wait) = face.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if face.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §11.6.1: a 401 names a challenge; a bearer token is the one a program could bring
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"claviger\""));
+        }
+        response
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one exhaustive list is the point of this file")]
+    fn face(&self) -> Face {
+        let face = Face::new;
+        match self {
+            Self::Malformed(what) => {
+                face(400, "bad_request", "This request can't be understood", format!("{}.", capital(what)))
+            }
+            Self::NoRoute => face(
+                404,
+                "no_route",
+                "Nothing is here",
+                "No route of this proxy has this host and path. Check the address.".into(),
+            ),
+            Self::Method => face(405, "method_not_allowed", "Not this method", "This method is not taken here.".into()),
+            Self::Anonymous => {
+                face(401, "login_required", "Log in first", "This needs a login. Open it in a browser.".into())
+                    .with(Next::LogIn)
+            }
+            Self::Rejected(_) => face(
+                401,
+                "invalid_token",
+                "Not accepted",
+                "The credential that came with the request is not valid.".into(),
+            ),
+            Self::Denied(Denied::Anonymous) => Self::Anonymous.face(),
+            Self::Denied(Denied::Forbidden(_)) => face(
+                403,
+                "forbidden",
+                "You may not open this",
+                "You are logged in, but no rule lets you in here. Ask whoever runs this app, and give the request id."
+                    .into(),
+            )
+            .with(Next::SwitchUser),
+            Self::Denied(Denied::Unfillable(what)) => face(
+                403,
+                "claims_missing",
+                "Your account lacks something",
+                format!("What your identity provider says of you does not make a valid AWS role session: {what}."),
+            )
+            .with(Next::SwitchUser),
+            Self::Issue(error) => match &**error {
+                IssueError::Refused { role, code, .. } => face(
+                    403,
+                    "role_refused",
+                    "AWS refused the role",
+                    format!("The security token service refused the role {role} for you: {code}."),
+                )
+                .with(Next::SwitchUser),
+                IssueError::EvidenceExpired => face(
+                    401,
+                    "login_expired",
+                    "Log in again",
+                    "The login is too old to get new AWS credentials, and can't be renewed.".into(),
+                )
+                .with(Next::LogIn),
+                IssueError::Unavailable { retry_after, .. } => face(
+                    503,
+                    "credentials_unavailable",
+                    "AWS credentials can't be had now",
+                    "The security token service or the identity provider does not answer. This recovers by itself."
+                        .into(),
+                )
+                .after(retry_after.unwrap_or(RETRY)),
+            },
+            Self::Body(CollectError::TooLarge { limit }) => face(
+                413,
+                "body_too_large",
+                "Too large to be signed",
+                format!(
+                    "This service needs the whole body hashed before it is sent, and it is larger than {limit} bytes."
+                ),
+            ),
+            Self::Body(CollectError::Broken(_)) | Self::Upstream(UpstreamError::Interrupted { .. }) => {
+                face(400, "body_broken", "The upload broke off", "The request's body ended too early.".into())
+                    .with(Next::TryAgain)
+            }
+            Self::Inject(InjectError::Unsignable(what)) => {
+                face(400, "unsignable", "This request can't be signed", what.clone())
+            }
+            Self::Inject(InjectError::Missing(_)) | Self::Internal(_) => face(
+                500,
+                "internal",
+                "Something went wrong here",
+                "This is a fault of the proxy. Give the request id to whoever runs it.".into(),
+            ),
+            Self::Upstream(UpstreamError::TimedOut { .. }) => face(
+                504,
+                "upstream_timeout",
+                "The app takes too long",
+                "The app behind this proxy did not answer in time.".into(),
+            )
+            .with(Next::TryAgain),
+            Self::Upstream(UpstreamError::Unreachable { .. } | UpstreamError::Broken { .. }) => face(
+                502,
+                "upstream_unreachable",
+                "The app does not answer",
+                "The app behind this proxy can't be reached, or broke off.".into(),
+            )
+            .with(Next::TryAgain),
+            Self::BadLogin(_) | Self::Login(LoginError::Refused(_)) => face(
+                400,
+                "login_invalid",
+                "This login can't be completed",
+                "It is too old, was already used, or was begun in another browser. Start again.".into(),
+            )
+            .with(Next::LogIn),
+            Self::Login(LoginError::Declined(code)) => {
+                face(400, "login_declined", "The identity provider declined", format!("It answered: {code}."))
+                    .with(Next::LogIn)
+            }
+            Self::Login(LoginError::Unavailable(_)) => face(
+                503,
+                "provider_unavailable",
+                "Logging in is not possible now",
+                "The identity provider does not answer. This recovers by itself; sessions that exist go on.".into(),
+            )
+            .after(RETRY),
+            Self::Store(_) => face(
+                503,
+                "sessions_unavailable",
+                "Sessions can't be looked up now",
+                "The session store does not answer. This recovers by itself.".into(),
+            )
+            .after(RETRY),
+        }
+    }
+
+    fn log(&self, face: &Face, request_id: &str) {
+        let reason = chain(self);
+        match face.status.as_u16() {
+            500 => tracing::error!(request.id = request_id, fault = face.code, reason, "a request failed by our fault"),
+            501.. => {
+                tracing::warn!(request.id = request_id, fault = face.code, reason, "a request could not be served")
+            }
+            _ => tracing::info!(request.id = request_id, fault = face.code, reason, "a request was refused"),
+        }
+    }
+}
+
+impl Face {
+    fn new(status: u16, code: &'static str, title: &'static str, text: String) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, code, title, text, retry_after: None, next: Next::Nothing }
+    }
+
+    fn with(self, next: Next) -> Self {
+        Self { next, ..self }
+    }
+
+    fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), next: Next::TryAgain, ..self }
+    }
+
+    fn page(&self, request_id: &str) -> Response {
+        let page = Page { face: self, request_id };
+        match page.render() {
+            Ok(html) => web::page(self.status, html),
+            Err(_) => web::answer(self.status, "text/plain; charset=utf-8", self.text.clone()),
+        }
+    }
+}
+
+#[derive(Debug, Template)]
+#[template(path = "fault/page.html", config = ".askama.toml")]
+struct Page<'a> {
+    face: &'a Face,
+    request_id: &'a str,
+}
+
+impl From<Denied> for Fault {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<Unidentified> for Fault {
+    fn from(error: Unidentified) -> Self {
+        match error {
+            Unidentified::Rejected { rejection, .. } => Self::Rejected(rejection),
+            Unidentified::Ambiguous(..) => Self::Malformed(error.to_string()),
+        }
+    }
+}
+
+impl From<PathError> for Fault {
+    fn from(error: PathError) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+impl From<UpstreamError> for Fault {
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+impl From<InjectError> for Fault {
+    fn from(error: InjectError) -> Self {
+        Self::Inject(error)
+    }
+}
+
+impl From<Arc<IssueError>> for Fault {
+    fn from(error: Arc<IssueError>) -> Self {
+        Self::Issue(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<LoginError> for Fault {
+    fn from(error: LoginError) -> Self {
+        Self::Login(error)
+    }
+}
+
+/// The error and its sources, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// A sentence's first letter.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// The header that carries a request's id, from us and to upstreams.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// When to come back where nobody knows better.
+const RETRY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn text(response: Response) -> String {
+        String::from_utf8(response.into_body().collect(1 << 20).await.unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_not_shown() {
+        let refused = LoginError::Refused("the nonce is not ours".into());
+        let response = Fault::Login(refused).answer("r-1", true);
+        assert_eq!(response.status(), 400);
+        let page = text(response).await;
+        assert!(!page.contains("nonce") && page.contains("r-1"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn hostile_text_is_escaped() {
+        let page = text(Fault::Malformed("<script>alert(1)</script>".into()).answer("<r>", true)).await;
+        assert!(!page.contains("<script>") && !page.contains("<r>"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn programs_get_json_and_a_challenge() {
+        let response = Fault::Anonymous.answer("r-2", false);
+        assert_eq!(response.status(), 401);
+        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+        let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+        assert_eq!((&body["error"], &body["request_id"]), (&json!("login_required"), &json!("r-2")));
+    }
+
+    #[test]
+    fn unavailable_says_when_to_come_back() {
+        let error = IssueError::Unavailable { retry_after: None, source: "down".into() };
+        let response = Fault::Issue(Arc::new(error)).answer("r-3", false);
+        assert_eq!((response.status().as_u16(), response.headers().contains_key(header::RETRY_AFTER)), (503, true));
+    }
+}

@@ -1,1 +1,160 @@
-//! In the making.
+//! Everything that is built from one config, as one value: a request sees one generation from its start to its end, and
+//! a reload builds a whole new one or keeps the old (A33).
+//!
+//! What must outlive a reload (sessions, credentials, connections) is the app's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::built_in::Environment;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigErrors, PublicUrl};
+use crate::credentials::{CredentialProvider, Mint};
+use crate::fetch::Fetch;
+use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
+use crate::inject::Vouched;
+use crate::route::{Route, Routes};
+use crate::session::Session;
+use crate::tls::{ServerIdentity, Trust};
+use crate::web::Caller;
+
+mod build;
+
+/// All parts of one config.
+#[derive(Debug)]
+pub struct Generation {
+    /// The routes, by host and path.
+    pub routes: Routes,
+    /// `[identity.<name>]`.
+    pub sources: BTreeMap<SourceName, Arc<dyn IdentitySource>>,
+    /// `[credentials.<name>]`.
+    pub providers: BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
+    /// The headers that any injector vouches for, which no client may send on any route (A1).
+    pub vouched: Vouched,
+    /// `[listen.<name>]`.
+    pub entrances: BTreeMap<Arc<str>, Entrance>,
+}
+
+/// What a listener is to the requests that come in by it.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    /// The origin people know it by.
+    pub public_url: Option<PublicUrl>,
+    /// What it shows to those who connect; absent: plain HTTP.
+    pub tls: Option<ServerIdentity>,
+    /// The peers whose `X-Forwarded-*` headers are believed (A6).
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// What a generation is built with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The way out to identity providers and STS.
+    pub fetch: Arc<Fetch>,
+    /// What upstreams are believed by where the route has no `upstream_ca`.
+    pub trust: Trust,
+    /// Signs tokens for `minted`; absent where no listener has a `public_url`.
+    pub mint: Option<Arc<Mint>>,
+}
+
+/// Why nobody can be said to ask, though something was presented.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unidentified {
+    /// A source rejects what is its own: a forged token is not forgiven because a cookie came along.
+    #[error("`identity.{source_name}` rejects what was presented")]
+    Rejected {
+        /// The source.
+        source_name: SourceName,
+        /// Why, for the log.
+        #[source]
+        rejection: Rejection,
+    },
+    /// Two sources vouch, and which one is meant is anybody's guess.
+    #[error("both `identity.{0}` and `identity.{1}` vouch for the caller")]
+    Ambiguous(SourceName, SourceName),
+}
+
+impl Generation {
+    /// Reads a config and builds it. `parts` is asked once the config is read, as some parts depend on it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, of the file's own and of what is built from it.
+    pub fn load(
+        file: &Path,
+        environment: &Environment,
+        parts: impl FnOnce(&Config) -> Result<Parts, ConfigErrors>,
+    ) -> Result<(Config, Self), ConfigErrors> {
+        let reading = Config::read(file, environment)?;
+        let mut errors = reading.errors;
+        let built = parts(&reading.config).and_then(|parts| Self::build(&reading.config, &parts));
+        match built {
+            Ok(generation) => errors.or((reading.config, generation)),
+            Err(more) => {
+                errors.append_news(more);
+                Err(errors)
+            }
+        }
+    }
+
+    /// Builds the parts of a config. It reads the files that the config names and does no other I/O.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its key path.
+    pub fn build(config: &Config, parts: &Parts) -> Result<Self, ConfigErrors> {
+        build::generation(config, parts)
+    }
+
+    /// The `[credentials.<name>]` of that name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<dyn CredentialProvider>> {
+        self.providers.get(name)
+    }
+
+    /// Who asks. `session` is the one whose ticket the caller showed.
+    ///
+    /// Sources that don't count on this route are not asked, and a session of theirs is none here: to this route both
+    /// are things of other apps.
+    ///
+    /// # Errors
+    /// [`Unidentified`]: something was presented, and it is bad or too much.
+    pub async fn identify(
+        &self,
+        caller: &Caller<'_>,
+        route: &Route,
+        session: Option<&Arc<Session>>,
+    ) -> Result<Option<Identity>, Unidentified> {
+        let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
+        let mut found = session.filter(|session| counts(&session.subject().source)).map(Session::identity);
+        for (name, source) in self.sources.iter().filter(|(name, _)| counts(name)) {
+            match source.recognize(caller).await {
+                Recognition::NotPresented => {}
+                Recognition::Rejected(rejection) => {
+                    return Err(Unidentified::Rejected { source_name: Arc::clone(name), rejection });
+                }
+                Recognition::Verified(identity) => match found {
+                    None => found = Some(identity),
+                    Some(other) => {
+                        return Err(Unidentified::Ambiguous(Arc::clone(&other.subject.source), Arc::clone(name)));
+                    }
+                },
+            }
+        }
+        Ok(found)
+    }
+
+    /// The sources that people can log in at on this route, in the order of their names.
+    pub fn logins<'g>(
+        &'g self,
+        route: &'g Route,
+    ) -> impl Iterator<Item = (&'g SourceName, &'g Arc<dyn IdentitySource>)> {
+        let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
+        self.sources.iter().filter(move |(name, source)| counts(name) && source.login().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -319,6 +319,16 @@ pub enum RenewError {
     /// The provider can't be reached now: what is valid stays valid.
     #[error("the identity provider is unavailable")]
     Unavailable(#[source] BoxError),
+    /// The provider gave new tokens, but the claims that go with them can't be had now. The tokens are to be kept, as
+    /// the old refresh token may be used up; the claims stay as they were.
+    #[error("the claims can't be renewed now")]
+    Incomplete {
+        /// The new tokens.
+        tokens: Box<Tokens>,
+        /// What happened.
+        #[source]
+        source: BoxError,
+    },
 }
 
 /// Secrets in sealed records: serialised only by types whose serialised form is encrypted before it goes anywhere.

@@ -15,6 +15,10 @@ use crate::web::Request;
 
 mod headers;
 mod sigv4;
+mod value;
+mod vouched;
+
+pub use vouched::Vouched;
 
 /// Every kind of `inject = { kind = … }`.
 pub const BUILT_INS: &[BuiltIn<dyn Injector, ()>] = &[headers::BUILT_IN, sigv4::BUILT_IN];
@@ -24,7 +28,13 @@ pub trait Injector: Debug + Send + Sync {
     /// What must be at hand before [`Injector::inject`].
     fn needs(&self) -> Needs;
 
-    /// The headers this injector vouches for. The proxy removes them, in every spelling, from what any client sends (A1).
+    /// The headers this injector vouches for: an upstream believes them because only we can have set them. On every
+    /// route and before anything is injected the proxy removes them, in every [spelling](Vouched), from what clients
+    /// send (A1).
+    ///
+    /// A header that proves itself is none of them: an app on another route may have an `Authorization` of its own,
+    /// and no upstream takes an AWS signature on trust. An injector of such headers sees the client's (`sigv4` must,
+    /// to tell how the body is framed) and leaves none of them, in any spelling.
     fn sets(&self) -> &[HeaderName];
 
     /// Puts it on. The request's `Host` and target are already the upstream's, hop-by-hop headers are gone, and

@@ -1,3 +1,5 @@
-fn main() {
+//! claviger: see the library for everything.
+
+fn main() -> std::process::ExitCode {
     claviger::cli::main()
 }

@@ -1,1 +1,150 @@
-//! In the making.
+//! The reverse proxy: a request's way, on one page and in order.
+//!
+//! Nothing is sent upstream without a [`Permit`](crate::policy::Permit), and only the policy makes one. Whatever
+//! fails is a [`Fault`], and the way ends there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::HeaderValue;
+use hyper::upgrade::OnUpgrade;
+
+use crate::broker::Broker;
+use crate::credentials::Credentials;
+use crate::fault::Fault;
+use crate::generation::Generation;
+use crate::identity::Identity;
+use crate::inject::Given;
+use crate::policy::{Ask, NormalPath, Permit};
+use crate::route::{Host, Route};
+use crate::session::{CookieNames, Sessions};
+use crate::web::{self, Caller, Connection, Request, Response};
+
+mod cut;
+mod dress;
+mod forwarded;
+mod tunnel;
+
+pub use forwarded::{CLAIMS, Client};
+
+/// The proxy: what outlives a generation.
+#[derive(Debug)]
+pub struct Proxy {
+    sessions: Arc<Sessions>,
+    broker: Broker,
+}
+
+/// A request's arrival: what the door knows of it besides the request itself.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// The request's id, which goes on to the upstream.
+    pub id: &'a str,
+    /// When it came.
+    pub now: SystemTime,
+    /// The connection it came on.
+    pub connection: &'a Connection,
+    /// The client, as far as it can be believed.
+    pub client: Client,
+    /// The host it asks for, as it was written: the server saw to it that there is exactly one (A3).
+    pub host: &'a HeaderValue,
+    /// What our cookies are called here; absent where nobody can log in.
+    pub cookies: Option<&'a CookieNames>,
+}
+
+/// What the access line says of a request's way, as far as it got.
+#[derive(Debug, Default)]
+pub struct Note {
+    /// The route.
+    pub route: Option<Arc<Route>>,
+    /// Who asked.
+    pub identity: Option<Identity>,
+}
+
+impl Proxy {
+    /// A proxy that recognises these sessions' tickets and gets credentials from this broker.
+    pub fn new(sessions: Arc<Sessions>, broker: Broker) -> Self {
+        Self { sessions, broker }
+    }
+
+    /// One request's way.
+    ///
+    /// # Errors
+    /// [`Fault::Anonymous`] where a login would help; the door knows whether to send the caller there.
+    pub async fn answer(
+        &self,
+        generation: &Generation,
+        request: Request,
+        arrival: &Arrival<'_>,
+        note: &mut Note,
+    ) -> Result<Response, Fault> {
+        let (mut head, body) = request.into_parts();
+        let host = arrival.host()?;
+        let target = head.uri.clone();
+        let path = NormalPath::parse(target.path())?;
+        let route = note.route.insert(Arc::clone(generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?));
+        route.admit(&path)?;
+
+        let session = match arrival.cookies {
+            Some(cookies) => self.sessions.recognize(&head.headers, cookies).await?,
+            None => None,
+        };
+        let caller = Caller { head: &head, connection: arrival.connection };
+        let identity = generation.identify(&caller, route, session.as_ref()).await?;
+        note.identity.clone_from(&identity);
+
+        let peer = arrival.client.address;
+        let ask = Ask { identity: identity.as_ref(), method: &head.method, path: &path, peer, now: arrival.now };
+        let permit = match route.cors_preflight.then(|| route.policy.preflight(ask, &head.headers)).flatten() {
+            Some(permit) => permit,
+            None => route.policy.decide(ask)?,
+        };
+        let credentials = self.credentials(generation, &permit, arrival.now).await?;
+
+        let upgrade = web::wants_upgrade(&head.headers).then(|| head.extensions.remove::<OnUpgrade>()).flatten();
+        let request = dress::for_upstream(generation, route, &permit, &path, (head, body), arrival).await?;
+        let given = Given { identity: permit.identity(), credentials: credentials.as_ref(), now: arrival.now };
+        let request = inject(route, &permit, request, &given)?;
+        let response = route.upstream.send(request).await?;
+        Ok(dress::for_client(response, session.filter(|_| permit.identity().is_some()), upgrade))
+    }
+
+    /// The permit's credentials; none where the route wants no role.
+    async fn credentials(
+        &self,
+        generation: &Generation,
+        permit: &Permit,
+        now: SystemTime,
+    ) -> Result<Option<Arc<Credentials>>, Fault> {
+        let (Some(grant), Some(identity)) = (permit.grant(), permit.identity()) else { return Ok(None) };
+        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, now) {
+            return Ok(Some(credentials));
+        }
+        let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
+        Ok(Some(self.broker.credentials(grant, &identity.holder, provider).await?))
+    }
+}
+
+/// Puts on what the route's injectors have to put on. A preflight is nobody's, so nothing is put on it.
+fn inject(route: &Route, permit: &Permit, request: Request, given: &Given<'_>) -> Result<Request, Fault> {
+    if permit.is_preflight() {
+        return Ok(request);
+    }
+    Ok(route.injectors.iter().try_fold(request, |request, injector| injector.inject(request, given))?)
+}
+
+impl Arrival<'_> {
+    /// The host, to find routes by.
+    ///
+    /// # Errors
+    /// What is written is no host.
+    pub fn host(&self) -> Result<Host<'_>, Fault> {
+        let host = self.host.to_str().ok().and_then(|text| Host::parse(text).ok());
+        host.ok_or_else(|| Fault::Malformed("the Host header is not a host".into()))
+    }
+
+    /// The socket's other end.
+    fn peer(&self) -> SocketAddr {
+        self.connection.peer
+    }
+}

@@ -8,6 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
+mod seal;
+
+pub use seal::Sealer;
+
 /// A text that only leaves through [`Secret::expose`], and is wiped when dropped.
 ///
 /// It has no `Display`, `Deref`, `PartialEq`, `Hash` or `Serialize` on purpose: a secret is neither

@@ -1,24 +1,135 @@
 //! Remembering a login: a ticket in the browser, a session here.
+//!
+//! A ticket is 256 random bits and says nothing; everything is kept on this side and found by the ticket's hash.
+//! One login has one session, and a ticket on every host it is used on. The session is the [`EvidenceSource`] of
+//! what is issued for it: tokens are renewed once, however many ask.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
-use crate::identity::{HolderId, Subject};
+use crate::clock::{duration_text, epoch_seconds, from_epoch_seconds};
+use crate::identity::{
+    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SignedIn, Subject, Tokens,
+};
+use crate::telemetry::AUDIT;
+
+mod cookies;
+mod keeper;
+mod memory;
+mod renewal;
+mod ticket;
+
+pub use cookies::{CookieNames, strip_from_request, strip_from_response};
+pub use keeper::Sessions;
+pub use ticket::{Ticket, TicketHash};
+
+use keeper::Upkeep;
+use renewal::{Flight, Word};
 
 /// A login that is remembered.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    id: HolderId,
+    subject: Arc<Subject>,
+    at_provider: Option<Arc<str>>,
+    created: SystemTime,
+    ends: SystemTime,
+    idle: Duration,
+    /// Seconds since the epoch: written at most once a second, as every request of the session reads it.
+    last_use: AtomicU64,
+    word: ArcSwap<Word>,
+    flight: Mutex<Flight>,
+    over: AtomicBool,
+    ended: CancellationToken,
+    upkeep: Arc<Upkeep>,
+    me: Weak<Self>,
+}
 
-/// The SHA-256 of a ticket: what a store knows a ticket by, so that reading the store gives nobody a session.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub struct TicketHash(pub [u8; 32]);
+/// `[session]`: how long logins are remembered, and where.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// Where.
+    pub kind: StoreKind,
+    /// A session that is not used for so long ends.
+    #[serde(deserialize_with = "duration_text")]
+    pub idle: Duration,
+    /// A session ends after so long, however much it is used.
+    #[serde(deserialize_with = "duration_text")]
+    pub lifetime: Duration,
+    /// So many are kept; one more, and those unused the longest end.
+    pub max_sessions: usize,
+}
 
-impl Debug for TicketHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TicketHash(…)")
-    }
+/// Where sessions are kept.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// In this process: a restart is a logout.
+    #[default]
+    Memory,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// The person logged out.
+    Logout,
+    /// It was not used for too long.
+    Idle,
+    /// Its time is up.
+    Lifetime,
+    /// The provider does not renew it any more: logged out there, disabled, or the subject changed.
+    Provider,
+    /// Nothing points to it any more: the browser logged in anew.
+    Replaced,
+    /// There were too many, and this one was unused the longest.
+    Crowded,
+    /// Its source is no longer configured.
+    SourceGone,
+    /// Someone in charge ended it.
+    Revoked,
+}
+
+/// What a store knows without waiting.
+#[derive(Debug)]
+pub enum Glance {
+    /// The session the ticket opens.
+    Found(Arc<Session>),
+    /// There is none, for certain.
+    Nothing,
+    /// It must be looked up with [`SessionStore::find`].
+    Unsure,
+}
+
+/// Where sessions are kept and found. A store may give back sessions that are over; the keeper looks at that.
+#[async_trait]
+pub trait SessionStore: Debug + Send + Sync {
+    /// The session a ticket opens, as far as it is known without waiting: every request asks.
+    fn glance(&self, ticket: &TicketHash) -> Glance;
+    /// The session a ticket opens.
+    async fn find(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError>;
+    /// A subject's sessions.
+    async fn of_subject(&self, subject: &Subject) -> Result<Vec<Arc<Session>>, StoreError>;
+    /// The sessions a source's provider knows by its own name (`sid`).
+    async fn of_provider_session(&self, source: &str, sid: &str) -> Result<Vec<Arc<Session>>, StoreError>;
+    /// A session by its holder id.
+    async fn by_id(&self, id: HolderId) -> Result<Option<Arc<Session>>, StoreError>;
+    /// Keeps a session, or one more ticket of a session that is kept.
+    async fn keep(&self, session: &Arc<Session>, ticket: TicketHash) -> Result<(), StoreError>;
+    /// Forgets one ticket; gives back the session if that was its last.
+    async fn retire(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError>;
+    /// Forgets a session and all its tickets.
+    async fn forget(&self, session: &Session) -> Result<(), StoreError>;
+    /// The sessions held in this process.
+    fn at_hand(&self) -> Vec<Arc<Session>>;
 }
 
 /// Why a store can't answer.
@@ -26,13 +137,175 @@ impl Debug for TicketHash {
 #[error("the session store is unavailable")]
 pub struct StoreError(#[source] pub crate::web::BoxError);
 
-/// Where sessions are kept.
-#[async_trait]
-pub trait SessionStore: Debug + Send + Sync {
-    /// The session a ticket opens.
-    async fn find(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError>;
-    /// A subject's sessions.
-    async fn of_subject(&self, subject: &Subject) -> Result<Vec<Arc<Session>>, StoreError>;
-    /// A session by its holder id.
-    async fn by_id(&self, id: HolderId) -> Result<Option<Arc<Session>>, StoreError>;
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            kind: StoreKind::default(),
+            idle: Duration::from_secs(3_600),
+            lifetime: Duration::from_secs(12 * 3_600),
+            max_sessions: 100_000,
+        }
+    }
 }
+
+impl Why {
+    /// The word for it in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
+            Self::Provider => "provider",
+            Self::Replaced => "replaced",
+            Self::Crowded => "crowded",
+            Self::SourceGone => "source_gone",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Session {
+    fn new(signed_in: SignedIn, settings: &SessionSettings, upkeep: &Arc<Upkeep>) -> Arc<Self> {
+        let now = upkeep.clock.now();
+        let SignedIn { subject, claims, ends_at, tokens, at_provider } = signed_in;
+        let end = now + settings.lifetime;
+        Arc::new_cyclic(|me| Self {
+            id: HolderId::random(),
+            subject: Arc::new(subject),
+            at_provider: at_provider.map(Arc::from),
+            created: now,
+            ends: ends_at.map_or(end, |at| at.min(end)),
+            idle: settings.idle,
+            last_use: AtomicU64::new(epoch_seconds(now)),
+            word: ArcSwap::from_pointee(Word::new(claims, tokens, now)),
+            flight: Mutex::default(),
+            over: AtomicBool::new(false),
+            ended: CancellationToken::new(),
+            upkeep: Arc::clone(upkeep),
+            me: Weak::clone(me),
+        })
+    }
+
+    /// Its name, in logs and in the broker.
+    pub fn id(&self) -> HolderId {
+        self.id
+    }
+
+    /// Whose it is.
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.subject
+    }
+
+    /// What the provider says of the subject, as of the last renewal.
+    pub fn claims(&self) -> Claims {
+        self.word.load().claims.clone()
+    }
+
+    /// The provider's tokens, for its own logout.
+    pub fn tokens(&self) -> Tokens {
+        self.word.load().tokens.clone()
+    }
+
+    /// The provider's own name for the login (`sid`).
+    pub fn at_provider(&self) -> Option<&Arc<str>> {
+        self.at_provider.as_ref()
+    }
+
+    /// When the login was.
+    pub fn created(&self) -> SystemTime {
+        self.created
+    }
+
+    /// When it ends at the latest.
+    pub fn ends(&self) -> SystemTime {
+        self.ends
+    }
+
+    /// Who asks, where this session's ticket was shown.
+    pub fn identity(self: &Arc<Self>) -> Identity {
+        let evidence: Arc<dyn EvidenceSource> = Arc::clone(self) as _;
+        Identity {
+            subject: Arc::clone(&self.subject),
+            claims: self.claims(),
+            ends_at: self.ends,
+            holder: Holder { id: self.id, ends: self.ends, evidence },
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Waits for its end: open streams and upgrades live no longer.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Why it is over at `now`, if it is; ends nothing.
+    fn overdue(&self, now: SystemTime) -> Option<Why> {
+        if now >= self.ends {
+            return Some(Why::Lifetime);
+        }
+        let last_use = from_epoch_seconds(self.last_used());
+        (now >= last_use + self.idle).then_some(Why::Idle)
+    }
+
+    /// In seconds since the epoch.
+    fn last_used(&self) -> u64 {
+        self.last_use.load(Ordering::Relaxed)
+    }
+
+    fn touch(&self, now: SystemTime) {
+        let now = epoch_seconds(now);
+        if self.last_used() < now {
+            self.last_use.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends it, once: cuts what is open, drops what was issued for it.
+    fn end(&self, why: Why) {
+        if self.over.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.ended.cancel();
+        // a logout has its audit line at the door, with the request's id
+        if why != Why::Logout {
+            tracing::info!(
+                target: AUDIT,
+                {
+                    subject.source = &*self.subject.source,
+                    subject.id = &*self.subject.id,
+                    session.id = %self.id,
+                    why = why.as_str(),
+                },
+                "a session ended"
+            );
+        }
+        self.upkeep.ended(self.id);
+    }
+}
+
+#[async_trait]
+impl EvidenceSource for Session {
+    async fn evidence(&self, valid_for: Duration) -> Result<Evidence, EvidenceError> {
+        let now = self.upkeep.clock.now();
+        if self.is_over() || self.overdue(now).is_some() {
+            return Err(EvidenceError::Expired);
+        }
+        let word = self.word.load_full();
+        if let Some(evidence) = word.evidence(now + valid_for) {
+            return Ok(evidence);
+        }
+        // a provider whose tokens live shorter than asked for is not asked at every turn
+        let failure = if word.is_fresh(now) { None } else { self.renewed().await.err() };
+        let now = self.upkeep.clock.now();
+        match self.word.load().evidence(now) {
+            Some(evidence) if !self.is_over() => Ok(evidence),
+            _ => Err(failure.unwrap_or(EvidenceError::Expired)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

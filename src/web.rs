@@ -1,5 +1,7 @@
 //! HTTP words that all doors share: requests, answers, bodies, cookies, hop-by-hop headers.
 
+pub mod xml;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,26 +1,223 @@
 //! `kind = "oidc"`: people log in at an OpenID Connect provider.
+//!
+//! The protocol's messages are `openidconnect`'s, over our own bounded [`Fetch`]; documents, keys and signatures are
+//! [`jose`]'s, as everywhere in this product: one verifier, one set of rules (A18).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use openidconnect::{ClientId, ClientSecret};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::{Host, Url};
 
-use super::{IdentitySource, Materials, Recognition};
-use crate::built_in::BuiltIn;
+use super::{Claims, IdentitySource, Login, Materials, Recognition, SourceName, Subject};
+use crate::built_in::{BuiltIn, SecretSource, Settings, SettingsError};
+use crate::clock::Clock;
+use crate::fetch::{Fetch, Reach};
+use crate::jose::{self, Expected, JoseError, RemoteIssuer};
+use crate::secret::Secret;
 use crate::web::Caller;
+
+mod login;
+mod provider;
+mod tokens;
+mod userinfo;
+
+use provider::Provider;
 
 pub(super) const BUILT_IN: BuiltIn<dyn IdentitySource, Materials> = BuiltIn {
     kind: "oidc",
     summary: "Logs people in at an OpenID Connect provider.",
-    example: "",
-    build: |_settings, _materials| Ok(Arc::new(Oidc {})),
+    example: include_str!("../../config/examples/identity/oidc.toml"),
+    build: |settings, materials| Ok(Arc::new(Oidc::build(&settings, materials)?)),
 };
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OidcSettings {
+    issuer: Url,
+    client_id: String,
+    client_secret: Option<SecretSource>,
+    label: Option<String>,
+    #[serde(default = "profile_and_email")]
+    scopes: Vec<String>,
+    #[serde(default = "groups")]
+    groups_claim: String,
+    #[serde(default)]
+    userinfo: bool,
+    #[serde(default)]
+    login_parameters: BTreeMap<String, String>,
+}
+
 #[derive(Debug)]
-struct Oidc {}
+struct Oidc {
+    name: SourceName,
+    label: String,
+    client_id: ClientId,
+    client_secret: Option<Secret>,
+    scopes: Vec<String>,
+    groups_claim: String,
+    asks_userinfo: bool,
+    login_parameters: BTreeMap<String, String>,
+    issuer: Arc<RemoteIssuer>,
+    /// How far what the discovery document names may lead (A19).
+    reach: Reach,
+    fetch: Arc<Fetch>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Oidc {
+    fn build(section: &Settings<'_>, materials: &Materials) -> Result<Self, SettingsError> {
+        let settings: OidcSettings = section.parse()?;
+        let host = settings.check_issuer()?;
+        if settings.client_id.is_empty() {
+            return Err(SettingsError::at("client_id", "is empty; the provider names its clients"));
+        }
+        if let Some(name) = settings.login_parameters.keys().find(|name| OURS.contains(&name.as_str())) {
+            let problem = "is set by the protocol itself";
+            return Err(SettingsError::at(format!("login_parameters.{name}"), problem));
+        }
+        let client_secret =
+            settings.client_secret.as_ref().map(|source| section.secret("client_secret", source)).transpose()?;
+        Ok(Self {
+            name: section.name.into(),
+            label: settings.label.unwrap_or_else(|| section.name.to_owned()),
+            client_id: ClientId::new(settings.client_id),
+            client_secret,
+            scopes: settings.scopes.into_iter().filter(|scope| scope != "openid").collect(),
+            groups_claim: settings.groups_claim,
+            asks_userinfo: settings.userinfo,
+            login_parameters: settings.login_parameters,
+            issuer: RemoteIssuer::new(settings.issuer, Arc::clone(&materials.fetch), Arc::clone(section.clock)),
+            reach: Reach::NoCloserThan(host),
+            fetch: Arc::clone(&materials.fetch),
+            clock: Arc::clone(section.clock),
+        })
+    }
+
+    async fn provider(&self) -> Result<Provider, JoseError> {
+        Provider::read(&*self.issuer.metadata().await?)
+    }
+
+    fn client_secret(&self) -> Option<ClientSecret> {
+        self.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()))
+    }
+
+    /// The claims of an ID token that is signed, ours and timely (OpenID Connect Core §3.1.3.7).
+    async fn verified(&self, token: &Secret, provider: &Provider) -> Result<Map<String, Value>, JoseError> {
+        let expected = Expected {
+            issuer: &provider.issuer,
+            audiences: &[self.client_id.as_str()],
+            now: self.clock.now(),
+            leeway: LEEWAY,
+        };
+        let verdict = jose::verify(token.expose(), &*self.issuer.keys().await?, &expected);
+        let claims = match verdict {
+            Err(JoseError::UnknownKey(kid)) => {
+                jose::verify(token.expose(), &*self.issuer.keys_with(&kid).await?, &expected)?
+            }
+            verdict => verdict?,
+        };
+        if claims.get("azp").is_some_and(|party| party.as_str() != Some(self.client_id.as_str())) {
+            return Err(JoseError::Claim("`azp` is not us".into()));
+        }
+        Ok(claims)
+    }
+
+    /// The subject of an ID token. The source is part of the name: two providers never mean the same one (A21).
+    fn subject(&self, claims: &Map<String, Value>) -> Result<Subject, JoseError> {
+        match claims.get("sub").and_then(Value::as_str) {
+            // OpenID Connect Core §2: at most 255 ASCII characters
+            Some(id) if !id.is_empty() && id.len() <= 255 && id.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
+                Ok(Subject { source: Arc::clone(&self.name), id: id.into() })
+            }
+            _ => Err(JoseError::Claim("`sub` is not 1 to 255 printable ASCII characters".into())),
+        }
+    }
+
+    /// The claims with the groups where policies look for them. Where the configured claim is absent there are no
+    /// groups, whatever another claim of that name says.
+    fn with_groups(&self, claims: Map<String, Value>) -> Claims {
+        if self.groups_claim == GROUPS {
+            return Claims::new(claims);
+        }
+        let claims = Claims::new(claims);
+        let groups: Vec<Value> = claims.texts(&self.groups_claim).map(Value::from).collect();
+        let mut map = claims.as_map().clone();
+        map.insert(GROUPS.into(), Value::Array(groups));
+        Claims::new(map)
+    }
+}
 
 #[async_trait]
 impl IdentitySource for Oidc {
+    /// Whoever logged in here comes back with a session's ticket, which is not ours to read.
     async fn recognize(&self, _caller: &Caller<'_>) -> Recognition {
         Recognition::NotPresented
     }
+
+    fn login(&self) -> Option<&dyn Login> {
+        Some(self)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.issuer.trouble()
+    }
 }
+
+impl OidcSettings {
+    /// The issuer's host. Plain http is for this machine only: whoever stands on the way could be anyone
+    /// (OpenID Connect Core §16.17).
+    fn check_issuer(&self) -> Result<String, SettingsError> {
+        let wrong = |problem: &str| Err(SettingsError::at("issuer", format!("`{}` {problem}", self.issuer)));
+        let (loopback, host) = match self.issuer.host() {
+            Some(Host::Domain(name)) => (name == "localhost" || name.ends_with(".localhost"), name.to_owned()),
+            Some(Host::Ipv4(address)) => (address.is_loopback(), address.to_string()),
+            Some(Host::Ipv6(address)) => (address.is_loopback(), address.to_string()),
+            None => return wrong("has no host; it should be an https URL"),
+        };
+        if self.issuer.query().is_some() || self.issuer.fragment().is_some() {
+            return wrong("has a query or a fragment, which an issuer never has (OpenID Connect Discovery §2)");
+        }
+        match self.issuer.scheme() {
+            "https" => Ok(host),
+            "http" if loopback => Ok(host),
+            _ => wrong("is not https; plain http is for loopback addresses only"),
+        }
+    }
+}
+
+fn profile_and_email() -> Vec<String> {
+    vec!["profile".into(), "email".into()]
+}
+
+fn groups() -> String {
+    GROUPS.into()
+}
+
+const GROUPS: &str = "groups";
+
+/// How far the provider's clock and ours may differ.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// What nobody may set for the login page: each is part of what makes a login ours (A8).
+const OURS: [&str; 12] = [
+    "response_type",
+    "response_mode",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+    "id_token_hint",
+];
+
+#[cfg(test)]
+mod tests;

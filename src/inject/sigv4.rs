@@ -1,29 +1,423 @@
-//! `kind = "sigv4"`.
+//! `kind = "sigv4"`: signs the request with the person's own AWS credentials.
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Uri, uri};
+use http_body::Body as _;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 
-use super::{BodyNeed, Given, InjectError, Injector, Needs};
-use crate::built_in::BuiltIn;
-use crate::web::Request;
+use super::{BodyNeed, Given, InjectError, Injector, Needs, Vouched};
+use crate::arn::{Region, ServiceName};
+use crate::built_in::{BuiltIn, SettingsError};
+use crate::sigv4::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
+use crate::sigv4::{HexDigest, Keys, Payload, STREAMING_UNSIGNED_PAYLOAD_TRAILER, SignError, Signer};
+use crate::web::{Body, Request};
 
-pub(super) const BUILT_IN: BuiltIn<dyn Injector, ()> =
-    BuiltIn { kind: "sigv4", summary: "", example: "", build: |_settings, _| Ok(Arc::new(Kind {})) };
+pub(super) const BUILT_IN: BuiltIn<dyn Injector, ()> = BuiltIn {
+    kind: "sigv4",
+    summary: "Signs requests with the signed-in person's own AWS credentials (Signature Version 4).",
+    example: include_str!("../../config/examples/inject/sigv4.toml"),
+    build: |settings, ()| Ok(Arc::new(Sigv4::new(settings.parse()?)?)),
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sigv4Settings {
+    service: ServiceName,
+    region: Region,
+    body_limit: Option<ByteCount>,
+}
+
+/// `8388608` or `"8MiB"`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum ByteCount {
+    Number(usize),
+    Text(String),
+}
+
+impl ByteCount {
+    fn bytes(&self) -> Option<usize> {
+        let (number, unit) = match self {
+            Self::Number(bytes) => return Some(*bytes),
+            Self::Text(text) => text.split_at(text.find(|c: char| !c.is_ascii_digit())?),
+        };
+        let unit = match unit.trim_start() {
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        number.parse::<usize>().ok()?.checked_mul(unit)
+    }
+}
 
 #[derive(Debug)]
-struct Kind {}
+struct Sigv4 {
+    signer: Signer,
+    body: BodyNeed,
+    /// The headers of a signature: none of the client's passes, in any spelling (A29).
+    replaced: Vouched,
+}
 
-impl Injector for Kind {
-    fn needs(&self) -> Needs {
-        Needs { credentials: false, body: BodyNeed::Nothing }
+impl Sigv4 {
+    fn new(settings: Sigv4Settings) -> Result<Self, SettingsError> {
+        let limit = match settings.body_limit {
+            Some(count) => count.bytes().filter(|bytes| *bytes > 0).ok_or_else(|| {
+                SettingsError::at("body_limit", "expected a number of bytes, or a text like \"8MiB\"")
+            })?,
+            None => BODY_LIMIT,
+        };
+        // S3 takes unsigned payloads, so its bodies stream; every other service wants their digest.
+        let body = if settings.service.is_s3() { BodyNeed::Nothing } else { BodyNeed::Whole { limit } };
+        let signer = Signer::new(settings.service, settings.region);
+        Ok(Self { signer, body, replaced: Vouched::new(&REPLACED) })
     }
 
+    /// How the body is spoken for.
+    fn payload(&self, headers: &HeaderMap, body: &Body) -> Result<Payload, InjectError> {
+        let framing = Framing::read(headers)?;
+        match (framing, self.signer.service().is_s3()) {
+            (Framing::ChunksUnsigned, true) => return Ok(Payload::StreamingUnsignedTrailer),
+            (Framing::ChunksUnsigned, false) => return Err(unsignable("only S3 takes bodies in aws-chunked encoding")),
+            (Framing::Plain, _) => {}
+        }
+        match body {
+            Body::Full(Some(bytes)) => Ok(Payload::of(bytes)),
+            body if body.is_end_stream() || body.size_hint().exact() == Some(0) => Ok(Payload::Hash(HexDigest::EMPTY)),
+            _ if self.signer.service().is_s3() => Ok(Payload::Unsigned),
+            _ => Err(InjectError::Missing("the whole body")),
+        }
+    }
+}
+
+impl Injector for Sigv4 {
+    fn needs(&self) -> Needs {
+        Needs { credentials: true, body: self.body }
+    }
+
+    /// None: a signature proves itself, and the client's `x-amz-content-sha256` must be seen before it goes.
     fn sets(&self) -> &[HeaderName] {
         &[]
     }
 
-    fn inject(&self, request: Request, _given: &Given<'_>) -> Result<Request, InjectError> {
-        Ok(request)
+    fn inject(&self, request: Request, given: &Given<'_>) -> Result<Request, InjectError> {
+        let credentials = given.credentials.ok_or(InjectError::Missing("credentials"))?;
+        let (mut parts, body) = request.into_parts();
+        let payload = self.payload(&parts.headers, &body)?;
+        self.replaced.strip(&mut parts.headers);
+        if let Some(uri) = without_presigning(&parts.uri) {
+            parts.uri = uri;
+        }
+        let keys = Keys {
+            access_key_id: &credentials.access_key_id,
+            secret: &credentials.secret_access_key,
+            session_token: Some(&credentials.session_token),
+        };
+        self.signer.sign(&mut parts, &payload, &keys, given.now).map_err(|e| match e {
+            SignError::NoHost => InjectError::Missing("the upstream's host"),
+            SignError::AccessKeyId => InjectError::Missing("an access key id that fits into a header"),
+            SignError::UnsignedPayload => InjectError::Missing("the body's digest"),
+        })?;
+        Ok(Request::from_parts(parts, body))
+    }
+}
+
+/// What the bytes of the body are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Framing {
+    /// The content itself.
+    Plain,
+    /// Chunks of it, with lengths before and checksums after, but without signatures.
+    ChunksUnsigned,
+}
+
+impl Framing {
+    /// By what the client declares. Chunks with the client's signatures in them can't be passed on under our signature;
+    /// signed as plain bytes they would be stored with their framing, and nobody would notice.
+    fn read(headers: &HeaderMap) -> Result<Self, InjectError> {
+        let mut framing = Self::Plain;
+        for (index, declared) in headers.get_all(X_AMZ_CONTENT_SHA256).iter().enumerate() {
+            let declared = declared.to_str().unwrap_or_default().trim();
+            if declared == STREAMING_UNSIGNED_PAYLOAD_TRAILER && index == 0 {
+                framing = Self::ChunksUnsigned;
+            } else if starts_with_ignoring_case(declared, "STREAMING-") || framing != Self::Plain {
+                return Err(unsignable(SIGNED_CHUNKS));
+            }
+        }
+        let is_chunked = headers
+            .get_all(header::CONTENT_ENCODING)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"aws-chunked"));
+        if is_chunked && framing == Self::Plain {
+            return Err(unsignable(UNDECLARED_CHUNKS));
+        }
+        Ok(framing)
+    }
+}
+
+/// The same target without the parameters of a presigned request, where it has any. The rest keeps its bytes.
+fn without_presigning(target: &Uri) -> Option<Uri> {
+    let query = target.query()?;
+    if !query.split('&').any(is_presigning) {
+        return None;
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_presigning(pair)).collect();
+    let path = target.path();
+    let path_and_query = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
+    let mut parts = target.clone().into_parts();
+    // A part of what was a path and query is one.
+    parts.path_and_query = uri::PathAndQuery::try_from(path_and_query).ok();
+    Uri::from_parts(parts).ok()
+}
+
+fn is_presigning(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default();
+    if !name.contains('%') && !starts_with_ignoring_case(name, "x-amz-") {
+        return false;
+    }
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    PRESIGNING.iter().any(|known| known.eq_ignore_ascii_case(&name))
+}
+
+fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
+
+fn unsignable(why: &str) -> InjectError {
+    InjectError::Unsignable(why.to_owned())
+}
+
+const SIGNED_CHUNKS: &str = "the body is sent in chunks that the client signed itself (x-amz-content-sha256: \
+     STREAMING-…), and nobody else can sign these again; reach this address over https, where most clients leave \
+     payloads unsigned, or set payload_signing_enabled = false (AWS CLI, boto3) or chunkedEncodingEnabled(false) \
+     (Java)";
+const UNDECLARED_CHUNKS: &str = "the body is in aws-chunked encoding, but x-amz-content-sha256 is not \
+     STREAMING-UNSIGNED-PAYLOAD-TRAILER; set the client to unsigned payloads, or to send no aws-chunked bodies";
+
+/// 8 MiB.
+const BODY_LIMIT: usize = 8 << 20;
+
+const REPLACED: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    X_AMZ_DATE,
+    X_AMZ_SECURITY_TOKEN,
+    X_AMZ_CONTENT_SHA256,
+    HeaderName::from_static("x-amz-region-set"),
+];
+
+const PRESIGNING: [&str; 9] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+    "X-Amz-Security-Token",
+    "X-Amz-Content-Sha256",
+    "X-Amz-Region-Set",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+    use http::HeaderValue;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::clock::from_epoch_seconds;
+    use crate::credentials::Credentials;
+    use crate::secret::Secret;
+    use crate::sigv4::Presented;
+
+    const NOW: u64 = 1_780_000_000;
+
+    fn build(text: &str) -> Result<Sigv4, SettingsError> {
+        Sigv4::new(crate::built_in::parse_table(text.parse().unwrap())?)
+    }
+
+    fn injector(service: &str) -> Sigv4 {
+        build(&format!("service = \"{service}\"\nregion = \"eu-west-1\"")).unwrap()
+    }
+
+    fn credentials() -> Arc<Credentials> {
+        Arc::new(Credentials {
+            access_key_id: "ASIAOURS".into(),
+            secret_access_key: Secret::new("secret"),
+            session_token: HeaderValue::from_static("our-token"),
+            expires: SystemTime::UNIX_EPOCH,
+            issued: SystemTime::UNIX_EPOCH,
+            role_session: "".into(),
+            request_id: "".into(),
+        })
+    }
+
+    fn request(target: &str, headers: &[(&'static str, &'static str)], body: Body) -> Request {
+        let mut request = http::Request::put(target).header("host", "bucket.example");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(body).unwrap()
+    }
+
+    fn inject(service: &str, request: Request) -> Result<Request, InjectError> {
+        let credentials = credentials();
+        let given = Given { identity: None, credentials: Some(&credentials), now: from_epoch_seconds(NOW) };
+        injector(service).inject(request, &given)
+    }
+
+    /// The service's view: whose request it is, if the signature is right for this body.
+    fn believed(service: &str, request: Request, body: &[u8]) -> Option<String> {
+        let (parts, _) = request.into_parts();
+        let now = from_epoch_seconds(NOW);
+        let presented = Presented::read(&parts, &service.parse().unwrap(), &HexDigest::of(body), now).ok()?;
+        presented.verify(&Secret::new("secret")).ok()?;
+        assert_eq!(presented.session_token().map(Secret::expose), Some("our-token"));
+        Some(presented.access_key_id().to_owned())
+    }
+
+    fn stream() -> Body {
+        Body::boxed(StreamBody::new(futures_util::stream::iter([Ok::<_, std::io::Error>(http_body::Frame::data(
+            Bytes::from_static(b"streamed"),
+        ))])))
+    }
+
+    #[test]
+    fn a29_what_a_client_signed_is_replaced_and_the_rest_is_signed() {
+        let sent = [
+            ("authorization", "AWS4-HMAC-SHA256 Credential=THEIRS/20260528/eu-west-1/s3/aws4_request"),
+            ("authorization", "Bearer x"),
+            ("x-amz-date", "20000101T000000Z"),
+            ("x_amz_date", "20000101T000000Z"),
+            ("x-amz-security-token", "their-token"),
+            ("x.amz.security_token", "their-token"),
+            ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+            ("x-amz-content_sha256", "theirs"),
+            ("x-amz-region-set", "*"),
+            ("x-amz-meta-colour", "blue"),
+            ("x-amz-target", "Service.Call"),
+        ];
+        let target = "/bucket//a%20key?X-Amz-Signature=00&list=%2f&x-amz-credential=THEIRS&X%2DAmz-Expires=5&b";
+        for (service, body, bytes) in [
+            ("s3", Body::Empty, b"".as_slice()),
+            ("s3", stream(), b"whatever"),
+            ("execute-api", Body::full("hello"), b"hello"),
+            ("execute-api", Body::Empty, b""),
+        ] {
+            let signed = inject(service, request(target, &sent, body)).unwrap();
+            assert_eq!(signed.uri(), "/bucket//a%20key?list=%2f&b");
+            let headers = signed.headers();
+            assert!(!format!("{headers:?}").to_lowercase().contains("their"), "{headers:?}");
+            assert!(!headers.keys().any(|name| name.as_str().contains(['_', '.'])), "{headers:?}");
+            assert!(!headers.contains_key("x-amz-region-set"));
+            assert_eq!(
+                (&headers["x-amz-meta-colour"], &headers["x-amz-target"]),
+                (&"blue".parse().unwrap(), &"Service.Call".parse().unwrap())
+            );
+            let line = headers["authorization"].to_str().unwrap();
+            assert!(line.contains(";x-amz-meta-colour;") && line.contains(";x-amz-target,"), "{line}");
+            assert_eq!(believed(service, signed, bytes).as_deref(), Some("ASIAOURS"), "{service}");
+        }
+    }
+
+    #[test]
+    fn s3_bodies_stream_unsigned_and_no_body_is_hashed() {
+        for (body, declared) in [
+            (stream(), "UNSIGNED-PAYLOAD"),
+            (Body::Empty, HexDigest::EMPTY.as_str()),
+            (Body::full("x"), HexDigest::of(b"x").as_str()),
+        ] {
+            let signed = inject("s3", request("/k", &[], body)).unwrap();
+            assert_eq!(signed.headers()["x-amz-content-sha256"], declared);
+        }
+        assert_eq!(injector("s3").needs(), Needs { credentials: true, body: BodyNeed::Nothing });
+    }
+
+    #[test]
+    fn other_services_need_the_whole_body() {
+        assert_eq!(injector("sts").needs().body, BodyNeed::Whole { limit: 8 << 20 });
+        let refused = inject("sts", request("/", &[], stream()));
+        assert!(matches!(refused, Err(InjectError::Missing("the whole body"))));
+    }
+
+    #[test]
+    fn unsigned_chunks_keep_their_mode() {
+        let sent = [
+            ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+            ("content-encoding", "aws-chunked"),
+            ("x-amz-trailer", "x-amz-checksum-crc32"),
+            ("x-amz-decoded-content-length", "8"),
+        ];
+        let signed = inject("s3", request("/k", &sent, stream())).unwrap();
+        for (name, value) in sent {
+            assert_eq!(signed.headers()[name], value);
+        }
+        assert_eq!(believed("s3", signed, b"chunks").as_deref(), Some("ASIAOURS"));
+    }
+
+    #[test]
+    fn bodies_that_would_be_stored_with_their_framing_are_refused() {
+        const MODE: &str = "x-amz-content-sha256";
+        let cases: [(&str, &[(&str, &str)]); 9] = [
+            ("s3", &[(MODE, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")]),
+            ("s3", &[(MODE, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")]),
+            ("s3", &[(MODE, "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD")]),
+            ("s3", &[(MODE, "streaming-unsigned-payload-trailer")]),
+            ("s3", &[(MODE, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), (MODE, "UNSIGNED-PAYLOAD")]),
+            ("s3", &[(MODE, "UNSIGNED-PAYLOAD"), (MODE, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")]),
+            ("s3", &[("content-encoding", "gzip, AWS-chunked")]),
+            ("s3", &[("content-encoding", "aws-chunked"), (MODE, "UNSIGNED-PAYLOAD")]),
+            ("execute-api", &[(MODE, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")]),
+        ];
+        for (service, sent) in cases {
+            let mut request = http::Request::put("/k").header("host", "h");
+            for (name, value) in sent {
+                request = request.header(*name, *value);
+            }
+            let refused = inject(service, request.body(Body::full("x")).unwrap());
+            assert!(matches!(refused, Err(InjectError::Unsignable(_))), "{sent:?}");
+        }
+        assert!(inject("s3", request("/k", &[("content-encoding", "gzip")], stream())).is_ok());
+    }
+
+    #[test]
+    fn targets_without_presigning_keep_their_bytes() {
+        for target in ["/a//b/../c%2f?x=%41&&y=+&=", "/", "/?", "/?X-Amz", "/?x-amz-acl&X-Amz-Target=1", "/?%zz=1"] {
+            assert!(without_presigning(&target.parse().unwrap()).is_none(), "{target}");
+        }
+        for (target, left) in [
+            ("/k?X-AMZ-SIGNATURE=1", "/k"),
+            ("/k?a&x-amz-date=1&b=%2F", "/k?a&b=%2F"),
+            ("https://h.example/k?%58-amz-Algorithm&a", "https://h.example/k?a"),
+        ] {
+            assert_eq!(without_presigning(&target.parse().unwrap()).unwrap(), left, "{target}");
+        }
+    }
+
+    #[test]
+    fn settings_are_read_or_named() {
+        let with = |line: &str| build(&format!("service = \"sts\"\nregion = \"eu-west-1\"\n{line}"));
+        for (line, limit) in
+            [("body_limit = 1000", 1000), ("body_limit = \"16 KiB\"", 16384), ("body_limit = \"1GiB\"", 1 << 30)]
+        {
+            assert_eq!(with(line).unwrap().needs().body, BodyNeed::Whole { limit }, "{line}");
+        }
+        for bad in [
+            "body_limit = 0",
+            "body_limit = \"8\"",
+            "body_limit = \"8MB\"",
+            "body_limit = \"99999999999GiB\"",
+            "body_limit = -1",
+        ] {
+            assert_eq!(with(bad).unwrap_err().key, "body_limit", "{bad}");
+        }
+        assert_eq!(with("regions = []").unwrap_err().key, "regions");
+        assert_eq!(build("service = \"S3\"\nregion = \"eu-west-1\"").unwrap_err().key, "service");
+        assert!(build("region = \"eu-west-1\"").is_err());
     }
 }

@@ -1,0 +1,42 @@
+# Everything a person or a pipeline does with claviger, by name. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint contract bench release clean
+
+# Outside the checkout, so that a clean one does not fetch the real servers again.
+CACHE ?= $(or $(CLAVIGER_CACHE),$(HOME)/.cache/claviger)
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## Build and run the whole product on loopback, with nothing outside it
+	@.ci/packages build
+	cargo run --locked -- demo
+
+test: lint ## Run every test that needs only the Rust toolchain and a C compiler
+	cargo test --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# First, because it answers soonest. The last two are not among `--all-targets`, because `cargo test` leaves them alone.
+lint: ## Check format and lints
+	@.ci/packages build
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	cargo fmt --check
+	cargo clippy --locked --all-targets --test contract --test bench -- -D warnings
+
+contract: ## Hold claviger against a real Keycloak, MinIO and Chromium, each fetched once
+	@.ci/packages build contract
+	@tests/contract/counterparts "$(CACHE)"
+	cargo test --locked --test contract -- "$(CACHE)"
+
+bench: release ## Measure the release build beside nginx
+	@.ci/packages build bench
+	cargo test --locked --test bench -- target/release/claviger
+
+release: ## Build the release binary
+	@.ci/packages build
+	cargo build --locked --release
+
+clean: ## Remove what was built; the cache of real servers stays
+	cargo clean

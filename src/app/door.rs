@@ -1,0 +1,157 @@
+//! One listener's handler: what is ours goes to its door, the rest to the proxy; one access line for each.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use http::{HeaderValue, header, request};
+
+use super::App;
+use crate::config::PublicUrl;
+use crate::fault::Fault;
+use crate::generation::Generation;
+use crate::proxy::{Arrival, Client, Note};
+use crate::route::Host;
+use crate::server::Handler;
+use crate::session::CookieNames;
+use crate::sign_in::{Site, Visit, Wish, is_navigation};
+use crate::telemetry::Access;
+use crate::web::{Body, Connection, Request, Response};
+
+/// The handler of a `[listen.<name>]`.
+#[derive(Debug)]
+pub(super) struct Door {
+    app: Arc<App>,
+    name: Arc<str>,
+    /// What our cookies are called here; absent where there is no public URL to log in under.
+    cookies: Option<CookieNames>,
+}
+
+#[async_trait]
+impl Handler for Door {
+    async fn handle(&self, request: Request) -> Response {
+        let started = Instant::now();
+        let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
+            return Fault::Internal("a request came without its connection").answer("-", false);
+        };
+        let generation = self.app.generation.load_full();
+        let trusted = generation.entrances.get(&self.name).map_or(&[][..], |entrance| &entrance.trusted_proxies);
+        let id = request_id();
+        let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let arrival = Arrival {
+            id: &id,
+            now: self.app.clock.now(),
+            connection: &connection,
+            client: Client::read(request.headers(), connection.peer, connection.tls, trusted),
+            host: &host,
+            cookies: self.cookies.as_ref(),
+        };
+
+        let mut note = Note::default();
+        let (head, body) = request.into_parts();
+        let for_a_person = is_navigation(&head);
+        let (response, fault) = match self.answer(&generation, head, body, &arrival, &mut note).await {
+            Ok(response) => (response, None),
+            Err(fault) => (fault.answer(&id, for_a_person), Some(fault.code())),
+        };
+
+        self.app.requests.count(note.route.as_deref(), response.status(), started.elapsed());
+        if let Some(lines) = &self.app.access {
+            let access = Access {
+                at: arrival.now,
+                request: &id,
+                listener: &connection.listener,
+                client: arrival.client.address,
+                method: &method,
+                host: host.to_str().unwrap_or_default(),
+                path: uri.path(),
+                status: response.status(),
+                fault,
+                route: note.route.as_deref().map(|route| &*route.name),
+                subject: note.identity.as_ref().map(|who| (&*who.subject.source, &*who.subject.id)),
+                session: note.identity.as_ref().map(|who| who.holder.id.to_string()),
+                took: started.elapsed(),
+            };
+            access.write(lines);
+        }
+        response
+    }
+}
+
+impl Door {
+    /// The door of a listener.
+    pub(super) fn new(app: &Arc<App>, name: &Arc<str>, public_url: Option<&PublicUrl>) -> Self {
+        let cookies = public_url.map(|url| CookieNames::under(url.as_url()));
+        Self { app: Arc::clone(app), name: Arc::clone(name), cookies }
+    }
+
+    async fn answer(
+        &self,
+        generation: &Arc<Generation>,
+        head: request::Parts,
+        body: Body,
+        arrival: &Arrival<'_>,
+        note: &mut Note,
+    ) -> Result<Response, Fault> {
+        if let Some(rest) = head.uri.path().strip_prefix("/.claviger")
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return self.ours(generation, &head, arrival).await;
+        }
+        // kept for a login, which comes back to where this request wanted to go
+        let navigation = is_navigation(&head).then(|| remembered(&head));
+        let request = Request::from_parts(head, body);
+        let fault = match self.app.proxy.answer(generation, request, arrival, note).await {
+            Ok(response) => return Ok(response),
+            Err(fault) => fault,
+        };
+        let (Some(head), Some(site)) = (navigation, self.site(generation)) else { return Err(fault) };
+        if !fault.calls_for_a_login() {
+            return Err(fault);
+        }
+        let host = arrival.host()?;
+        let visit = Visit { head: &head, host: host.as_str(), request_id: arrival.id };
+        let sources = note.route.as_ref().and_then(|route| route.sources.as_deref()).unwrap_or_default();
+        let wish = Wish { sources, anew: matches!(fault, Fault::Issue(_)) };
+        self.app.sign_in.begin_login(&site, &visit, &wish).await
+    }
+
+    /// What lies under `/.claviger/`, on every host of ours.
+    async fn ours(
+        &self,
+        generation: &Arc<Generation>,
+        head: &request::Parts,
+        arrival: &Arrival<'_>,
+    ) -> Result<Response, Fault> {
+        if let Some(response) = self.app.published(&head.method, head.uri.path()) {
+            return Ok(response);
+        }
+        let site = self.site(generation).ok_or(Fault::NoRoute)?;
+        let host = arrival.host()?;
+        self.app.sign_in.answer(&site, &Visit { head, host: host.as_str(), request_id: arrival.id }).await
+    }
+
+    /// This listener as the generation has it; none where nobody can log in.
+    fn site(&self, generation: &Arc<Generation>) -> Option<Site> {
+        let public_url = generation.entrances.get(&self.name)?.public_url.as_ref()?;
+        let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source))).collect();
+        let generation = Arc::clone(generation);
+        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.has_host(&host));
+        Some(Site::new(public_url.as_url().clone(), is_ours, sources))
+    }
+}
+
+/// The parts of a head that a login needs.
+fn remembered(head: &request::Parts) -> request::Parts {
+    let mut copy = Request::new(Body::Empty);
+    *copy.method_mut() = head.method.clone();
+    *copy.uri_mut() = head.uri.clone();
+    *copy.headers_mut() = head.headers.clone();
+    copy.into_parts().0
+}
+
+/// 64 random bits: enough to find a line in a log by.
+fn request_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}

@@ -1,0 +1,198 @@
+//! `claviger check FILE`
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::built_in::Environment;
+use crate::clock::{Clock, SystemClock};
+use crate::config::keys::Purpose;
+use crate::config::{Config, ConfigErrors, RouteConfig};
+use crate::credentials::Mint;
+use crate::fetch::Fetch;
+use crate::generation::{Generation, Parts};
+use crate::jose::Signer;
+use crate::route::Route;
+use crate::tls::Trust;
+
+pub(super) mod columns;
+
+use columns::Columns;
+
+/// Read a config file, build everything in it and bind nothing; say what would run, or all that is wrong.
+///
+/// Exits with 0 for a sound config and with 2 for any other.
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// The config file (TOML); `config/reference.toml` explains every key.
+    file: PathBuf,
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> ExitCode {
+        match build(&self.file) {
+            Ok((config, generation)) if self.json => tell(&pretty(&as_json(&config, &generation))),
+            Ok((config, generation)) => {
+                tell(&format!("{} is sound.\n\n{}", self.file.display(), summary(&config, &generation)));
+            }
+            Err(errors) => return refuse(&self.file, &errors, self.json),
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// The file as a generation that is looked at and never served.
+pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
+    Generation::load(file, &Environment::of_this_process(), |config| {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let trust = Trust::system();
+        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: mint(config)? })
+    })
+}
+
+/// The keys that are configured, so that they are looked at too; where there are none, one for the moment: a check
+/// keeps nothing in `state_dir`.
+fn mint(config: &Config) -> Result<Option<Arc<Mint>>, ConfigErrors> {
+    let mut errors = ConfigErrors::default();
+    let mut read = |purpose| {
+        let keys = config.keys.read(purpose, &config.surroundings);
+        keys.map_err(|found| errors.append(found)).unwrap_or_default()
+    };
+    let (_, pems) = (read(Purpose::Cookie), read(Purpose::Minted));
+    let signers = pems.iter().enumerate();
+    let signers = signers.filter_map(|(i, pem)| errors.keep(format!("keys.minted[{i}]"), Signer::from_pem(pem)));
+    let mut signers = signers.collect::<Vec<_>>().into_iter();
+    let current = signers.next().or_else(|| Signer::generate().ok().map(|(signer, _)| signer));
+    let public_url = config.listen.values().find_map(|listen| listen.public_url.as_ref());
+    let mint =
+        public_url.zip(current).map(|(url, current)| Mint::new(url.as_url().clone(), current, signers.collect()));
+    errors.or(mint)
+}
+
+/// Says what is wrong with a config, and that it is bad input.
+pub(super) fn refuse(file: &Path, errors: &ConfigErrors, as_json: bool) -> ExitCode {
+    if as_json {
+        let list: Vec<_> = errors.iter().map(|error| json!({"path": error.path, "problem": error.problem})).collect();
+        tell(&pretty(&json!({"sound": false, "errors": list})));
+    } else {
+        let count = match errors.iter().count() {
+            1 => "1 problem".to_owned(),
+            n => format!("{n} problems"),
+        };
+        eprintln!("{}: {count}", file.display());
+        errors.iter().for_each(|error| eprintln!("  {error}"));
+    }
+    ExitCode::from(2)
+}
+
+/// Writes to standard output. That nobody reads on, as in `… | head -1`, is no failure.
+pub(super) fn tell(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// JSON for programs, and for people who look on.
+pub(super) fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn summary(config: &Config, generation: &Generation) -> String {
+    let mut text = String::from("Listeners\n");
+    let mut listeners = Columns::indented();
+    for (name, listen) in &config.listen {
+        let tls = if listen.tls.is_some() { "https" } else { "http" };
+        let known =
+            listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
+        listeners.row([name.to_string(), format!("{tls} on {}", listen.address), known]);
+    }
+    if let Some(address) = config.admin {
+        listeners.row(["(admin)".into(), format!("http on {address}"), String::new()]);
+    }
+    let _ = write!(text, "{listeners}\nRoutes\n");
+    for route in generation.routes.iter() {
+        let Some(written) = config.route.get(&route.name) else { continue };
+        let _ = writeln!(text, "  {}", route.name);
+        let mut rows = Columns::indented_by(4);
+        rows.row(["from".into(), from(route).join(", ")]);
+        rows.row(["to".into(), to(written)]);
+        for (rule, takes) in route.policy.rules() {
+            rows.row([rule.to_owned(), takes]);
+        }
+        if let (Some(role), Some(credentials)) = (&written.want.role, &route.credentials) {
+            rows.row(["role".into(), role.clone()]);
+            rows.row(["credentials".into(), named_kind(credentials, config.credentials.get(credentials))]);
+        }
+        if !written.inject.is_empty() {
+            rows.row(["inject".into(), injected(written).join(", ")]);
+        }
+        let _ = write!(text, "{rows}");
+    }
+    text
+}
+
+fn as_json(config: &Config, generation: &Generation) -> Value {
+    let listeners: Vec<_> = config
+        .listen
+        .iter()
+        .map(|(name, listen)| {
+            json!({
+                "name": &**name,
+                "address": listen.address.to_string(),
+                "tls": listen.tls.is_some(),
+                "public_url": listen.public_url.as_ref().map(ToString::to_string),
+            })
+        })
+        .collect();
+    let routes: Vec<_> = generation
+        .routes
+        .iter()
+        .filter_map(|route| {
+            let written = config.route.get(&route.name)?;
+            let rules: Vec<_> =
+                route.policy.rules().map(|(rule, takes)| json!({"rule": rule, "takes": takes})).collect();
+            Some(json!({
+                "name": &*route.name,
+                "from": from(route),
+                "to": to(written),
+                "allow": rules,
+                "role": written.want.role,
+                "credentials": written.want.role.as_ref().and(route.credentials.as_deref()),
+                "inject": injected(written),
+            }))
+        })
+        .collect();
+    json!({
+        "sound": true,
+        "listeners": listeners,
+        "admin": config.admin.map(|address| address.to_string()),
+        "routes": routes,
+    })
+}
+
+/// `reports.example.com/app`, for each host.
+fn from(route: &Route) -> Vec<String> {
+    route.hosts.iter().map(|host| format!("{host}{}", route.path)).collect()
+}
+
+fn to(written: &RouteConfig) -> String {
+    written.upstream.as_str().trim_end_matches('/').to_owned()
+}
+
+/// The kinds of a route's injectors.
+pub(super) fn injected(written: &RouteConfig) -> Vec<&str> {
+    written.inject.iter().filter_map(|(_, table)| table.get("kind")?.as_str()).collect()
+}
+
+fn named_kind(name: &str, table: Option<&toml::Table>) -> String {
+    match table.and_then(|table| table.get("kind")?.as_str()) {
+        Some(kind) => format!("{name} ({kind})"),
+        None => name.to_owned(),
+    }
+}

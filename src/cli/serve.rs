@@ -1,0 +1,94 @@
+//! `claviger serve FILE`
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{Outside, Running};
+use crate::built_in::Environment;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::fault::chain;
+use crate::server::Listener;
+use crate::telemetry::{self, Lines};
+
+/// Run the proxy from a config file.
+///
+/// It logs JSON lines to standard error. On SIGTERM or Ctrl-C it finishes the requests under way, for as long as
+/// `[server] drain` says; on the second signal it stops at once.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// The config file (TOML); `config/reference.toml` explains every key.
+    file: PathBuf,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> ExitCode {
+        let config = match Config::read(&self.file, &Environment::of_this_process()).and_then(|reading| reading.sound())
+        {
+            Ok(config) => config,
+            Err(errors) => {
+                eprintln!("claviger: `{}` can't be used:\n{errors}", self.file.display());
+                return ExitCode::from(2);
+            }
+        };
+        run(config, BTreeMap::new(), |running| {
+            for (name, address) in running.addresses() {
+                tracing::info!(listener = &**name, address = %address, "listening");
+            }
+        })
+    }
+}
+
+/// Runs a config until a signal comes, on listeners that are `bound` already where there are any; calls `tell` once it
+/// is serving.
+pub(super) fn run(config: Config, bound: BTreeMap<Arc<str>, Listener>, tell: impl FnOnce(&Running)) -> ExitCode {
+    let Ok(lines) = Lines::start(std::io::stderr()) else {
+        eprintln!("claviger: the system gives no thread");
+        return ExitCode::FAILURE;
+    };
+    telemetry::log_to(&lines, config.log_level);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("claviger: the system gives no event queue: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        let grace = config.drain;
+        match Running::start(config, Outside { clock: Arc::new(SystemClock), lines: lines.clone(), bound }).await {
+            Ok(running) => {
+                tell(&running);
+                until_told_to_stop().await;
+                tracing::info!(grace_s = grace.as_secs(), "stopping: requests under way may finish");
+                tokio::select! {
+                    () = running.drain(grace) => {}
+                    () = until_told_to_stop() => tracing::warn!("stopping at once"),
+                }
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("claviger: {}", chain(&error));
+                ExitCode::from(error.exit_code())
+            }
+        }
+    });
+    lines.finish();
+    code
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn until_told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,149 @@
+//! `[keys]`: the keys that are ours, several per purpose so that they can be rotated with an overlap.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::error::{ConfigErrors, below};
+use crate::built_in::{SecretSource, Surroundings};
+use crate::secret::Secret;
+
+/// Where our keys are kept. Of each purpose the first makes new things and all of them are believed; none written:
+/// one is made on the first start and kept in `state_dir`.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    /// Seal cookies: tickets' companions and logins under way. 32 bytes or more of randomness, as text.
+    pub cookie: Vec<SecretSource>,
+    /// Sign the tokens that `minted` shows to STS: P-256 keys as PKCS#8 PEM.
+    pub minted: Vec<SecretSource>,
+}
+
+/// What a key is for, and the name of its file in `state_dir`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// `[keys] cookie`
+    Cookie,
+    /// `[keys] minted`
+    Minted,
+}
+
+impl Purpose {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Cookie => "cookie",
+            Self::Minted => "minted",
+        }
+    }
+}
+
+/// Why a key can't be kept in `state_dir`.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// Others could read it (A25).
+    #[error("`{0}` must be a plain file that only its owner can read (mode 0600)")]
+    Exposed(PathBuf),
+    /// It can't be read or written.
+    #[error("`{path}` can't be kept")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// It can't be made.
+    #[error("a key can't be made: {0}")]
+    Make(String),
+}
+
+impl Keys {
+    /// The keys that are written in the config for this purpose, the first first; possibly none.
+    ///
+    /// # Errors
+    /// Each one that can't be read, at its key path.
+    pub fn read(&self, purpose: Purpose, surroundings: &Surroundings) -> Result<Vec<Secret>, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let keys = self.sources(purpose).iter().enumerate().filter_map(|(i, source)| {
+            errors.keep(below("keys", &format!("{}[{i}]", purpose.key())), source.read(surroundings))
+        });
+        let keys = keys.collect();
+        errors.or(keys)
+    }
+
+    fn sources(&self, purpose: Purpose) -> &[SecretSource] {
+        match purpose {
+            Purpose::Cookie => &self.cookie,
+            Purpose::Minted => &self.minted,
+        }
+    }
+}
+
+/// The key that `state_dir` keeps for this purpose, made and written there when there is none yet.
+///
+/// # Errors
+/// A file that others can read, a folder that can't be written, or a key that can't be made.
+pub fn kept(
+    state_dir: &Path,
+    purpose: Purpose,
+    make: impl FnOnce() -> Result<Secret, String>,
+) -> Result<Secret, KeepError> {
+    let path = state_dir.join(format!("{}.key", purpose.key()));
+    let failed = |source| KeepError::File { path: path.clone(), source };
+    match fs::symlink_metadata(&path) {
+        // a symbolic link could lead anywhere, and a readable key is no key (A25)
+        Ok(found) if !found.is_file() || found.mode() & 0o077 != 0 => Err(KeepError::Exposed(path)),
+        Ok(_) => fs::read_to_string(&path).map(Secret::new).map_err(failed),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let key = make().map_err(KeepError::Make)?;
+            write_new(state_dir, &path, &key).map_err(failed)?;
+            Ok(key)
+        }
+        Err(e) => Err(failed(e)),
+    }
+}
+
+/// Writes beside it and renames, so that a kill in between leaves no half key (A37).
+fn write_new(folder: &Path, path: &Path, key: &Secret) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(key.expose().as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let made = kept(&state, Purpose::Cookie, || Ok(Secret::random(32))).unwrap();
+        let again = kept(&state, Purpose::Cookie, || panic!("there is one already")).unwrap();
+        assert!(made.matches(again.expose()));
+        assert_eq!(fs::metadata(state.join("cookie.key")).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_or_redirect_is_refused() {
+        // A25
+        let folder = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (folder.path().join("cookie.key"), folder.path().join("elsewhere"));
+        fs::write(&path, "key").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let keep = || kept(folder.path(), Purpose::Cookie, || Ok(Secret::random(32)));
+        assert!(matches!(keep(), Err(KeepError::Exposed(_))));
+
+        fs::rename(&path, &elsewhere).unwrap();
+        fs::set_permissions(&elsewhere, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(matches!(keep(), Err(KeepError::Exposed(_))));
+    }
+}

@@ -1,0 +1,107 @@
+//! `[listen.<name>]`: where people come in.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::error::{ConfigErrors, below};
+use super::file;
+use super::public_url::PublicUrl;
+use super::section_name;
+use crate::built_in::Surroundings;
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Where it binds; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The origin people know it by, which may be a load balancer's. Without one nobody can log in here.
+    pub public_url: Option<PublicUrl>,
+    /// The files of its certificate chain and key; absent: plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// The peers whose `X-Forwarded-*` headers are believed (A6).
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// A certificate chain and its key, both PEM.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// The listeners that make sense. At least one must be written.
+pub(super) fn listeners(
+    listen: BTreeMap<String, file::Listen>,
+    surroundings: &Surroundings,
+    errors: &mut ConfigErrors,
+) -> BTreeMap<Arc<str>, Listen> {
+    if listen.is_empty() {
+        errors.add_missing("listen", "at least one section like [listen.main], with an `address`");
+    }
+    let listeners: BTreeMap<Arc<str>, Listen> = listen
+        .into_iter()
+        .filter_map(|(name, shape)| {
+            let path = section_name("listen", &name, errors);
+            Some((name.into(), listener(shape, &path, surroundings, errors)?))
+        })
+        .collect();
+    let mut taken: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+    for (name, listener) in listeners.iter().filter(|(_, l)| l.address.port() != 0) {
+        if let Some(first) = taken.insert(listener.address, name) {
+            let problem = format!("is the address of `listen.{first}` too; expected one of its own");
+            errors.add(format!("listen.{name}.address"), problem);
+        }
+    }
+    listeners
+}
+
+fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors: &mut ConfigErrors) -> Option<Listen> {
+    let address = address(shape.address.as_deref(), &below(path, "address"), errors);
+    let public_url =
+        shape.public_url.and_then(|text| errors.keep(below(path, "public_url"), text.parse::<PublicUrl>()));
+    let tls = shape.tls.and_then(|tls| tls_files(tls, &below(path, "tls"), surroundings, errors));
+    if tls.is_some() && public_url.as_ref().is_some_and(|url| !url.is_https()) {
+        errors.add(below(path, "public_url"), "is http, but the listener speaks TLS; expected https, or no `tls`");
+    }
+    let trusted_proxies = shape
+        .trusted_proxies
+        .iter()
+        .enumerate()
+        .filter_map(|(i, text)| errors.keep(below(path, &format!("trusted_proxies[{i}]")), network(text)))
+        .collect();
+    Some(Listen { address: address?, public_url, tls, trusted_proxies })
+}
+
+/// An address to bind: an IP address and a port, as names may mean several.
+pub(super) fn address(text: Option<&str>, path: &str, errors: &mut ConfigErrors) -> Option<SocketAddr> {
+    const EXPECTED: &str = "an IP address and a port, such as 127.0.0.1:8080 or [::]:443";
+    let Some(text) = text else {
+        errors.add_missing(path, EXPECTED);
+        return None;
+    };
+    errors.keep(path, text.parse().map_err(|_| format!("`{text}` is not an address; expected {EXPECTED}")))
+}
+
+fn tls_files(shape: file::Tls, path: &str, surroundings: &Surroundings, errors: &mut ConfigErrors) -> Option<TlsFiles> {
+    let mut file = |key: &str, file: Option<PathBuf>| {
+        if file.is_none() {
+            errors.add_missing(&below(path, key), "a PEM file, relative to this config");
+        }
+        file.map(|file| surroundings.path(&file))
+    };
+    let (certificate, key) = (file("certificate", shape.certificate), file("key", shape.key));
+    Some(TlsFiles { certificate: certificate?, key: key? })
+}
+
+/// `10.0.0.0/8`, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("`{text}` is not a network; expected something like 10.0.0.0/8 or fd00::/8"))
+}

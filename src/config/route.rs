@@ -1,0 +1,269 @@
+//! `[route.<name>]`: which requests go where, who may send them, and what is put on them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::{Table, Value};
+use url::Url;
+
+use super::error::{ConfigErrors, below};
+use super::file;
+use super::section_name;
+use crate::built_in::Surroundings;
+use crate::policy::{AllowSettings, Oddities, WantSettings};
+use crate::route::{HostPattern, PathPrefix, Rewrite};
+
+/// One route.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    /// The hosts it is for.
+    pub hosts: Vec<HostPattern>,
+    /// The path it starts at; `/` where none is written.
+    pub path: PathPrefix,
+    /// Where its requests go: scheme, host and port.
+    pub upstream: Url,
+    /// A PEM file of roots to believe beside the system's.
+    pub upstream_ca: Option<PathBuf>,
+    /// How long the upstream may take for what.
+    pub timeouts: Timeouts,
+    /// Who may pass.
+    pub allow: AllowSettings,
+    /// The `[identity.*]` that count here, each of which exists; none named: all that are presented.
+    pub identity: Option<Vec<Arc<str>>>,
+    /// The `[credentials.*]` that issues for this route, which exists: the one that is named, else the only one.
+    pub credentials: Option<Arc<str>>,
+    /// What it wants of STS.
+    pub want: WantSettings,
+    /// The injectors in order, each with its key path and table.
+    pub inject: Vec<(String, Table)>,
+    /// How the path changes on its way.
+    pub rewrite: Rewrite,
+    /// Forms of paths that its upstream takes to the letter.
+    pub tolerated: Oddities,
+    /// Whether the upstream sees the client's `Host`; absent: unless something signs for the upstream's own.
+    pub preserve_host: Option<bool>,
+    /// Whether CORS preflights pass without a login.
+    pub cors_preflight: bool,
+    /// Whether the upstream sees the client's own `Authorization`.
+    pub pass_authorization: bool,
+}
+
+/// How long an upstream may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Timeouts {
+    /// For DNS, TCP and TLS together.
+    pub connect: Duration,
+    /// From the request's end to the answer's head.
+    pub first_byte: Duration,
+    /// Between two pieces of a body.
+    pub idle: Duration,
+}
+
+/// What a route may refer to.
+pub(super) struct Sections<'a> {
+    pub(super) identity: &'a BTreeMap<Arc<str>, Table>,
+    pub(super) credentials: &'a BTreeMap<Arc<str>, Table>,
+    pub(super) surroundings: &'a Surroundings,
+}
+
+/// The routes. In place of what is wrong stands something harmless, so that what else is wrong with the route is found.
+pub(super) fn routes(
+    routes: BTreeMap<String, file::Route>,
+    sections: &Sections<'_>,
+    errors: &mut ConfigErrors,
+) -> BTreeMap<Arc<str>, RouteConfig> {
+    if routes.is_empty() {
+        errors.add_missing("route", "at least one section like [route.wiki], with `host`, `upstream` and `allow`");
+    }
+    let read = routes.into_iter().filter_map(|(name, shape)| {
+        let path = section_name("route", &name, errors);
+        Some((name.into(), route(shape, &path, sections, errors)?))
+    });
+    read.collect()
+}
+
+fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut ConfigErrors) -> Option<RouteConfig> {
+    let at = |key: &str| below(path, key);
+    let hosts = hosts(shape.host, &at("host"), errors);
+    let upstream = match shape.upstream {
+        Some(text) => errors.keep(at("upstream"), upstream(&text)),
+        None => {
+            errors.add_missing(&at("upstream"), "a scheme, host and port such as http://127.0.0.1:3000");
+            None
+        }
+    };
+    if shape.allow.is_none() {
+        let expected = r#""anyone", "signed-in", a rule such as { groups = ["finance"] }, or a list of rules"#;
+        errors.add_missing(&at("allow"), expected);
+    }
+    let inject = shape.inject.map_or_else(Vec::new, |inject| injectors(inject, &at("inject"), errors));
+    let identity = shape.identity.map(|named| sources(&named, &at("identity"), sections.identity, errors));
+    let credentials = provider(shape.credentials, &at("credentials"), sections.credentials, errors);
+    if credentials.is_none() && shape.role.is_some() {
+        errors.add_missing(&at("credentials"), &names("credentials", sections.credentials));
+    }
+    let prefix: Option<PathPrefix> = match shape.path {
+        None => Some(PathPrefix::default()),
+        Some(text) => errors.keep(at("path"), text.parse()),
+    };
+    let rewrite = prefix.as_ref().and_then(|prefix| {
+        Rewrite::build(prefix, shape.strip_prefix.as_deref(), shape.add_prefix.as_deref())
+            .map_err(|problems| problems.into_iter().for_each(|problem| errors.add_settings(path, problem)))
+            .ok()
+    });
+    Some(RouteConfig {
+        hosts: hosts.unwrap_or_default(),
+        path: prefix.unwrap_or_default(),
+        upstream: upstream.or_else(|| Url::parse("http://upstream.invalid").ok())?,
+        upstream_ca: shape.upstream_ca.map(|file| sections.surroundings.path(&file)),
+        timeouts: Timeouts {
+            connect: shape.timeouts.connect.unwrap_or(CONNECT),
+            first_byte: shape.timeouts.first_byte.unwrap_or(FIRST_BYTE),
+            idle: shape.timeouts.idle.unwrap_or(IDLE),
+        },
+        allow: shape.allow.unwrap_or(AllowSettings::SignedIn),
+        identity,
+        credentials,
+        want: WantSettings {
+            role: shape.role,
+            session_name: shape.session_name,
+            tags: shape.tags,
+            transitive_tags: shape.transitive_tags,
+            source_identity: shape.source_identity,
+            duration: shape.duration,
+        },
+        inject,
+        rewrite: rewrite.unwrap_or_default(),
+        tolerated: shape.tolerate.into_iter().collect(),
+        preserve_host: shape.preserve_host,
+        cors_preflight: shape.cors_preflight.unwrap_or(false),
+        pass_authorization: shape.pass_authorization.unwrap_or(false),
+    })
+}
+
+/// One host or several.
+fn hosts(shape: Option<file::Hosts>, path: &str, errors: &mut ConfigErrors) -> Option<Vec<HostPattern>> {
+    match shape {
+        None => {
+            errors.add_missing(path, "a host such as wiki.example.com or *.example.com");
+            None
+        }
+        Some(file::Hosts::One(text)) => Some(vec![errors.keep(path, text.parse())?]),
+        Some(file::Hosts::Many(texts)) => {
+            if texts.is_empty() {
+                errors.add(path, "is an empty list; expected at least one host");
+            }
+            let read = |(i, text): (usize, &String)| errors.keep(format!("{path}[{i}]"), text.parse());
+            let hosts: Vec<_> = texts.iter().enumerate().filter_map(read).collect();
+            (hosts.len() == texts.len()).then_some(hosts)
+        }
+    }
+}
+
+/// An origin to send requests to.
+fn upstream(text: &str) -> Result<Url, String> {
+    const EXPECTED: &str = "expected a scheme, host and port such as http://127.0.0.1:3000";
+    let url: Url = text.parse().map_err(|e| format!("`{text}` is not a URL ({e}); {EXPECTED}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("has the scheme `{}`; expected http or https", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("must not have a user or password in it; {EXPECTED}"));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!(
+            "must not have a path; {EXPECTED}, and `add_prefix` for a path to go before the request's"
+        ));
+    }
+    Ok(url)
+}
+
+/// One table, or a list of tables.
+fn injectors(inject: Value, path: &str, errors: &mut ConfigErrors) -> Vec<(String, Table)> {
+    const EXPECTED: &str = "expected a table such as { kind = \"headers\", … }, or a list of them";
+    match inject {
+        Value::Table(table) => vec![(path.to_owned(), table)],
+        Value::Array(list) => list
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, entry)| match entry {
+                Value::Table(table) => Some((format!("{path}[{i}]"), table)),
+                other => {
+                    errors.add(format!("{path}[{i}]"), format!("is {}; {EXPECTED}", article(&other)));
+                    None
+                }
+            })
+            .collect(),
+        other => {
+            errors.add(path, format!("is {}; {EXPECTED}", article(&other)));
+            Vec::new()
+        }
+    }
+}
+
+/// The sources a route names.
+fn sources(
+    named: &[String],
+    path: &str,
+    known: &BTreeMap<Arc<str>, Table>,
+    errors: &mut ConfigErrors,
+) -> Vec<Arc<str>> {
+    if named.is_empty() {
+        errors.add(path, "is an empty list; leave the key out, or name at least one");
+    }
+    let found = named.iter().enumerate().filter_map(|(i, name)| match known.get_key_value(name.as_str()) {
+        Some((name, _)) => Some(Arc::clone(name)),
+        None => {
+            errors.add(
+                format!("{path}[{i}]"),
+                format!("there is no [identity.{name}]; expected {}", names("identity", known)),
+            );
+            None
+        }
+    });
+    found.collect()
+}
+
+/// The provider a route names, or the only one there is.
+fn provider(
+    named: Option<String>,
+    path: &str,
+    known: &BTreeMap<Arc<str>, Table>,
+    errors: &mut ConfigErrors,
+) -> Option<Arc<str>> {
+    let mut names_of_known = known.keys();
+    match (named, names_of_known.next(), names_of_known.next()) {
+        (None, Some(only), None) => Some(Arc::clone(only)),
+        (None, ..) => None,
+        (Some(name), ..) => {
+            let found = known.get_key_value(name.as_str()).map(|(name, _)| Arc::clone(name));
+            if found.is_none() {
+                errors.add(path, format!("there is no [credentials.{name}]; expected {}", names("credentials", known)));
+            }
+            found
+        }
+    }
+}
+
+/// What may be meant.
+fn names(section: &str, known: &BTreeMap<Arc<str>, Table>) -> String {
+    if known.is_empty() {
+        return format!("the name of a section [{section}.<name>], of which there is none yet");
+    }
+    format!("one of: {}", known.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join(", "))
+}
+
+fn article(value: &Value) -> String {
+    let kind = value.type_str();
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+/// A handshake that takes longer will not come to anything.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Reports take their time; a minute is what load balancers wait by default.
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+/// Event streams send something every few seconds, or are gone.
+const IDLE: Duration = Duration::from_secs(300);

@@ -1,0 +1,140 @@
+use super::*;
+
+/// A config that has nothing wrong with it.
+const GOOD: &str = r#"
+    [listen.main]
+    address = "127.0.0.1:8080"
+    public_url = "http://127.0.0.1:8080"
+    [identity.corp]
+    kind = "oidc"
+    [credentials.aws]
+    kind = "minted"
+    [route.wiki]
+    host = "wiki.localhost"
+    upstream = "http://127.0.0.1:3000"
+    allow = "signed-in"
+"#;
+
+fn surroundings(pairs: &[(&str, &str)]) -> Surroundings {
+    let environment = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Surroundings { folder: "/etc/claviger".into(), environment }
+}
+
+fn read(text: &str) -> Result<Config, ConfigErrors> {
+    Config::parse(text, surroundings(&[])).and_then(Reading::sound)
+}
+
+/// The errors of `GOOD` with `more` after it.
+fn errors(more: &str) -> Vec<String> {
+    let errors = read(&format!("{GOOD}\n{more}")).unwrap_err();
+    errors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    let config = read(GOOD).unwrap();
+    assert_eq!((config.workers, config.drain, config.admin), (None, Duration::from_secs(30), None));
+    assert_eq!((config.log_level, config.log_access), (LevelFilter::INFO, true));
+    let route = &config.route["wiki"];
+    assert_eq!((route.path.to_string().as_str(), route.timeouts.connect), ("/", Duration::from_secs(5)));
+    assert_eq!(route.identity, None);
+    assert_eq!(route.credentials.as_deref(), Some("aws"));
+}
+
+#[test]
+fn every_error_is_found_in_one_go() {
+    let text = r#"
+        state_dirr = "x"
+        [server]
+        workers = 0
+        drain = "soon"
+        [log]
+        level = "loud"
+        [listen.Main]
+        address = "localhost"
+        public_url = "http://example.com"
+        trusted_proxies = ["10.0.0.0/8", "here"]
+        [listen.other]
+        tls = { certificate = "c.pem" }
+        [keys]
+        cookie = ["canary"]
+        [route.wiki]
+        hosst = "x"
+        upstream = "ftp://127.0.0.1"
+        allow = { group = ["x"] }
+        identity = ["nobody"]
+        credentials = "nothing"
+        inject = ["x", { kind = "headers" }]
+        timeouts = { connect = 5 }
+    "#;
+    let errors = read(text).unwrap_err();
+    let mut paths: Vec<_> = errors.iter().map(|e| e.path.as_str()).collect();
+    paths.sort_unstable();
+    let expected = [
+        "keys.cookie[0]",
+        "listen.Main",
+        "listen.Main.address",
+        "listen.Main.public_url",
+        "listen.Main.trusted_proxies[1]",
+        "listen.other.address",
+        "listen.other.tls.key",
+        "log.level",
+        "route.wiki.allow.group",
+        "route.wiki.credentials",
+        "route.wiki.hosst",
+        "route.wiki.host",
+        "route.wiki.identity[0]",
+        "route.wiki.inject[0]",
+        "route.wiki.timeouts.connect",
+        "route.wiki.upstream",
+        "server.drain",
+        "server.workers",
+        "state_dirr",
+    ];
+    assert_eq!(paths, expected, "{errors}");
+    // A36: a secret that was written down is not repeated
+    assert!(!errors.to_string().contains("canary"), "{errors}");
+}
+
+#[test]
+fn contradictions_are_errors() {
+    for (more, error) in [
+        ("[listen.two]\naddress = '127.0.0.1:8080'", "listen.two.address: is the address of `listen.main` too"),
+        ("[admin]\naddress = '127.0.0.1:8080'", "admin.address: is the address of `listen.main` too"),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\npublic_url = 'http://localhost'\ntls = { certificate = 'c', key = 'k' }",
+            "listen.two.public_url: is http, but the listener speaks TLS",
+        ),
+    ] {
+        let found = errors(more);
+        assert!(found.len() == 1 && found[0].starts_with(error), "{found:?}");
+    }
+}
+
+#[test]
+fn an_empty_file_says_what_it_needs() {
+    let errors = read("").unwrap_err();
+    assert_eq!(errors.iter().map(|e| e.path.as_str()).collect::<Vec<_>>(), ["listen", "route"]);
+}
+
+#[test]
+fn a_syntax_error_has_its_place_and_not_its_line() {
+    // A36: what stands on the line may be a secret
+    let errors = read("[identity.corp]\nclient_secret = \"canary").unwrap_err().to_string();
+    assert!(errors.starts_with("line 2, column "), "{errors}");
+    assert!(!errors.contains("canary"), "{errors}");
+}
+
+#[test]
+fn state_is_kept_where_the_system_says() {
+    let folder = |pairs: &[(&str, &str)], more: &str| {
+        let config = Config::parse(&format!("{more}\n{GOOD}"), surroundings(pairs)).and_then(Reading::sound).unwrap();
+        config.state_dir.display().to_string()
+    };
+    let (systemd, xdg, home) = (("STATE_DIRECTORY", "/var/lib/a:/b"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h"));
+    assert_eq!(folder(&[systemd, xdg, home], "state_dir = 'here'"), "/etc/claviger/here");
+    assert_eq!(folder(&[systemd, xdg, home], ""), "/var/lib/a");
+    assert_eq!(folder(&[xdg, home], ""), "/x/claviger");
+    assert_eq!(folder(&[home], ""), "/h/.local/state/claviger");
+    assert_eq!(folder(&[], ""), "/etc/claviger/state");
+}

@@ -1,0 +1,85 @@
+//! What both kinds share: the service they ask, and how its answers read.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+use url::Url;
+
+use super::{Credentials, IssueError};
+use crate::arn::Region;
+use crate::aws::{AssumedRole, Sts, StsError, WebIdentity};
+use crate::built_in::{Settings, SettingsError};
+use crate::clock::Clock;
+use crate::policy::Grant;
+use crate::secret::Secret;
+
+/// A security token service that is asked with web identity tokens.
+#[derive(Debug)]
+pub(super) struct Service {
+    sts: Sts,
+    clock: Arc<dyn Clock>,
+}
+
+impl Service {
+    pub(super) fn build(
+        settings: &Settings<'_>,
+        region: &Region,
+        endpoint: Option<&Url>,
+        endpoint_ca: Option<&Path>,
+    ) -> Result<Self, SettingsError> {
+        if let Some(endpoint) = endpoint {
+            let plain = endpoint.username().is_empty() && endpoint.query().is_none() && endpoint.fragment().is_none();
+            if !matches!(endpoint.scheme(), "http" | "https") || !plain {
+                return Err(SettingsError::at(
+                    "endpoint",
+                    "expected an http or https URL without user, query and fragment",
+                ));
+            }
+        }
+        let roots = endpoint_ca.map(|path| settings.surroundings.path(path));
+        let sts = Sts::new(region, endpoint, roots.as_deref()).map_err(|e| SettingsError::at("endpoint_ca", e))?;
+        Ok(Self { sts, clock: Arc::clone(settings.clock) })
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Credentials for the grant by this token.
+    pub(super) async fn assume(
+        &self,
+        grant: &Grant,
+        token: &Secret,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError> {
+        let Grant { role, session_name, .. } = grant;
+        match self.sts.assume_role_with_web_identity(WebIdentity { role, session_name, token, duration }).await {
+            Ok(assumed) => self.credentials(assumed),
+            Err(StsError::TokenExpired { .. }) => Err(IssueError::EvidenceExpired),
+            Err(StsError::Unavailable(source)) => Err(IssueError::Unavailable { retry_after: None, source }),
+            Err(StsError::Refused { code, message, request_id }) => {
+                let source = format!("{message} (request {request_id})").into();
+                Err(IssueError::Refused { role: role.to_string(), code, source })
+            }
+        }
+    }
+
+    fn credentials(&self, assumed: AssumedRole) -> Result<Credentials, IssueError> {
+        let mut session_token = HeaderValue::from_str(assumed.session_token.expose()).map_err(|_| {
+            let source = "the session token can't stand in a header".into();
+            IssueError::Unavailable { retry_after: None, source }
+        })?;
+        session_token.set_sensitive(true);
+        Ok(Credentials {
+            access_key_id: assumed.access_key_id.into(),
+            secret_access_key: assumed.secret_access_key,
+            session_token,
+            expires: assumed.expires,
+            issued: self.now(),
+            role_session: assumed.role_session.into(),
+            request_id: assumed.request_id.into(),
+        })
+    }
+}

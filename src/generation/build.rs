@@ -1,0 +1,211 @@
+//! From a config to its parts, with every error of every section.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::Table;
+
+use super::{Entrance, Generation, Parts};
+use crate::built_in::{self, BuiltIn, Settings};
+use crate::config::{Config, ConfigErrors, Listen, RouteConfig, below};
+use crate::credentials::{self, CredentialProvider};
+use crate::identity::{self, IdentitySource};
+use crate::inject::{self, Injector, Vouched};
+use crate::policy::{AllowSettings, Policy, WantSettings};
+use crate::route::{Route, Routes};
+use crate::tls::{ServerIdentity, Trust};
+use crate::upstream::{Destination, Upstream};
+
+/// Builds everything, whatever else is wrong.
+pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, ConfigErrors> {
+    let mut builder = Builder { config, parts, errors: ConfigErrors::default() };
+    let entrances = builder.entrances();
+    let sources = builder.sources();
+    let providers = builder.providers();
+    let routes: Vec<_> =
+        config.route.iter().filter_map(|(name, route)| builder.route(name, route, &providers)).map(Arc::new).collect();
+    builder.look_for_a_way_back(&sources);
+    builder.look_at_the_other_side();
+    let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
+    let routes = Routes::build(routes).unwrap_or_else(|problems| {
+        problems.into_iter().for_each(|problem| builder.errors.add_settings("", problem));
+        Routes::default()
+    });
+    builder.errors.or(Generation { routes, sources, providers, vouched, entrances })
+}
+
+struct Builder<'a> {
+    config: &'a Config,
+    parts: &'a Parts,
+    errors: ConfigErrors,
+}
+
+impl Builder<'_> {
+    fn entrances(&mut self) -> BTreeMap<Arc<str>, Entrance> {
+        let listen = self.config.listen.iter();
+        listen.map(|(name, listen)| (Arc::clone(name), self.entrance(name, listen))).collect()
+    }
+
+    fn entrance(&mut self, name: &str, listen: &Listen) -> Entrance {
+        let tls = listen.tls.as_ref().and_then(|files| {
+            self.errors.keep(format!("listen.{name}.tls"), ServerIdentity::load(&files.certificate, &files.key))
+        });
+        Entrance { public_url: listen.public_url.clone(), tls, trusted_proxies: listen.trusted_proxies.clone() }
+    }
+
+    fn sources(&mut self) -> BTreeMap<Arc<str>, Arc<dyn IdentitySource>> {
+        let materials = identity::Materials { fetch: Arc::clone(&self.parts.fetch) };
+        self.kinds("identity", &self.config.identity, identity::BUILT_INS, &materials)
+    }
+
+    fn providers(&mut self) -> BTreeMap<Arc<str>, Arc<dyn CredentialProvider>> {
+        let materials = credentials::Materials { mint: self.parts.mint.clone() };
+        self.kinds("credentials", &self.config.credentials, credentials::BUILT_INS, &materials)
+    }
+
+    /// Every section of a table of kinds that can be built.
+    fn kinds<T: ?Sized, C>(
+        &mut self,
+        section: &str,
+        tables: &BTreeMap<Arc<str>, Table>,
+        list: &[BuiltIn<T, C>],
+        materials: &C,
+    ) -> BTreeMap<Arc<str>, Arc<T>> {
+        let build = |(name, table): (&Arc<str>, &Table)| {
+            Some((Arc::clone(name), self.kind(name, &below(section, name), table, list, materials)?))
+        };
+        tables.iter().filter_map(build).collect()
+    }
+
+    fn kind<T: ?Sized, C>(
+        &mut self,
+        name: &str,
+        path: &str,
+        table: &Table,
+        list: &[BuiltIn<T, C>],
+        materials: &C,
+    ) -> Option<Arc<T>> {
+        let settings =
+            Settings { name, table: table.clone(), surroundings: &self.config.surroundings, clock: &self.parts.clock };
+        built_in::build(list, settings, materials).map_err(|error| self.errors.add_settings(path, error)).ok()
+    }
+
+    fn route(
+        &mut self,
+        name: &Arc<str>,
+        config: &RouteConfig,
+        providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
+    ) -> Option<Route> {
+        let path = format!("route.{name}");
+        let injectors: Vec<Option<Arc<dyn Injector>>> =
+            config.inject.iter().map(|(path, table)| self.kind(name, path, table, inject::BUILT_INS, &())).collect();
+        self.look_for_role(config, &path, &injectors);
+        self.look_for_subjects(config, &path);
+        let signs = injectors.iter().flatten().any(|injector| injector.needs().credentials);
+        if signs && config.preserve_host == Some(true) {
+            let problem = "is true, but the request is signed, which is for the upstream's own host; expected false";
+            self.errors.add(below(&path, "preserve_host"), problem);
+        }
+        let policy = self.policy(config, &path, providers);
+        if policy.as_ref().is_some_and(|policy| !policy.is_public()) && self.config.identity.is_empty() {
+            let problem = "needs a login, but there is no section [identity.<name>] to log in at";
+            self.errors.add(below(&path, "allow"), problem);
+        }
+        let trust = match &config.upstream_ca {
+            None => Some(self.parts.trust.clone()),
+            Some(file) => self.errors.keep(below(&path, "upstream_ca"), Trust::with_file(file)),
+        };
+        Some(Route {
+            name: Arc::clone(name),
+            hosts: config.hosts.clone(),
+            path: config.path.clone(),
+            tolerated: config.tolerated,
+            policy: policy?,
+            sources: config.identity.clone(),
+            credentials: config.credentials.clone(),
+            injectors: injectors.into_iter().collect::<Option<_>>()?,
+            upstream: Upstream::new(Destination {
+                origin: config.upstream.clone(),
+                trust: trust?,
+                connect: config.timeouts.connect,
+                first_byte: config.timeouts.first_byte,
+                idle: config.timeouts.idle,
+            }),
+            rewrite: config.rewrite.clone(),
+            preserve_host: config.preserve_host.unwrap_or(!signs),
+            cors_preflight: config.cors_preflight,
+            pass_authorization: config.pass_authorization,
+        })
+    }
+
+    fn policy(
+        &mut self,
+        config: &RouteConfig,
+        path: &str,
+        providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
+    ) -> Option<Policy> {
+        let provider =
+            config.credentials.as_ref().and_then(|name| Some((name.as_ref(), providers.get(name)?.can_tell())));
+        // without the provider, which has an error of its own, there is no saying what it could be told
+        let unknown = config.want.role.is_some() && provider.is_none();
+        let want = if unknown { &WantSettings::default() } else { &config.want };
+        let policy = Policy::build(&config.allow, Some(want), provider);
+        policy.map_err(|problems| problems.into_iter().for_each(|p| self.errors.add_settings(path, p))).ok()
+    }
+
+    /// Credentials come from a role, and a role without anything that signs is a mistake.
+    fn look_for_role(&mut self, config: &RouteConfig, path: &str, injectors: &[Option<Arc<dyn Injector>>]) {
+        let signs = |injector: &Arc<dyn Injector>| injector.needs().credentials;
+        if config.want.role.is_none() {
+            for ((path, _), _) in config.inject.iter().zip(injectors).filter(|(_, i)| i.as_ref().is_some_and(signs)) {
+                self.errors.add(path.as_str(), "needs credentials; expected a `role` in this route");
+            }
+        } else if injectors.iter().flatten().count() == injectors.len() && !injectors.iter().flatten().any(signs) {
+            let problem =
+                "is of no use, as nothing in `inject` needs credentials; expected e.g. { kind = \"sigv4\", … }";
+            self.errors.add(below(path, "role"), problem);
+        }
+    }
+
+    /// `subjects` name sources, which must exist.
+    fn look_for_subjects(&mut self, config: &RouteConfig, path: &str) {
+        let rules: Vec<(String, _)> = match &config.allow {
+            AllowSettings::Anyone | AllowSettings::SignedIn => Vec::new(),
+            AllowSettings::Rule(rule) => vec![(below(path, "allow"), rule.as_ref())],
+            AllowSettings::AnyOf(rules) => {
+                rules.iter().enumerate().map(|(i, rule)| (below(path, &format!("allow[{i}]")), rule)).collect()
+            }
+        };
+        for (path, rule) in rules {
+            for (i, subject) in rule.subjects.iter().flatten().enumerate() {
+                if let Some((source, _)) = subject.split_once('/')
+                    && !self.config.identity.contains_key(source)
+                {
+                    let problem = format!("there is no [identity.{source}]; expected <identity>/<sub>");
+                    self.errors.add(below(&path, &format!("subjects[{i}]")), problem);
+                }
+            }
+        }
+    }
+
+    /// Where people log in elsewhere they must be able to come back.
+    fn look_for_a_way_back(&mut self, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>) {
+        let leads_away = sources.iter().find(|(_, source)| source.login().is_some());
+        let Some((name, _)) = leads_away else { return };
+        if !self.config.listen.values().any(|listen| listen.public_url.is_some()) {
+            let expected = format!("one listener with it, as people who log in at `identity.{name}` come back there");
+            for listener in self.config.listen.keys() {
+                self.errors.add_missing(&format!("listen.{listener}.public_url"), &expected);
+            }
+        }
+    }
+
+    /// What else runs from this config is built by the app; here it is only seen whether it can be.
+    fn look_at_the_other_side(&mut self) {
+        if let Some(Err(problems)) =
+            self.config.authority.as_ref().map(|a| a.settings.account(&self.config.surroundings))
+        {
+            problems.into_iter().for_each(|problem| self.errors.add_settings("authority", problem));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::built_in::Surroundings;
+use crate::clock::ManualClock;
+use crate::config::Reading;
+use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, SignedIn, Subject, Tokens};
+use crate::session::{SessionSettings, Sessions};
+use crate::telemetry::Metrics;
+use crate::web::Connection;
+
+/// A config that has nothing wrong with it.
+const GOOD: &str = r#"
+    [listen.main]
+    address = "127.0.0.1:8080"
+    public_url = "http://127.0.0.1:8080"
+    [route.wiki]
+    host = "wiki.localhost"
+    upstream = "http://127.0.0.1:3000"
+    allow = "anyone"
+    inject = { kind = "headers" }
+"#;
+
+fn parts() -> Parts {
+    let trust = Trust::system();
+    Parts { clock: Arc::new(ManualClock::at(1_000)), fetch: Arc::new(Fetch::new(&trust)), trust, mint: None }
+}
+
+fn config(text: &str) -> Config {
+    let surroundings = Surroundings { folder: "/nowhere".into(), environment: Environment::default() };
+    Config::parse(text, surroundings).and_then(Reading::sound).unwrap()
+}
+
+fn errors(more: &str) -> Vec<String> {
+    let errors = Generation::build(&config(&format!("{GOOD}\n{more}")), &parts()).unwrap_err();
+    errors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_sound_is_built() {
+    let generation = Generation::build(&config(GOOD), &parts()).unwrap();
+    let route = generation.routes.iter().next().unwrap();
+    assert_eq!((&*route.name, route.preserve_host, route.injectors.len()), ("wiki", true, 1));
+    // A1: what one route vouches for, no client sends on any route
+    assert!(generation.vouched.has(&"x_forwarded_user".parse().unwrap()));
+}
+
+#[test]
+fn contradictions_have_their_key_path() {
+    const ROUTE: &str = "host = 'x.localhost'\nupstream = 'http://127.0.0.1:1'";
+    const SIGV4: &str = "inject = { kind = 'sigv4', service = 's3', region = 'eu-west-1' }";
+    for (more, expected) in [
+        (format!("[route.x]\n{ROUTE}\nallow = 'signed-in'"), "route.x.allow: needs a login, but there is no section"),
+        (
+            format!("[route.x]\n{ROUTE}\nallow = 'anyone'\n{SIGV4}"),
+            "route.x.inject: needs credentials; expected a `role`",
+        ),
+        (
+            format!("[route.x]\n{ROUTE}\nallow = {{ subjects = ['corp/1'] }}"),
+            "route.x.allow.subjects[0]: there is no [identity.corp]",
+        ),
+        (format!("[route.x]\n{ROUTE}\nallow = 'anyone'\nupstream_ca = 'no.pem'"), "route.x.upstream_ca: "),
+        (
+            format!("[route.x]\n{ROUTE}\nallow = 'anyone'\nduration = '1h'"),
+            "route.x.duration: is of no use without `role`",
+        ),
+        (
+            "[route.x]\nhost = 'WIKI.localhost'\nupstream = 'http://127.0.0.1:1'\nallow = 'anyone'".into(),
+            "route.x.host: ",
+        ),
+        ("[identity.corp]\nkind = 'oidcc'".into(), "identity.corp.kind: unknown kind `oidcc`; it may be one of: oidc"),
+        ("[credentials.aws]\nregion = 'x'".into(), "credentials.aws.kind: is missing; it may be one of: "),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'no.crt', key = 'no.key' }".into(),
+            "listen.two.tls: ",
+        ),
+    ] {
+        let found = errors(&more);
+        assert!(found.iter().any(|error| error.starts_with(expected)), "{expected}\n{found:#?}");
+    }
+}
+
+#[test]
+fn every_section_is_looked_at() {
+    let text = format!("{GOOD}\n[identity.a]\nkind = 'x'\n[identity.b]\nkind = 'y'\n[credentials.c]\nkind = 'z'");
+    let errors = Generation::build(&config(&text), &parts()).unwrap_err();
+    let paths: Vec<_> = errors.iter().map(|e| e.path.as_str()).collect();
+    assert_eq!(paths, ["identity.a.kind", "identity.b.kind", "credentials.c.kind"]);
+}
+
+/// Vouches for `alice` to those who show its name in `Authorization`, and rejects them where it is told to.
+#[derive(Debug)]
+struct Shown {
+    name: SourceName,
+    rejects: bool,
+}
+
+#[async_trait]
+impl IdentitySource for Shown {
+    async fn recognize(&self, caller: &Caller<'_>) -> Recognition {
+        let shown = caller.head.headers.get_all("authorization").iter().any(|value| value == &*self.name);
+        match (shown, self.rejects) {
+            (false, _) => Recognition::NotPresented,
+            (true, true) => Recognition::Rejected(Rejection { reason: "forged".into() }),
+            (true, false) => Recognition::Verified(alice(&self.name)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NoEvidence;
+
+#[async_trait]
+impl EvidenceSource for NoEvidence {
+    async fn evidence(&self, _valid_for: Duration) -> Result<Evidence, EvidenceError> {
+        Err(EvidenceError::Expired)
+    }
+}
+
+fn alice(source: &SourceName) -> Identity {
+    let ends = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
+    Identity {
+        subject: Arc::new(Subject { source: Arc::clone(source), id: "alice".into() }),
+        claims: Claims::default(),
+        ends_at: ends,
+        holder: Holder { id: HolderId::random(), ends, evidence: Arc::new(NoEvidence) },
+    }
+}
+
+/// Who asks, with `sources` and whether they reject, on a route that names `named`, showing `shown`.
+async fn identified(
+    sources: &[(&str, bool)],
+    named: Option<&[&str]>,
+    shown: &[&str],
+    session: Option<&str>,
+) -> Result<Option<Identity>, Unidentified> {
+    let mut generation = Generation::build(&config(GOOD), &parts()).unwrap();
+    for (name, rejects) in sources {
+        let source = Shown { name: (*name).into(), rejects: *rejects };
+        generation.sources.insert((*name).into(), Arc::new(source));
+    }
+    let routes = Generation::build(&config(GOOD), &parts()).unwrap().routes;
+    let mut route = Arc::into_inner({
+        let route = Arc::clone(routes.iter().next().unwrap());
+        drop(routes);
+        route
+    })
+    .unwrap();
+    route.sources = named.map(|names| names.iter().map(|name| SourceName::from(*name)).collect());
+    let mut request = http::Request::new(());
+    for name in shown {
+        request.headers_mut().append("authorization", name.parse().unwrap());
+    }
+    let (head, ()) = request.into_parts();
+    let connection = Connection { listener: "main".into(), peer: "127.0.0.1:1".parse().unwrap(), tls: false };
+    let session = match session {
+        Some(source) => Some(session_at(source).await),
+        None => None,
+    };
+    generation.identify(&Caller { head: &head, connection: &connection }, &route, session.as_ref()).await
+}
+
+async fn session_at(source: &str) -> Arc<Session> {
+    let sessions = Sessions::new(&SessionSettings::default(), parts().clock, &Metrics::new());
+    let signed_in = SignedIn {
+        subject: Subject { source: source.into(), id: "alice".into() },
+        claims: Claims::default(),
+        ends_at: None,
+        tokens: Tokens::default(),
+        at_provider: None,
+    };
+    sessions.start(signed_in).await.unwrap().0
+}
+
+#[tokio::test]
+async fn a_session_counts_where_its_source_does() {
+    let sources = [("a", false), ("b", false)];
+    let found = identified(&sources, None, &[], Some("a")).await.unwrap().unwrap();
+    assert_eq!(&*found.subject.source, "a");
+    assert!(identified(&sources, Some(&["b"]), &[], Some("a")).await.unwrap().is_none());
+    assert!(matches!(identified(&sources, None, &["b"], Some("a")).await, Err(Unidentified::Ambiguous(..))));
+    assert!(matches!(identified(&[("b", true)], None, &["b"], Some("a")).await, Err(Unidentified::Rejected { .. })));
+}
+
+#[tokio::test]
+async fn a_source_that_recognises_its_own_vouches() {
+    let found = identified(&[("a", false), ("b", false)], None, &["b"], None).await.unwrap().unwrap();
+    assert_eq!(&*found.subject.source, "b");
+    assert!(identified(&[("a", false)], None, &["someone-elses"], None).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_is_bad_is_not_forgiven_for_what_is_good() {
+    let outcome = identified(&[("a", false), ("b", true)], None, &["a", "b"], None).await;
+    assert!(matches!(outcome, Err(Unidentified::Rejected { source_name, .. }) if &*source_name == "b"));
+}
+
+#[tokio::test]
+async fn two_that_vouch_are_one_too_many() {
+    let outcome = identified(&[("a", false), ("b", false)], None, &["a", "b"], None).await;
+    assert!(matches!(outcome, Err(Unidentified::Ambiguous(..))));
+}
+
+#[tokio::test]
+async fn sources_that_do_not_count_here_are_not_asked() {
+    let sources = [("a", true), ("b", false)];
+    let found = identified(&sources, Some(&["b"]), &["a", "b"], None).await.unwrap().unwrap();
+    assert_eq!(&*found.subject.source, "b");
+    assert!(identified(&sources, Some(&["b"]), &["a"], None).await.unwrap().is_none());
+}

@@ -1,0 +1,126 @@
+//! Why a request would pass or not, as plain data, for `claviger explain`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Ask, Grant, Policy, Way};
+use crate::clock;
+
+/// What the policy makes of a question, and how it gets there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The rule that lets pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Why there is no leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
+    /// Every rule in order, and what it lacks.
+    pub rules: Vec<Verdict>,
+    /// What STS would be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Asked>,
+    /// When the answer was true.
+    pub at: String,
+}
+
+/// A rule's verdict.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// The rule.
+    pub rule: String,
+    /// The first condition that does not hold; absent: the rule lets pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
+}
+
+/// What STS would be asked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Asked {
+    /// The `[credentials.<name>]` that asks.
+    pub credentials: String,
+    /// The role.
+    pub role: String,
+    /// The role session's name.
+    pub session_name: Told,
+    /// Session tags by key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    /// The source identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<Told>,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Told>,
+}
+
+/// A value, and the way STS is told.
+#[derive(Clone, Debug, Serialize)]
+pub struct Told {
+    /// The value.
+    pub value: String,
+    /// The way.
+    pub told: Way,
+}
+
+/// A session tag.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tag {
+    /// Its key.
+    pub key: String,
+    /// Whether it is passed on along role chains.
+    pub transitive: bool,
+    /// Its value, and the way.
+    #[serde(flatten)]
+    pub told: Told,
+}
+
+impl Policy {
+    /// What [`Policy::decide`] would answer, and why.
+    pub fn explain(&self, ask: Ask<'_>) -> Explanation {
+        let ask = ask.of_the_living();
+        let rules = self
+            .rules
+            .iter()
+            .map(|rule| Verdict { rule: rule.name.to_string(), needs: rule.first_unmet(&ask).map(ToString::to_string) })
+            .collect();
+        let at = clock::rfc3339(ask.now);
+        match self.decide(ask) {
+            Ok(permit) => Explanation {
+                rule: Some(permit.rule().to_owned()),
+                denied: None,
+                rules,
+                grant: self.asked(permit.grant()),
+                at,
+            },
+            Err(denied) => Explanation { rule: None, denied: Some(denied.to_string()), rules, grant: None, at },
+        }
+    }
+
+    /// Each rule's name and what it takes, for a summary.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, String)> {
+        self.rules.iter().map(|rule| (rule.name.as_ref(), rule.to_string()))
+    }
+
+    fn asked(&self, grant: Option<&Arc<Grant>>) -> Option<Asked> {
+        let (want, grant) = (self.want.as_ref()?, grant?);
+        let told = |value: String, told| Told { value, told };
+        Some(Asked {
+            credentials: grant.provider.to_string(),
+            role: grant.role.to_string(),
+            session_name: told(grant.session_name.to_string(), want.tellable.session_name),
+            tags: grant
+                .tags
+                .iter()
+                .map(|(key, value)| Tag {
+                    key: key.to_string(),
+                    transitive: grant.transitive.contains(key),
+                    told: told(value.to_string(), want.tellable.tags),
+                })
+                .collect(),
+            source_identity: grant.source_identity.as_ref().map(|s| told(s.to_string(), want.tellable.source_identity)),
+            duration: grant.duration.map(|d| told(d.as_secs().to_string(), want.tellable.duration)),
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! What load balancers before us say of the client, believed only from configured peers, and what we tell upstreams.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+/// The client as far as it can be believed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Client {
+    /// Its address: the socket's, or what a believed peer vouches for.
+    pub address: IpAddr,
+    /// Whether the client itself speaks TLS, to us or to a believed peer.
+    pub tls: bool,
+    believed: bool,
+}
+
+impl Client {
+    /// Reads the client off a request: `peer` is the socket's other end, `trusted` the peers that are believed (A6).
+    pub fn read(headers: &HeaderMap, peer: SocketAddr, tls: bool, trusted: &[IpNet]) -> Self {
+        let peer = peer.ip().to_canonical();
+        let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+        if !is_trusted(peer) {
+            return Self { address: peer, tls, believed: false };
+        }
+        // from the right: each believed hop vouches for the address it appended; the first that isn't believed is the client
+        let mut address = peer;
+        for hop in list(headers, &X_FORWARDED_FOR).rev() {
+            let Some(hop) = parse_address(hop) else { break };
+            address = hop;
+            if !is_trusted(hop) {
+                break;
+            }
+        }
+        let tls = match list(headers, &X_FORWARDED_PROTO).next_back() {
+            Some(proto) => proto.eq_ignore_ascii_case("https"),
+            None => tls,
+        };
+        Self { address, tls, believed: true }
+    }
+
+    /// Sets `X-Forwarded-For`, `-Proto` and `-Host`; removes every other header by which a client could claim to be
+    /// elsewhere or want something else (CVE-2026-40575, CVE-2026-33495, CVE-2026-35051). An address list is kept
+    /// and added to only where the peer is believed.
+    pub fn tell(&self, headers: &mut HeaderMap, peer: SocketAddr, host: &HeaderValue) {
+        let peer = peer.ip().to_canonical();
+        let so_far: Vec<&str> = if self.believed { list(headers, &X_FORWARDED_FOR).collect() } else { Vec::new() };
+        let told = if so_far.is_empty() { peer.to_string() } else { format!("{}, {peer}", so_far.join(", ")) };
+        let behind_a_believed_peer = self.believed && headers.contains_key(&X_FORWARDED_HOST);
+        for name in &CLAIMS {
+            headers.remove(name);
+        }
+        if let Ok(value) = HeaderValue::from_str(&told) {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if self.tls { "https" } else { "http" }));
+        if !behind_a_believed_peer {
+            headers.insert(X_FORWARDED_HOST, host.clone());
+        }
+    }
+}
+
+/// The members of a list header over all its lines.
+fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'h str> {
+    let values: Vec<&str> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|member| !member.is_empty())
+        .collect();
+    values.into_iter()
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let address = text.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    address.or_else(|_| text.trim_matches(['[', ']']).parse()).ok().map(|address: IpAddr| address.to_canonical())
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Headers that some framework or server somewhere believes.
+pub const CLAIMS: [HeaderName; 16] = [
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-forwarded-method"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-path"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v))).collect()
+    }
+
+    fn peer(text: &str) -> SocketAddr {
+        SocketAddr::new(text.parse().unwrap(), 1)
+    }
+
+    #[test]
+    fn an_unknown_peer_is_the_client_whatever_it_says() {
+        // A6
+        let headers = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")]);
+        let client = Client::read(&headers, peer("203.0.113.9"), false, &["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!((client.address.to_string().as_str(), client.tls), ("203.0.113.9", false));
+    }
+
+    #[test]
+    fn a_believed_peer_vouches_for_the_last_unbelieved_hop() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        for (list, expected) in [
+            ("6.6.6.6, 203.0.113.9, 10.1.1.1", "203.0.113.9"),
+            ("203.0.113.9", "203.0.113.9"),
+            ("garbage, 203.0.113.9", "203.0.113.9"),
+            ("garbage", "10.0.0.1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("::ffff:203.0.113.9", "203.0.113.9"),
+        ] {
+            let headers = headers(&[("x-forwarded-proto", "https")]);
+            let mut headers = headers.clone();
+            headers.insert("x-forwarded-for", HeaderValue::from_static(list));
+            let client = Client::read(&headers, peer("10.0.0.1"), false, &trusted);
+            assert_eq!((client.address.to_string().as_str(), client.tls), (expected, true), "{list}");
+        }
+    }
+
+    #[test]
+    fn upstreams_see_only_what_we_say() {
+        let mut headers = headers(&[
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-uri", "/healthz"),
+            ("x-original-url", "/admin"),
+            ("forwarded", "for=1.2.3.4"),
+        ]);
+        let client = Client::read(&headers, peer("203.0.113.9"), true, &[]);
+        client.tell(&mut headers, peer("203.0.113.9"), &HeaderValue::from_static("app.example"));
+        let mut seen: Vec<_> = headers.iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap())).collect();
+        seen.sort_unstable();
+        assert_eq!(
+            seen,
+            [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-host", "app.example"), ("x-forwarded-proto", "https")]
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! Upgraded connections: bytes both ways, until either side or the session ends.
+
+use std::future::Future;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+
+/// Joins both sides once they have switched protocols, and cuts them when `ended` comes: a socket must not outlive
+/// the login it was opened with.
+///
+/// It is only started after the upstream's own 101, so bytes pipelined behind an upgrade that was refused never get
+/// past the door (A4, CVE-2026-2833).
+pub(super) fn join(client: OnUpgrade, upstream: OnUpgrade, ended: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(async move {
+        let (client, upstream) = match tokio::try_join!(client, upstream) {
+            Ok(sides) => sides,
+            Err(error) => return tracing::debug!(%error, "an upgrade was not completed"),
+        };
+        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        tokio::select! {
+            // either side closing is the ordinary end, and an error is how many clients close
+            _ = copy_bidirectional(&mut client, &mut upstream) => {}
+            () = ended => tracing::info!("an upgraded connection was cut as its session ended"),
+        }
+    });
+}

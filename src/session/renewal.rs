@@ -1,0 +1,221 @@
+//! Renewing tokens and claims: once, however many ask, and in a task of its own.
+//!
+//! A provider may give a new refresh token with every renewal and end the login when an old one comes again. So a
+//! renewal is never begun twice, and never dropped half way because the request that began it went away.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+
+use super::keeper::lock;
+use super::{Session, Why};
+use crate::identity::{Claims, Evidence, EvidenceError, RenewError, SignedIn, Tokens};
+
+/// What the provider said last, and when to ask it again.
+#[derive(Debug)]
+pub(super) struct Word {
+    pub(super) claims: Claims,
+    pub(super) tokens: Tokens,
+    received: SystemTime,
+    /// When the renewal begins in the background, and when it is waited for. Absent where nothing can be renewed.
+    renewal: Option<(SystemTime, SystemTime)>,
+}
+
+/// The renewal under way, and what became of those before.
+#[derive(Debug)]
+pub(super) struct Flight {
+    running: Option<watch::Receiver<Option<Outcome>>>,
+    failures: u32,
+    not_before: SystemTime,
+    last: Outcome,
+}
+
+#[derive(Clone, Debug)]
+enum Outcome {
+    Renewed,
+    Ended,
+    Unavailable(Arc<RenewError>),
+}
+
+impl Word {
+    pub(super) fn new(claims: Claims, tokens: Tokens, now: SystemTime) -> Self {
+        let renewal = tokens.refresh.is_some().then(|| {
+            // an ID token that a renewal did not replace lies behind us; it says nothing about the next one
+            let ends = [&tokens.id, &tokens.access].into_iter().flatten().map(|token| token.ends);
+            let life = ends
+                .filter_map(|end| end.duration_since(now).ok())
+                .filter(|life| !life.is_zero())
+                .min()
+                .unwrap_or(WITHOUT_END);
+            (now + life.mul_f64(USED), now + life)
+        });
+        Self { claims, tokens, received: now, renewal }
+    }
+
+    /// The ID token, if it is valid until `until`.
+    pub(super) fn evidence(&self, until: SystemTime) -> Option<Evidence> {
+        let token = self.tokens.id.as_ref().filter(|token| token.ends > until)?;
+        Some(Evidence::OidcToken(token.text.clone()))
+    }
+
+    /// Whether it has just come, so that asking again would bring nothing fresher.
+    pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
+        now < self.received + FRESH
+    }
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self { running: None, failures: 0, not_before: SystemTime::UNIX_EPOCH, last: Outcome::Renewed }
+    }
+}
+
+impl Session {
+    /// Begins a renewal where it is time for one, and waits for it where the tokens have ended.
+    pub(super) async fn refresh(&self, now: SystemTime) {
+        let Some((due, ended)) = self.word.load().renewal else { return };
+        if now >= due {
+            let flight = self.fly(now);
+            if now >= ended
+                && let Ok(flight) = flight
+            {
+                let _ = outcome(flight).await;
+            }
+        }
+    }
+
+    /// A renewal, now, unless one has just failed.
+    pub(super) async fn renewed(&self) -> Result<(), EvidenceError> {
+        if self.word.load().renewal.is_none() {
+            return Err(EvidenceError::Expired);
+        }
+        let outcome = match self.fly(self.upkeep.clock.now()) {
+            Ok(flight) => outcome(flight).await,
+            Err(resting) => resting,
+        };
+        match outcome {
+            Outcome::Renewed => Ok(()),
+            Outcome::Ended => Err(EvidenceError::Expired),
+            Outcome::Unavailable(error) => Err(EvidenceError::Unavailable(error)),
+        }
+    }
+
+    /// The renewal under way, or a new one; while resting after a failure, what that failure was.
+    fn fly(&self, now: SystemTime) -> Result<watch::Receiver<Option<Outcome>>, Outcome> {
+        let mut flight = lock(&self.flight);
+        if let Some(running) = &flight.running
+            && running.has_changed().is_ok()
+        {
+            return Ok(running.clone());
+        }
+        if now < flight.not_before {
+            return Err(flight.last.clone());
+        }
+        let Some(me) = self.me.upgrade() else { return Err(Outcome::Ended) };
+        let (tell, told) = watch::channel(None);
+        flight.running = Some(told.clone());
+        drop(flight);
+        tokio::spawn(async move {
+            let outcome = me.ask().await;
+            me.land(&outcome);
+            let _ = tell.send(Some(outcome));
+        });
+        Ok(told)
+    }
+
+    /// Asks the provider.
+    async fn ask(&self) -> Outcome {
+        let word = self.word.load_full();
+        let Some(source) = self.upkeep.source(&self.subject.source) else {
+            self.end(Why::SourceGone);
+            return Outcome::Ended;
+        };
+        let answer = match source.login() {
+            Some(login) => login.renew(&self.subject, &word.tokens).await,
+            None => Err(RenewError::Ended("its source has no login any more".into())),
+        };
+        match answer {
+            // A21: whatever the source let through, a session never becomes someone else's
+            Ok(SignedIn { subject, .. }) if subject != *self.subject => {
+                self.refused("the renewal names another subject");
+                Outcome::Ended
+            }
+            Ok(SignedIn { claims, tokens, .. }) => {
+                // the new claims decide from here on: a group taken away denies (CVE-2021-41230)
+                self.word.store(Arc::new(Word::new(claims, tokens, self.upkeep.clock.now())));
+                Outcome::Renewed
+            }
+            Err(RenewError::Ended(reason)) => {
+                self.refused(&reason);
+                Outcome::Ended
+            }
+            Err(error) => {
+                if let RenewError::Incomplete { tokens, .. } = &error {
+                    let word = Word::new(word.claims.clone(), (**tokens).clone(), self.upkeep.clock.now());
+                    self.word.store(Arc::new(word));
+                }
+                Outcome::Unavailable(Arc::new(error))
+            }
+        }
+    }
+
+    /// Takes down how it went.
+    fn land(&self, outcome: &Outcome) {
+        let mut flight = lock(&self.flight);
+        flight.running = None;
+        flight.last = outcome.clone();
+        let (name, failures) = match outcome {
+            Outcome::Renewed => ("renewed", 0),
+            Outcome::Ended => ("ended", 0),
+            Outcome::Unavailable(_) => ("unavailable", flight.failures.saturating_add(1)),
+        };
+        flight.failures = failures;
+        let rest = match failures {
+            0 => Duration::ZERO,
+            n => REST.saturating_mul(1 << (n - 1).min(6)).min(LONGEST_REST),
+        };
+        flight.not_before = self.upkeep.clock.now() + rest;
+        drop(flight);
+        self.upkeep.renewals(name).increment(1);
+        match outcome {
+            Outcome::Unavailable(error) => tracing::warn!(
+                session.id = %self.id,
+                subject.source = &*self.subject.source,
+                reason = reason(&**error),
+                failures,
+                "a session's tokens could not be renewed; it goes on with what it has"
+            ),
+            _ => tracing::debug!(session.id = %self.id, outcome = name, "a session's tokens were renewed"),
+        }
+    }
+
+    fn refused(&self, reason: &str) {
+        tracing::info!(session.id = %self.id, reason, "the identity provider ended a login");
+        self.end(Why::Provider);
+    }
+}
+
+/// How a renewal went. One that was cut off, as at the end of the process, told us nothing.
+async fn outcome(mut flight: watch::Receiver<Option<Outcome>>) -> Outcome {
+    let cut_off = || Outcome::Unavailable(Arc::new(RenewError::Unavailable("the renewal was cut off".into())));
+    match flight.wait_for(Option::is_some).await {
+        Ok(told) => told.clone().unwrap_or_else(cut_off),
+        Err(_) => cut_off(),
+    }
+}
+
+fn reason(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
+    format!("{error}{cause}")
+}
+
+/// How much of a token's life may be used before the next is asked for.
+const USED: f64 = 0.7;
+/// How often claims are looked up anew where no token has an end that we know.
+const WITHOUT_END: Duration = Duration::from_secs(300);
+/// A provider is not asked twice within so long, even if its tokens live shorter than what is wanted.
+const FRESH: Duration = Duration::from_secs(5);
+/// After the first failure; doubled with each, up to [`LONGEST_REST`].
+const REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);

@@ -1,0 +1,74 @@
+//! Logging out: here, on every host, and at the provider.
+
+use askama::Template;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+
+use super::begin::{NOWHERE, page, with_cookies};
+use super::navigation::is_from_our_page;
+use super::{SignIn, Site, Visit};
+use crate::fault::Fault;
+use crate::session::Why;
+use crate::telemetry::AUDIT;
+use crate::web::{self, Response};
+
+#[derive(Template)]
+#[template(path = "sign_in/logout.html", config = ".askama.toml")]
+struct Confirm<'a> {
+    name: &'a str,
+    source: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in/signed_out.html", config = ".askama.toml")]
+struct SignedOut;
+
+impl SignIn {
+    /// `GET /.claviger/logout`: a page with a button. A link, a picture or a prefetch must not log anyone out (A12).
+    pub(super) async fn confirm_leaving(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
+        let Some(session) = self.session(site, visit).await? else { return Ok(signed_out()) };
+        let claims = session.claims();
+        let name = super::me::name(&claims).unwrap_or_else(|| session.subject().id.to_string());
+        let source = site.logins(&[]).find(|(source, _)| **source == session.subject().source);
+        let source = source.map_or(&*session.subject().source, |(_, label)| label);
+        let mut response = page(&Confirm { name: &name, source })?;
+        // without a referrer at all, older browsers would say `Origin: null` of this very form
+        response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        Ok(response)
+    }
+
+    /// `POST /.claviger/logout`: ends the session, with all its tickets, and goes on to the provider's own logout.
+    pub(super) async fn leave(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
+        let origin = site.url(visit.host, "/").ok_or(NOWHERE)?.origin().ascii_serialization();
+        if !is_from_our_page(&visit.head.headers, &origin) {
+            return Err(Fault::Malformed("a logout must come from our own page".into()));
+        }
+        let back = site.public_host().and_then(|host| site.url(host, "/.claviger/signed-out")).ok_or(NOWHERE)?;
+        let mut to = back.clone();
+        if let Some(session) = self.session(site, visit).await? {
+            self.sessions.end(&session, Why::Logout).await?;
+            tracing::info!(
+                target: AUDIT,
+                {
+                    subject.source = &*session.subject().source,
+                    subject.id = &*session.subject().id,
+                    session.id = %session.id(),
+                    request.id = visit.request_id,
+                },
+                "a person logged out"
+            );
+            if let Some(login) = site.source(&session.subject().source).and_then(|source| source.login())
+                && let Some(provider) = login.leave(&session.tokens(), &back).await
+            {
+                to = provider;
+            }
+        }
+        Ok(with_cookies(web::redirect(to.as_str()), site.names.clear(site.names.ticket())))
+    }
+}
+
+/// `/.claviger/signed-out`: where a logout ends.
+pub(super) fn signed_out() -> Response {
+    page(&SignedOut)
+        .unwrap_or_else(|_| web::answer(StatusCode::OK, "text/plain; charset=utf-8", "You are signed out.\n"))
+}

@@ -1,0 +1,34 @@
+//! Who is logged in.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::{SignIn, Site, Visit};
+use crate::clock::rfc3339;
+use crate::fault::Fault;
+use crate::identity::Claims;
+use crate::web::{self, Response};
+
+impl SignIn {
+    /// `/.claviger/me`: who this browser is logged in as, and until when; no token (CVE-2024-39315).
+    pub(super) async fn me(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
+        let session = self.session(site, visit).await?.ok_or(Fault::Anonymous)?;
+        let claims = session.claims();
+        let who = json!({
+            "source": &*session.subject().source,
+            "subject": &*session.subject().id,
+            "name": name(&claims),
+            "email": claims.text("email"),
+            "groups": claims.texts("groups").collect::<Vec<_>>(),
+            "since": rfc3339(session.created()),
+            "until": rfc3339(session.ends()),
+        });
+        Ok(web::json(StatusCode::OK, &who))
+    }
+}
+
+/// What to call someone.
+pub(super) fn name(claims: &Claims) -> Option<String> {
+    let named = ["name", "preferred_username", "email"].into_iter().filter_map(|name| claims.text(name));
+    named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
+}

@@ -1,0 +1,79 @@
+//! nginx twice: the upstream that both proxies stand before, and the plain proxy that claviger is measured against.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::agent::Agent;
+use crate::process::{Running, free_port};
+
+/// A running nginx of one worker.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    /// `http://127.0.0.1:<port>`, without a slash.
+    pub(crate) url: String,
+    pub(crate) process: Running,
+}
+
+impl Nginx {
+    /// Serves a small and a large body under each of the routes' paths.
+    pub(crate) async fn upstream(kept: &Path) -> Self {
+        let root = kept.join("upstream");
+        for path in ["public", "session", "signed"] {
+            let folder = root.join(path);
+            fs::create_dir_all(&folder).expect("the folder is writable");
+            fs::write(folder.join("small"), vec![b'x'; SMALL]).expect("writable");
+            fs::write(folder.join("large"), vec![b'x'; LARGE]).expect("writable");
+        }
+        let server = format!("location / {{ root {}; }}", root.display());
+        Self::start("nginx-upstream", "", &server, "access_log off;", kept).await
+    }
+
+    /// A plain `proxy_pass`, as fast as nginx does it: connections kept, nothing buffered on disk.
+    pub(crate) async fn proxy(upstream: &str, access_log: bool, kept: &Path) -> Self {
+        let upstream = upstream.trim_start_matches("http://");
+        let upstreams = format!("upstream behind {{ server {upstream}; keepalive 256; keepalive_requests 1000000; }}");
+        let server = "location / { proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+                      proxy_set_header Host $host; proxy_max_temp_file_size 0; }";
+        let (name, log) = if access_log {
+            ("nginx-logging", format!("access_log {};", kept.join("nginx-access.log").display()))
+        } else {
+            ("nginx", "access_log off;".to_owned())
+        };
+        Self::start(name, &upstreams, server, &log, kept).await
+    }
+
+    async fn start(name: &str, upstreams: &str, server: &str, log: &str, kept: &Path) -> Self {
+        let port = free_port();
+        let folder = kept.join(name);
+        fs::create_dir_all(&folder).expect("the folder is writable");
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let temporary = temporary.map(|kind| format!("{kind}_temp_path {}/{kind};", folder.display())).join(" ");
+        let config = format!(
+            "user root; worker_processes 1; daemon off; pid {folder}/pid; error_log stderr;\n\
+             events {{ worker_connections 8192; }}\n\
+             http {{ {log} {temporary} keepalive_requests 1000000; sendfile on; tcp_nopush on;\n{upstreams}\n\
+             server {{ listen 127.0.0.1:{port}; {server} }} }}\n",
+            folder = folder.display()
+        );
+        let file = folder.join("nginx.conf");
+        fs::write(&file, config).expect("writable");
+        let mut process = Running::start(name, "/usr/sbin/nginx", kept, |command| {
+            command.arg("-p").arg(&folder).arg("-c").arg(&file).args(["-e", "stderr"])
+        });
+        let url = format!("http://127.0.0.1:{port}");
+        let small = Url::parse(&format!("{url}/public/small")).expect("a URL");
+        process
+            .ready(START, async || Agent::new().open(&small).await.is_ok_and(|answer| answer.status.is_success()))
+            .await;
+        Self { url, process }
+    }
+}
+
+/// The size of a small answer, as many APIs give: head and body fit one segment.
+const SMALL: usize = 255;
+/// One mebibyte.
+const LARGE: usize = 1024 * 1024;
+const START: Duration = Duration::from_secs(10);

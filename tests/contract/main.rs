@@ -1,0 +1,56 @@
+//! The contract: claviger against a real Keycloak, a real MinIO and a real browser.
+//!
+//! `make contract` runs it; `cargo test` does not, because it needs programs that a Rust toolchain does not bring.
+//! It ends with a table of what was expected and what was seen, and fails when any row is not met. Logs and
+//! screenshots stay in `target/contract/`.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test that cannot go on says where and why")]
+#![expect(clippy::print_stdout, reason = "the table is for the person who ran it")]
+
+mod agent;
+mod browser;
+mod counterparts;
+mod keycloak;
+mod minio;
+mod people;
+mod process;
+mod proxy;
+mod report;
+mod steady;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::keycloak::{ALICE, BOB, CLIENT_SECRET, Keycloak, REALM};
+use crate::minio::Minio;
+use crate::process::free_port;
+use crate::proxy::Proxy;
+use crate::report::Report;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cache = PathBuf::from(std::env::args_os().nth(1).expect("the first argument is the cache folder"));
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("contract");
+    drop(std::fs::remove_dir_all(&kept));
+    std::fs::create_dir_all(&kept).expect("the target folder is writable");
+
+    let mut report = Report::default();
+    // The port is known before the proxy is there, because Keycloak and claviger name each other.
+    let proxy = format!("http://127.0.0.1:{}", free_port());
+    let keycloak = Keycloak::start(&cache.join("keycloak/current"), &kept, &proxy).await;
+    let minio = Minio::start(&cache.join("bin/minio"), &kept.join("minio"), &kept, &keycloak.issuer(REALM)).await;
+    counterparts::check(&keycloak, &minio, &proxy, &mut report).await;
+    let claviger = Proxy::start(&proxy, &keycloak, &minio, &kept).await;
+    people::check(&proxy, &cache, &kept, &mut report).await;
+    steady::check(&proxy, &claviger, &mut report).await;
+    secrets(&claviger.log(), &mut report);
+    println!("\n{}", report.table());
+    if report.all_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Nothing that opens anything may be in a log (A36): no secret we know, and nothing that looks like a token.
+fn secrets(log: &str, report: &mut Report) {
+    let known = [CLIENT_SECRET, ALICE.password, BOB.password, "eyJ"];
+    let found = known.iter().filter(|secret| log.contains(**secret)).count();
+    report.row("secrets and tokens in claviger's log", 0, found, found == 0 && !log.is_empty());
+}

@@ -1,0 +1,7 @@
+//! What tests stand on: the real binary, and around it an identity provider, an STS and an upstream of our own making.
+
+pub mod browser;
+pub mod client;
+pub mod process;
+pub mod upstream;
+pub mod world;

@@ -1,0 +1,90 @@
+//! The real binary as a child process.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// `claviger serve`, stopped by its process id when dropped.
+pub struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    told: watch::Receiver<usize>,
+}
+
+impl Process {
+    /// Starts it; its log is kept.
+    pub fn start(config: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claviger"));
+        command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (tell, told) = watch::channel(0);
+        let log = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn({
+            let lines = Arc::clone(&lines);
+            move || {
+                for line in log.lines().map_while(Result::ok) {
+                    lines.lock().unwrap().push(line);
+                    tell.send_modify(|n| *n += 1);
+                }
+            }
+        });
+        Self { child, lines, told }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Everything logged so far that is JSON.
+    pub fn events(&self) -> Vec<Value> {
+        self.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits for a logged event; fails when the process ends without one.
+    pub async fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut told = self.told.clone();
+        loop {
+            told.borrow_and_update();
+            if let Some(event) = self.events().into_iter().find(|event| wanted(event)) {
+                return event;
+            }
+            let more = tokio::time::timeout(std::time::Duration::from_secs(30), told.changed()).await;
+            assert!(matches!(more, Ok(Ok(()))), "the event did not come; the log:\n{}", self.log().join("\n"));
+        }
+    }
+
+    /// Where the listener called `name` is.
+    pub async fn address(&self, name: &str) -> SocketAddr {
+        let event = self.event(|e| e["message"] == "listening" && e["listener"] == name).await;
+        event["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,70 @@
+//! An upstream that tells what it was sent.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use claviger::server::Handler;
+use claviger::web::{self, Body, Request, Response};
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::json;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: Method,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    /// All values of a header.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+}
+
+/// Everything an upstream has seen, and how it answers.
+#[derive(Clone, Default)]
+pub struct Upstream {
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Upstream {
+    /// What arrived so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The last that arrived.
+    pub fn last(&self) -> Seen {
+        self.seen().pop().expect("the upstream has seen a request")
+    }
+}
+
+#[async_trait]
+impl Handler for Upstream {
+    async fn handle(&self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let body = body.collect(64 << 20).await.map(|b| b.to_vec()).unwrap_or_default();
+        let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+        let seen = Seen { method: parts.method, target, headers: parts.headers, body };
+        let answer = json!({ "target": seen.target, "body_length": seen.body.len() });
+        let asked: Vec<(String, String)> =
+            form_urlencoded::parse(seen.target.split('?').nth(1).unwrap_or("").as_bytes()).into_owned().collect();
+        self.seen.lock().unwrap().push(seen);
+        let mut response = web::json(StatusCode::OK, &answer);
+        for (key, value) in asked {
+            match key.as_str() {
+                "answer-status" => *response.status_mut() = value.parse().unwrap(),
+                "answer-header" => {
+                    let (name, value) = value.split_once('=').unwrap();
+                    response.headers_mut().append(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+                }
+                "answer-bytes" => *response.body_mut() = Body::full(vec![b'x'; value.parse().unwrap()]),
+                _ => {}
+            }
+        }
+        response
+    }
+}
