@@ -310,6 +310,16 @@ async fn only_navigations_begin_logins() {
 }
 
 #[tokio::test]
+async fn where_no_source_has_a_login_there_is_none() {
+    let house = House::build().await;
+    *house.wanted.lock().unwrap() = vec!["tokens-only".into()];
+    for url in [format!("{PUBLIC}/"), "https://reports.example.com/".into()] {
+        let page = house.browser().get(&url).await;
+        assert_eq!((page.status, page.location()), (StatusCode::UNAUTHORIZED, String::new()));
+    }
+}
+
+#[tokio::test]
 async fn several_sources_are_chosen_from() {
     let house = House::build().await;
     house.wanted.lock().unwrap().clear();
