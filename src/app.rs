@@ -74,6 +74,14 @@ pub struct Running {
     upkeep: Vec<JoinHandle<()>>,
 }
 
+/// A listener that is bound, and who answers on it.
+struct Serving {
+    name: Arc<str>,
+    listener: Listener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    handler: Arc<dyn Handler>,
+}
+
 /// Why claviger does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -147,28 +155,29 @@ impl Running {
             mint,
         });
 
-        let mut serving: Vec<(Arc<str>, Listener, Option<_>, Arc<dyn Handler>)> = Vec::new();
+        let mut serving: Vec<Serving> = Vec::new();
         for (name, listener) in listeners {
             let entrance = app.generation.load().entrances.get(&name).cloned();
             let door = Door::new(&app, &name, entrance.as_ref().and_then(|entrance| entrance.public_url.as_ref()));
             let identity = entrance.and_then(|entrance| entrance.tls);
             let tls = identity.map(|identity| identity.server_config(&[b"h2", b"http/1.1"]));
-            serving.push((name, listener, tls, Arc::new(door)));
+            serving.push(Serving { name, listener, tls, handler: Arc::new(door) });
         }
         for (name, listener, handler) in other_side::build(&config, &fetch, &app.clock, &metrics)? {
-            serving.push((name.into(), listener, None, handler));
+            serving.push(Serving { name: name.into(), listener, tls: None, handler });
         }
         if let Some(address) = config.admin {
             let admin = Admin::new(metrics.clone(), {
                 let app = Arc::clone(&app);
                 move || app.readiness()
             });
-            serving.push(("admin".into(), listen("admin.address", address)?, None, Arc::new(admin)));
+            let listener = listen("admin.address", address)?;
+            serving.push(Serving { name: "admin".into(), listener, tls: None, handler: Arc::new(admin) });
         }
 
         let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
         let mut addresses = Vec::new();
-        for (name, listener, tls, handler) in serving {
+        for Serving { name, listener, tls, handler } in serving {
             let address = listener.local_addr().map_err(StartError::Workers)?;
             let manner =
                 Manner { name: Arc::clone(&name), tls, timeouts: Timeouts::default(), metrics: metrics.clone() };

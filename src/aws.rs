@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::tls::{TlsError, Trust};
 use crate::web::BoxError;
 
-mod way_out;
+pub(crate) mod way_out;
 
 use way_out::WayOut;
 

@@ -1,6 +1,6 @@
 //! The config file, typed.
 //!
-//! It is read in two steps: the file's shape ([`file`]), in which nothing is required, then our types, in which nothing
+//! It is read in two steps: the file's shape ([`mod@file`]), in which nothing is required, then our types, in which nothing
 //! is in doubt. Whatever is wrong is found in one go, each with its key path. The tables of kinds (`[identity.*]`,
 //! `[credentials.*]`, `inject`) are kept as they are: [`generation`](crate::generation) builds them.
 

@@ -95,7 +95,7 @@ impl Generation {
         match built {
             Ok(generation) => errors.or((reading.config, generation)),
             Err(more) => {
-                errors.append(more);
+                errors.append_news(more);
                 Err(errors)
             }
         }

@@ -1,4 +1,62 @@
-//! claviger, the key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
+//! **claviger**, the key-bearer: an identity-aware reverse proxy that federates logins into temporary AWS credentials.
+//!
+//! A person opens an internal app through claviger and logs in at their own identity provider. Each request that
+//! goes on to the app is signed (SigV4) with that person's *own* temporary credentials, obtained from an STS for a
+//! role that the policy allows them, cached, renewed before they end and dropped at logout. Nobody holds a
+//! long-lived key, and CloudTrail sees people.
+//!
+//! # Words
+//!
+//! The same word everywhere: in code, config keys, log fields, metrics and documentation.
+//!
+//! | word | means |
+//! |---|---|
+//! | **caller** | whoever sends a request: head and connection, nothing believed yet |
+//! | **source** | a configured `[identity.<name>]` that can vouch for somebody |
+//! | **subject** | somebody, named by a source and that source's own id |
+//! | **claims** | what a source says of a subject |
+//! | **identity** | a subject somebody vouches for *now*, with claims and a holder |
+//! | **holder** | who keeps credentials alive: a session; gone, and they go |
+//! | **evidence** | proof of identity in the form a credential service takes: an ID token |
+//! | **session**, **ticket** | a remembered login, and the opaque cookie value that opens it |
+//! | **route** | a host and path prefix, its policy, its upstream, what is injected |
+//! | **rule** | one way to be let in by a route's policy |
+//! | **permit** | leave to pass; only the policy makes one, and nothing is sent without |
+//! | **grant** | leave to hold a role, with everything STS is told; the broker's cache key |
+//! | **provider** (of credentials) | a configured `[credentials.<name>]` that issues for a grant |
+//! | **broker** | keeps and renews credentials; however many wait, the provider is asked once |
+//! | **injector** | puts something on a request: a signature, identity headers |
+//! | **fault** | a failure with its public face |
+//! | **generation** | everything built from one config; a request sees one |
+//!
+//! # The life of a request
+//!
+//! ```text
+//! server     accepts, TLS, framing, limits
+//!   app      sends /.claviger/… to sign_in, the rest to proxy
+//!   proxy    ┌ route       whose is it
+//!            │ identity    who asks (a session first)
+//!            │ policy      what may they have            → Permit, or Denied
+//!            │ broker      their credentials for it      → credentials → aws
+//!            │ inject      strip what clients may not say, then set and sign
+//!            └ upstream    send, stream the answer back
+//!   fault    any Err on the way: one status, one log line
+//! ```
+//!
+//! # Rooms
+//!
+//! Arrows go down only; `tests/architecture.rs` holds the table and fails by name.
+//!
+//! | level | rooms |
+//! |---|---|
+//! | command line | [`cli`] |
+//! | wiring | [`app`] |
+//! | doors: how a caller speaks | [`proxy`] [`sign_in`] [`admin`] |
+//! | one config, one way to fail | [`generation`] [`fault`] [`config`] |
+//! | the sentence: identify, decide, issue, inject | [`identity`] [`session`] [`policy`] [`route`] [`credentials`] [`broker`] [`inject`] |
+//! | the other side: what we talk to when there is nothing else | [`provider`] [`users`] [`authority`] [`demo`] |
+//! | ground: knows nothing of the domain | [`server`] [`upstream`] [`fetch`] [`tls`] [`web`] [`aws`] [`sigv4`] [`jose`] [`built_in`] [`arn`] [`secret`] [`clock`] [`telemetry`] |
+//!
 
 pub mod admin;
 pub mod app;

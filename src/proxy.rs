@@ -1,6 +1,6 @@
 //! The reverse proxy: a request's way, on one page and in order.
 //!
-//! Nothing is sent upstream without a [`Permit`](crate::policy::Permit), and only the policy makes one. Whatever
+//! Nothing is sent upstream without a [`Permit`], and only the policy makes one. Whatever
 //! fails is a [`Fault`], and the way ends there.
 
 use std::net::SocketAddr;

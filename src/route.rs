@@ -143,6 +143,7 @@ mod tests {
             upstream: Upstream::new(destination),
             rewrite: Rewrite::default(),
             preserve_host: true,
+            pass_authorization: false,
             cors_preflight: false,
         })
     }

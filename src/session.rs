@@ -2,7 +2,7 @@
 //!
 //! A ticket is 256 random bits and says nothing; everything is kept on this side and found by the ticket's hash.
 //! One login has one session, and a ticket on every host it is used on. The session is the [`EvidenceSource`] of
-//! what is issued for it: tokens are renewed once, however many ask ([`renewal`]).
+//! what is issued for it: tokens are renewed once, however many ask.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -271,13 +271,14 @@ impl Session {
         self.ended.cancel();
         // a logout has its audit line at the door, with the request's id
         if why != Why::Logout {
-            tracing::event!(
+            tracing::info!(
                 target: AUDIT,
-                tracing::Level::INFO,
-                subject.source = &*self.subject.source,
-                subject.id = &*self.subject.id,
-                session.id = %self.id,
-                why = why.as_str(),
+                {
+                    subject.source = &*self.subject.source,
+                    subject.id = &*self.subject.id,
+                    session.id = %self.id,
+                    why = why.as_str(),
+                },
                 "a session ended"
             );
         }

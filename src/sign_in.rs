@@ -1,6 +1,6 @@
 //! The door for logging in and out: everything under `/.claviger/`, on every host.
 //!
-//! Providers know one redirect URI, at `public_url`. A browser on another host goes there with a sealed [`Ask`], and
+//! Providers know one redirect URI, at `public_url`. A browser on another host goes there with a sealed ask, and
 //! comes back to that host's `/.claviger/enter` with a code that is good once, for a few seconds, for that host and for
 //! that browser. Every host has a ticket of its own; all tickets of a login point to one session.
 //!

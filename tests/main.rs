@@ -1,1 +1,16 @@
+//! Everything that is tested from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    unreachable_pub,
+    missing_debug_implementations,
+    dead_code,
+    reason = "tests fail by panicking, and not every test uses all that supports them"
+)]
 
+mod architecture;
+mod conformance;
+mod proxy;
+mod support;

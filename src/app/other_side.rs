@@ -13,13 +13,16 @@ use crate::fetch::Fetch;
 use crate::server::{Handler, Listener};
 use crate::telemetry::Metrics;
 
+/// A service's name, its listener and what answers there.
+type Side = (&'static str, Listener, Arc<dyn Handler>);
+
 /// The handlers that the config asks for, with their listeners.
 pub(super) fn build(
     config: &Config,
     fetch: &Arc<Fetch>,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
-) -> Result<Vec<(&'static str, Listener, Arc<dyn Handler>)>, StartError> {
+) -> Result<Vec<Side>, StartError> {
     let mut errors = ConfigErrors::default();
     let mut built: Vec<(&'static str, SocketAddr, Arc<dyn Handler>)> = Vec::new();
     if let Some(provider) = &config.provider {

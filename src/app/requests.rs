@@ -14,9 +14,12 @@ use crate::telemetry::Metrics;
 #[derive(Debug)]
 pub(super) struct Requests {
     metrics: Metrics,
-    kept: RwLock<HashMap<(Option<Arc<str>>, u16), Counter>>,
+    kept: RwLock<HashMap<Key, Counter>>,
     took: Histogram,
 }
+
+/// A route's name, if there was one, and a status.
+type Key = (Option<Arc<str>>, u16);
 
 impl Requests {
     pub(super) fn new(metrics: Metrics) -> Self {

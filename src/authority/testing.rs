@@ -113,7 +113,7 @@ impl Site {
             .region(Region::new("eu-west-1"))
             .endpoint_url(self.url.as_str())
             .retry_config(aws_sdk_sts::config::retry::RetryConfig::disabled())
-            .http_client(aws_smithy_http_client::Builder::new().build_http());
+            .http_client(crate::aws::way_out::WayOut::client(crate::fetch::Fetch::new(&crate::tls::Trust::system())));
         config.set_credentials_provider(credentials.map(aws_sdk_sts::config::SharedCredentialsProvider::new));
         aws_sdk_sts::Client::from_conf(config.build())
     }

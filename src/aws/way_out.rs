@@ -13,10 +13,10 @@ use crate::fetch::{Fetch, Reach};
 
 /// [`Fetch`] as the SDK calls it.
 #[derive(Clone, Debug)]
-pub(super) struct WayOut(Fetch);
+pub(crate) struct WayOut(Fetch);
 
 impl WayOut {
-    pub(super) fn client(fetch: Fetch) -> SharedHttpClient {
+    pub(crate) fn client(fetch: Fetch) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Self(fetch));
         http_client_fn(move |_settings, _components| connector.clone())
     }

@@ -89,40 +89,38 @@ impl Desk {
                 let said = &*credentials.role_session;
                 let role_session =
                     if said.is_empty() { grant.role.session(&grant.session_name) } else { said.to_owned() };
-                tracing::info!(
-                                    target: AUDIT,
-                                    {
-                session.id = %holder.id,
-                                    subject.source = &*subject.source,
-                                    subject.id = &*subject.id,
-                                    credentials.provider = provider,
-                                    role.session = role_session,
-                                    sts.request_id = &*credentials.request_id,
-                                    access_key.id = &*credentials.access_key_id,
-                                    expires = rfc3339(credentials.expires),
-                                    cache = %verdict,
-                                    duration_ms = millis(took)
-                                    },
-                                    "credentials were issued"
-                                );
+                tracing::event!(
+                    target: AUDIT,
+                    tracing::Level::INFO,
+                    subject.source = &*subject.source,
+                    subject.id = &*subject.id,
+                    session.id = %holder.id,
+                    credentials.provider = provider,
+                    role.session = role_session,
+                    sts.request_id = &*credentials.request_id,
+                    access_key.id = &*credentials.access_key_id,
+                    expires = rfc3339(credentials.expires),
+                    cache = %verdict,
+                    duration_ms = millis(took),
+                    "credentials were issued"
+                );
             }
             Err(error @ IssueError::Refused { code, .. }) => {
                 self.refused.increment(1);
-                tracing::warn!(
-                                    target: AUDIT,
-                                    {
-                session.id = %holder.id,
-                                    subject.source = &*subject.source,
-                                    subject.id = &*subject.id,
-                                    credentials.provider = provider,
-                                    role.arn = grant.role.as_str(),
-                                    role.session_name = grant.session_name.as_str(),
-                                    sts.code = code,
-                                    cache = %verdict,
-                                    error = causes(error)
-                                    },
-                                    "credentials were refused"
-                                );
+                tracing::event!(
+                    target: AUDIT,
+                    tracing::Level::WARN,
+                    subject.source = &*subject.source,
+                    subject.id = &*subject.id,
+                    session.id = %holder.id,
+                    credentials.provider = provider,
+                    role.arn = grant.role.as_str(),
+                    role.session_name = grant.session_name.as_str(),
+                    sts.code = code,
+                    cache = %verdict,
+                    error = causes(error),
+                    "credentials were refused"
+                );
             }
             Err(error @ IssueError::Unavailable { .. }) => {
                 self.unavailable.increment(1);

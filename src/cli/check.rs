@@ -10,9 +10,12 @@ use serde_json::{Value, json};
 
 use crate::built_in::Environment;
 use crate::clock::{Clock, SystemClock};
+use crate::config::keys::Purpose;
 use crate::config::{Config, ConfigErrors, RouteConfig};
+use crate::credentials::Mint;
 use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts};
+use crate::jose::Signer;
 use crate::route::Route;
 use crate::tls::Trust;
 
@@ -47,11 +50,30 @@ impl Check {
 
 /// The file as a generation that is looked at and never served.
 pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
-    Generation::load(file, &Environment::of_this_process(), |_config| {
+    Generation::load(file, &Environment::of_this_process(), |config| {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let trust = Trust::system();
-        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: None })
+        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: mint(config)? })
     })
+}
+
+/// The keys that are configured, so that they are looked at too; where there are none, one for the moment: a check
+/// keeps nothing in `state_dir`.
+fn mint(config: &Config) -> Result<Option<Arc<Mint>>, ConfigErrors> {
+    let mut errors = ConfigErrors::default();
+    let mut read = |purpose| {
+        let keys = config.keys.read(purpose, &config.surroundings);
+        keys.map_err(|found| errors.append(found)).unwrap_or_default()
+    };
+    let (_, pems) = (read(Purpose::Cookie), read(Purpose::Minted));
+    let signers = pems.iter().enumerate();
+    let signers = signers.filter_map(|(i, pem)| errors.keep(format!("keys.minted[{i}]"), Signer::from_pem(pem)));
+    let mut signers = signers.collect::<Vec<_>>().into_iter();
+    let current = signers.next().or_else(|| Signer::generate().ok().map(|(signer, _)| signer));
+    let public_url = config.listen.values().find_map(|listen| listen.public_url.as_ref());
+    let mint =
+        public_url.zip(current).map(|(url, current)| Mint::new(url.as_url().clone(), current, signers.collect()));
+    errors.or(mint)
 }
 
 /// Says what is wrong with a config, and that it is bad input.
@@ -86,7 +108,8 @@ fn summary(config: &Config, generation: &Generation) -> String {
     let mut listeners = Columns::indented();
     for (name, listen) in &config.listen {
         let tls = if listen.tls.is_some() { "https" } else { "http" };
-        let known = listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
+        let known =
+            listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
         listeners.row([name.to_string(), format!("{tls} on {}", listen.address), known]);
     }
     if let Some(address) = config.admin {

@@ -168,9 +168,14 @@ impl Site {
         println!("            {:<21} engineering, may assume demo-engineering", "bob / builder");
         println!("            {:<21} in no group: sees what a refusal looks like", "mallory / marlinspike");
         println!("\n  With curl (cookies in ./jar):");
-        println!("    form=$(curl -sLc jar -b jar -H 'Accept: text/html' -o /dev/null -w '%{{url_effective}}' {url})");
+        println!("    page=$(curl -sLc jar -b jar -H 'Accept: text/html' {url} | sed 's/&#38;/\\&/g')");
         println!(
-            "    curl -sLc jar -b jar -H 'Accept: text/html' -o /dev/null -d username=alice -d password=wonderland \"$form\""
+            "    field() {{ sed -n \"s/.*name=\\\"$1\\\" value=\\\"\\([^\\\"]*\\)\\\".*/$1=\\1/p\" <<< \"$page\"; }}"
+        );
+        println!("    curl -sLc jar -b jar -o /dev/null -d username=alice -d password=wonderland \\");
+        println!(
+            "      --data-urlencode \"$(field next)\" --data-urlencode \"$(field seal)\" {}sign-in",
+            self.provider
         );
         println!("    curl -s -b jar {url}                                  # who called");
         println!("    curl -s -b jar -X PUT {url}reports                     # a bucket");

@@ -21,7 +21,7 @@ use crate::generation::Generation;
 use crate::identity::{
     Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SourceName, Subject,
 };
-use crate::policy::{Ask, Asked, Explanation, NormalPath, Told, Way};
+use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Way};
 use crate::route::{Host, Route};
 
 /// Say what would become of a request, and why: route, rule, role, and everything STS would be told and how.
@@ -41,7 +41,7 @@ pub(super) struct Explain {
     /// The method.
     #[arg(long, default_value = "GET")]
     method: Method,
-    /// The [identity.<name>] that vouches for the claims; needed where there are several.
+    /// The `[identity.<name>]` that vouches for the claims; needed where there are several.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// The client's address.
@@ -203,14 +203,10 @@ impl Explain {
                 explanation.grant.iter().for_each(|asked| tell_of(asked, &mut rows));
             }
             None => {
-                let denied = if explanation.rules.iter().any(|verdict| verdict.needs.is_none()) {
-                    explanation.denied.as_deref().unwrap_or_default()
-                } else {
-                    "no rule allows it"
-                };
-                let _ = writeln!(text, "Denied at `route.{route}`: {denied}.\n");
+                let _ = writeln!(text, "Denied at `route.{route}`: {}.\n", why(explanation));
                 for verdict in &explanation.rules {
-                    let needs = verdict.needs.as_ref().map_or_else(|| "lets pass".to_owned(), |needs| format!("needs {needs}"));
+                    let needs =
+                        verdict.needs.as_ref().map_or_else(|| "lets pass".to_owned(), |needs| format!("needs {needs}"));
                     rows.row([verdict.rule.clone(), needs]);
                 }
             }
@@ -240,6 +236,17 @@ impl Explain {
 impl Answer {
     fn allowed(&self) -> bool {
         self.explanation.as_ref().is_some_and(|explanation| explanation.rule.is_some())
+    }
+}
+
+/// Why there is no leave, in a sentence; the rules follow it.
+fn why(explanation: &Explanation) -> &str {
+    match explanation.denied.as_deref() {
+        Some(denied) if denied == Denied::Anonymous.to_string() => {
+            "nobody is logged in; a browser is sent to log in, a program is answered with 401"
+        }
+        Some(denied) if explanation.rules.iter().any(|verdict| verdict.needs.is_none()) => denied,
+        _ => "no rule allows it; the answer is 403",
     }
 }
 

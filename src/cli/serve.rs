@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::check;
 use crate::app::{Outside, Running};
 use crate::built_in::Environment;
 use crate::clock::SystemClock;
@@ -30,9 +31,10 @@ impl Serve {
         let config = match Config::read(&self.file, &Environment::of_this_process()).and_then(|reading| reading.sound())
         {
             Ok(config) => config,
+            // what can't be built is listed too, so that one round of mending is enough
             Err(errors) => {
-                eprintln!("claviger: `{}` can't be used:\n{errors}", self.file.display());
-                return ExitCode::from(2);
+                let all = check::build(&self.file).err().unwrap_or(errors);
+                return check::refuse(&self.file, &all, false);
             }
         };
         run(config, BTreeMap::new(), |running| {

@@ -49,6 +49,16 @@ impl ConfigErrors {
         result.map_err(|problem| self.add(path, problem)).ok()
     }
 
+    /// Adds those of another's that are about other keys: what follows from an error is no news.
+    pub fn append_news(&mut self, other: Self) {
+        let known: Vec<String> = self.0.iter().map(|error| error.path.clone()).collect();
+        let is_news =
+            |path: &str| !known.iter().any(|known| is_at_or_below(known, path) || is_at_or_below(path, known));
+        for error in other.0.into_iter().filter(|error| is_news(&error.path)) {
+            self.add(error.path, error.problem);
+        }
+    }
+
     /// Adds all of another's.
     pub fn append(&mut self, other: Self) {
         for error in other.0 {

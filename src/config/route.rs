@@ -68,7 +68,7 @@ pub(super) struct Sections<'a> {
     pub(super) surroundings: &'a Surroundings,
 }
 
-/// The routes that make sense.
+/// The routes. In place of what is wrong stands something harmless, so that what else is wrong with the route is found.
 pub(super) fn routes(
     routes: BTreeMap<String, file::Route>,
     sections: &Sections<'_>,
@@ -114,16 +114,16 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
             .ok()
     });
     Some(RouteConfig {
-        hosts: hosts?,
-        path: prefix?,
-        upstream: upstream?,
+        hosts: hosts.unwrap_or_default(),
+        path: prefix.unwrap_or_default(),
+        upstream: upstream.or_else(|| Url::parse("http://upstream.invalid").ok())?,
         upstream_ca: shape.upstream_ca.map(|file| sections.surroundings.path(&file)),
         timeouts: Timeouts {
             connect: shape.timeouts.connect.unwrap_or(CONNECT),
             first_byte: shape.timeouts.first_byte.unwrap_or(FIRST_BYTE),
             idle: shape.timeouts.idle.unwrap_or(IDLE),
         },
-        allow: shape.allow?,
+        allow: shape.allow.unwrap_or(AllowSettings::SignedIn),
         identity,
         credentials,
         want: WantSettings {
@@ -135,7 +135,7 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
             duration: shape.duration,
         },
         inject,
-        rewrite: rewrite?,
+        rewrite: rewrite.unwrap_or_default(),
         tolerated: shape.tolerate.into_iter().collect(),
         preserve_host: shape.preserve_host,
         cors_preflight: shape.cors_preflight.unwrap_or(false),

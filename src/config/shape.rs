@@ -25,13 +25,24 @@ pub(super) fn read<S: DeserializeOwned>(mut table: Table, path: &str, errors: &m
         if missing.is_some_and(|key| removed.contains(&below(&at, key))) {
             return None;
         }
-        errors.add(below(path, &at), problem);
+        errors.add(below(path, &at), in_words_of_toml(problem));
         let segments: Vec<_> = error.path().iter().collect();
         if !remove(&mut table, &segments) {
             return None;
         }
         removed.push(at);
     }
+}
+
+/// serde's words are those of its own model.
+fn in_words_of_toml(problem: &str) -> String {
+    let words = [("sequence", "list"), ("a map", "a table"), ("string", "text")];
+    // what is quoted is the person's own
+    let quoted = |(i, part): (usize, &str)| match i % 2 {
+        0 => words.iter().fold(part.to_owned(), |text, (serde, toml)| text.replace(serde, toml)),
+        _ => part.to_owned(),
+    };
+    problem.split('"').enumerate().map(quoted).collect::<Vec<_>>().join("\"")
 }
 
 /// The path as a person would write it: serde's `.` for the whole table is empty.
@@ -92,6 +103,15 @@ mod tests {
         let outer: Outer = read(text.parse().unwrap(), "top", &mut errors).unwrap();
         assert_eq!((outer.name.as_deref(), outer.inner.size), (Some("n"), Some(3)));
         assert_eq!(paths(&errors), ["top.inner.name", "top.inner.sice", "top.list[1]", "top.sise", "top.size"]);
+    }
+
+    #[test]
+    fn errors_speak_of_lists_tables_and_texts() {
+        let mut errors = ConfigErrors::default();
+        read::<Outer>("list = 'a string'\nname = []\ninner = 1".parse().unwrap(), "", &mut errors);
+        let text = errors.to_string();
+        assert!(text.contains("list: invalid type: text \"a string\", expected a list"), "{text}");
+        assert!(text.contains("name: invalid type: list, expected a text"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `kind = "oidc"`: people log in at an OpenID Connect provider.
 //!
 //! The protocol's messages are `openidconnect`'s, over our own bounded [`Fetch`]; documents, keys and signatures are
-//! [`jose`](crate::jose)'s, as everywhere in this product: one verifier, one set of rules (A18).
+//! [`jose`]'s, as everywhere in this product: one verifier, one set of rules (A18).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

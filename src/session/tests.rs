@@ -40,6 +40,7 @@ enum Manner {
     Down,
     Impostor,
     KeepsIdToken,
+    HalfWay,
 }
 
 const LIFE: Duration = Duration::from_secs(100);
@@ -144,6 +145,10 @@ impl Login for Corp {
             }
             Manner::Refuses => Err(RenewError::Ended("invalid_grant".into())),
             Manner::Down => Err(RenewError::Unavailable("no route".into())),
+            Manner::HalfWay => {
+                let SignedIn { tokens, .. } = self.signed_in(&subject.id, true);
+                Err(RenewError::Incomplete { tokens: Box::new(tokens), source: "no userinfo".into() })
+            }
             Manner::Impostor => Ok(self.signed_in("mallory", true)),
         }
     }
@@ -339,6 +344,19 @@ async fn a_provider_that_is_down_is_left_alone_for_a_while() {
     house.clock.advance(Duration::from_secs(60));
     assert!(house.open(&ticket).await.is_some());
     assert_eq!(id_token(&session, 0).await.unwrap(), "id-alice-3", "it recovers by itself");
+}
+
+/// The claims can't be had, but the old refresh token is used up: the new one is kept.
+#[tokio::test]
+async fn half_a_renewal_keeps_the_tokens() {
+    let house = House::with_corp().await;
+    let (session, ticket) = house.log_in("alice").await;
+    house.corp.turn(Manner::HalfWay);
+    house.clock.advance(LIFE);
+    let opened = house.open(&ticket).await.unwrap();
+    assert_eq!(opened.claims().texts("groups").collect::<Vec<_>>(), ["group-0"]);
+    assert!(session.tokens().refresh.unwrap().matches("refresh-alice-1"));
+    assert_eq!(id_token(&session, 99).await.unwrap(), "id-alice-1");
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ impl SignIn {
             anew: wish.anew,
             begun: epoch_seconds(self.clock.now()),
         };
-        if site.is_public(visit.host) {
+        if site.is_public(visit.host) || site.logins(wish.sources).next().is_none() {
             return self.choose(site, visit, ask(Then::Here(to))).await;
         }
         // the binding ties the code that comes back to this browser and this host (A8)
@@ -93,7 +93,8 @@ impl SignIn {
         let sources: Vec<(&SourceName, &str)> = site.logins(&ask.sources).collect();
         let chosen = visit.parameter("source").filter(|_| visit.parameter("ask").is_some());
         let chosen = match (chosen, sources.as_slice()) {
-            (_, []) => return Err(Fault::Internal("none of the sources that are wanted has a login")),
+            // tokens only: there is nothing that a browser could do
+            (_, []) => return Err(Fault::Anonymous),
             (_, [(only, _)]) => Some(*only),
             (Some(name), _) => sources.iter().map(|(source, _)| *source).find(|source| ***source == *name),
             (None, _) => None,

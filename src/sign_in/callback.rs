@@ -21,11 +21,12 @@ impl SignIn {
                 Fault::Login(LoginError::Unavailable(_)) => "unavailable",
                 _ => "refused",
             });
-            tracing::event!(
+            tracing::warn!(
                 target: AUDIT,
-                tracing::Level::WARN,
-                request.id = visit.request_id,
-                reason = chain(fault),
+                {
+                    request.id = visit.request_id,
+                    reason = chain(fault),
+                },
                 "a login was refused"
             );
         }
@@ -49,13 +50,14 @@ impl SignIn {
         let (session, response) = self.admit(site, visit, signed_in, ask).await?;
         let rounds = self.keep_rounds(site, visit, rounds);
         self.count("done");
-        tracing::event!(
+        tracing::info!(
             target: AUDIT,
-            tracing::Level::INFO,
-            subject.source = &*session.subject().source,
-            subject.id = &*session.subject().id,
-            session.id = %session.id(),
-            request.id = visit.request_id,
+            {
+                subject.source = &*session.subject().source,
+                subject.id = &*session.subject().id,
+                session.id = %session.id(),
+                request.id = visit.request_id,
+            },
             "a person logged in"
         );
         Ok(with_cookies(response, cleared.into_iter().chain(rounds)))

@@ -69,13 +69,7 @@ impl SignIn {
         let answer = self.come_in(site, visit).await;
         if let Err(fault) = &answer {
             self.count("refused");
-            tracing::event!(
-                target: AUDIT,
-                tracing::Level::WARN,
-                request.id = visit.request_id,
-                reason = %fault,
-                "a login was refused"
-            );
+            tracing::warn!(target: AUDIT, { request.id = visit.request_id, reason = %fault }, "a login was refused");
         }
         answer
     }

@@ -47,13 +47,14 @@ impl SignIn {
         let mut to = back.clone();
         if let Some(session) = self.session(site, visit).await? {
             self.sessions.end(&session, Why::Logout).await?;
-            tracing::event!(
+            tracing::info!(
                 target: AUDIT,
-                tracing::Level::INFO,
-                subject.source = &*session.subject().source,
-                subject.id = &*session.subject().id,
-                session.id = %session.id(),
-                request.id = visit.request_id,
+                {
+                    subject.source = &*session.subject().source,
+                    subject.id = &*session.subject().id,
+                    session.id = %session.id(),
+                    request.id = visit.request_id,
+                },
                 "a person logged out"
             );
             if let Some(login) = site.source(&session.subject().source).and_then(|source| source.login())

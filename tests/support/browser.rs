@@ -43,9 +43,16 @@ impl Browser {
     }
 
     /// What a script on the page would get: no navigation, cookies included.
-    pub async fn fetch(&mut self, method: Method, url: &str, extra: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+    pub async fn fetch(
+        &mut self,
+        method: Method,
+        url: &str,
+        extra: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
         let url = self.at.as_ref().map_or_else(|| Url::parse(url), |at| at.join(url)).unwrap();
-        let mut sent = headers(&[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty"), ("sec-fetch-site", "same-origin")]);
+        let mut sent =
+            headers(&[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty"), ("sec-fetch-site", "same-origin")]);
         sent.extend(headers(extra));
         self.add_cookies(&url, &mut sent);
         let answer = client::send(address(&url), method, &target(&url), &sent, body).await;
@@ -153,5 +160,14 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
     let tag = &tag[..tag.find('>')?];
     let start = tag.find(&format!(" {name}=\""))? + name.len() + 3;
     let value = &tag[start..start + tag[start..].find('"')?];
-    Some(value.replace("&#38;", "&").replace("&amp;", "&").replace("&#34;", "\"").replace("&quot;", "\"").replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">"))
+    Some(
+        value
+            .replace("&#38;", "&")
+            .replace("&amp;", "&")
+            .replace("&#34;", "\"")
+            .replace("&quot;", "\"")
+            .replace("&#39;", "'")
+            .replace("&lt;", "<")
+            .replace("&gt;", ">"),
+    )
 }

@@ -22,7 +22,8 @@ impl Answer {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("no JSON ({e}): {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("no JSON ({e}): {}", String::from_utf8_lossy(&self.body)))
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -35,7 +36,13 @@ impl Answer {
 }
 
 /// Sends one request on a connection of its own; `Host` is the address unless `headers` has one.
-pub async fn send(to: SocketAddr, method: Method, target: &str, headers: &HeaderMap, body: impl Into<Vec<u8>>) -> Answer {
+pub async fn send(
+    to: SocketAddr,
+    method: Method,
+    target: &str,
+    headers: &HeaderMap,
+    body: impl Into<Vec<u8>>,
+) -> Answer {
     let stream = TcpStream::connect(to).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);

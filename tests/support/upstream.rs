@@ -1,11 +1,9 @@
 //! An upstream that tells what it was sent.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use claviger::clock::SystemClock;
-use claviger::server::{Handler, Listener};
+use claviger::server::Handler;
 use claviger::web::{self, Body, Request, Response};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
@@ -52,7 +50,8 @@ impl Handler for Upstream {
         let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
         let seen = Seen { method: parts.method, target, headers: parts.headers, body };
         let answer = json!({ "target": seen.target, "body_length": seen.body.len() });
-        let asked: Vec<(String, String)> = form_urlencoded::parse(seen.target.split('?').nth(1).unwrap_or("").as_bytes()).into_owned().collect();
+        let asked: Vec<(String, String)> =
+            form_urlencoded::parse(seen.target.split('?').nth(1).unwrap_or("").as_bytes()).into_owned().collect();
         self.seen.lock().unwrap().push(seen);
         let mut response = web::json(StatusCode::OK, &answer);
         for (key, value) in asked {

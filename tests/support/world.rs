@@ -115,7 +115,8 @@ impl Plan {
         let authority = Authority::new(account, &fetch, clock, &metrics);
         let upstream = Upstream::default();
         let serve = |name: &str, listener, handler: Arc<dyn Handler>| {
-            let manner = Manner { name: name.into(), tls: None, timeouts: Timeouts::default(), metrics: metrics.clone() };
+            let manner =
+                Manner { name: name.into(), tls: None, timeouts: Timeouts::default(), metrics: metrics.clone() };
             workers.serve(listener, manner, handler);
         };
         serve("provider", provider_l, Arc::clone(&provider) as _);

@@ -220,3 +220,38 @@ pub(super) fn chain(error: &dyn Error) -> String {
     let source = error.source().map_or(String::new(), |source| format!(": {}", chain(source)));
     format!("{error}{source}")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A8, RFC 9207: mix-up.
+    #[test]
+    fn a8_the_issuer_parameter_is_believed_and_demanded() {
+        let provider = |announced: bool| {
+            Provider::read(&json!({
+                "issuer": "https://idp.example.com",
+                "authorization_endpoint": "https://idp.example.com/auth",
+                "token_endpoint": "https://idp.example.com/token",
+                "authorization_response_iss_parameter_supported": announced,
+            }))
+            .unwrap()
+        };
+        let ours = "https://idp.example.com";
+        for (issuers, announced, expected) in [
+            (&[ours][..], true, true),
+            (&[ours], false, true),
+            (&[], false, true),
+            (&[], true, false),
+            (&["https://idp.example.com/"], true, false),
+            (&["https://evil.example"], false, false),
+            (&[ours, ours], true, false),
+            (&[ours, "https://evil.example"], false, false),
+        ] {
+            let returned = Returned(issuers.iter().map(|issuer| ("iss".into(), (*issuer).into())).collect());
+            assert_eq!(check_issuer(&returned, &provider(announced)).is_ok(), expected, "{issuers:?} {announced}");
+        }
+    }
+}

@@ -151,7 +151,8 @@ impl From<RequestTokenError<FetchError, TokenRefusal>> for TokenError {
     }
 }
 
-/// A provider's error code, of the characters such codes are made of (RFC 6749 §4.1.2.1), and short: it is shown (A11).
+/// A provider's error code, of the characters such codes are made of (RFC 6749 §4.1.2.1), and short: it is shown
+/// (A11).
 pub(super) fn sanitised(code: &str) -> String {
     let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let code: String = code.chars().filter(plain).take(64).collect();

@@ -1,0 +1,3 @@
+//! The proxy, over real sockets.
+
+mod main_job;
