@@ -1,3 +1,6 @@
 //! The proxy, over real sockets.
 
+mod framing;
+mod identity_headers;
 mod main_job;
+mod upgrades;

@@ -4,4 +4,6 @@ pub mod browser;
 pub mod client;
 pub mod process;
 pub mod upstream;
+pub mod verdict;
+pub mod wire;
 pub mod world;

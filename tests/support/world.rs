@@ -156,6 +156,12 @@ impl World {
         browser
     }
 
+    /// The `Cookie` header of somebody who has logged in.
+    pub async fn ticket(&self, name: &str) -> String {
+        let (name, value) = self.browser_of(name).await.cookie("127.0.0.1", "claviger-").unwrap();
+        format!("{name}={value}")
+    }
+
     /// Changes one of the people at the provider.
     pub fn change(&self, name: &str, change: impl Fn(&mut User)) {
         let mut people = self.people.clone();
