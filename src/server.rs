@@ -21,6 +21,11 @@ mod accept;
 mod admission;
 mod connection;
 mod drain;
+mod frames;
+mod framing;
+mod guard;
+mod served;
+mod watch;
 
 use accept::Acceptor;
 use connection::Site;

@@ -92,8 +92,8 @@ impl Judge {
 }
 
 impl Caller {
-    /// The name to greet them by: the person the token spoke of, or the session's or user's own name.
+    /// The name to greet them by: the session's, which is made to be read, or the user's own.
     pub(super) fn name(&self) -> &str {
-        self.subject.as_deref().or(self.session_name.as_deref()).or(self.user.as_deref()).unwrap_or(&self.arn)
+        self.session_name.as_deref().or(self.user.as_deref()).unwrap_or(&self.arn)
     }
 }

@@ -60,8 +60,8 @@ impl Cookies {
     pub(super) fn new(issuer: &Url, base: &str) -> Self {
         if issuer.scheme() == "https" {
             Self {
-                session: "__Host-claviger-provider".into(),
-                form: "__Host-claviger-provider-form".into(),
+                session: "__Host-provider".into(),
+                form: "__Host-provider-form".into(),
                 attributes: "; Path=/; Secure; HttpOnly; SameSite=Lax".into(),
             }
         } else {

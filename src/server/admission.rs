@@ -2,24 +2,33 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, StatusCode, Version};
+use http_body_util::combinators::BoxBody;
 use hyper::body::{Body as _, Incoming};
 
+use super::served::Timed;
 use crate::web::{self, Body, Connection, Request, Response};
 
 /// The request in the form that [`Handler`](super::Handler) promises, or the answer that refuses it.
 pub(super) fn admit(
     mut request: http::Request<Incoming>,
     connection: Arc<Connection>,
+    body_wait: Duration,
 ) -> Result<Request, Box<Response>> {
     if let Err(reason) = normalise(&mut request) {
         return Err(refusal(&request, reason));
     }
     request.extensions_mut().insert(connection);
-    Ok(request.map(|body| if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) }))
+    let http2 = request.version() == Version::HTTP_2;
+    Ok(request.map(|body| match body {
+        body if body.is_end_stream() => Body::Empty,
+        body if http2 => Body::Boxed(BoxBody::new(Timed::new(body, body_wait))),
+        body => Body::Incoming(body),
+    }))
 }
 
 /// Why a request is refused.
@@ -42,6 +51,8 @@ fn normalise<B>(request: &mut http::Request<B>) -> Result<(), Refused> {
     }
     if request.version() < Version::HTTP_2 {
         check_transfer_encoding(request.headers())?;
+    } else {
+        join_cookies(request.headers_mut());
     }
     let host = host_of(request)?;
     if let Cow::Owned(value) = host {
@@ -102,6 +113,18 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Refused> {
         (None, _) => Ok(()),
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Refused::Ambiguous("Transfer-Encoding is something else than chunked")),
+    }
+}
+
+/// One `Cookie` of the several that HTTP/2 may split it into (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
+        let crumbs = [first, second].into_iter().chain(crumbs).map(HeaderValue::as_bytes);
+        if let Ok(mut whole) = HeaderValue::from_bytes(&crumbs.collect::<Vec<_>>().join(&b"; "[..])) {
+            whole.set_sensitive(true);
+            headers.insert(header::COOKIE, whole);
+        }
     }
 }
 

@@ -7,13 +7,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::StatusCode;
+use http::{StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use metrics::{Counter, Gauge};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,8 +22,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::admission::admit;
 use super::drain::Drain;
+use super::frames::Counted;
+use super::guard::Guarded;
+use super::served::{Flight, Served};
+use super::watch::{Stage, Timer, Wait, Watch};
 use super::{Handler, Manner};
-use crate::web::{self, Connection, Response};
+use crate::web::{self, Connection, Request, Response};
 
 /// A listener's side of all its connections.
 pub(super) struct Site {
@@ -38,7 +43,7 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn new(manner: Manner, handler: Arc<dyn Handler>, drain: Arc<Drain>) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(manner.timeouts.head).max_header_size(HEAD_LIMIT);
+        http1.header_read_timeout(None).max_header_size(HEAD_LIMIT); // `Timer` sees to it, and to more
 
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
@@ -100,35 +105,65 @@ impl Site {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let site = Arc::clone(self);
-        let service = service_fn(move |request| answer(Arc::clone(&site), Arc::clone(&connection), request));
-        let connection = self.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        self.until_drained(pin!(connection)).await;
+        let watch = Arc::new(Watch::default());
+        let stream = TokioIo::new(Guarded::new(stream, Arc::clone(&watch)));
+        let service = self.service(&watch, connection);
+        self.drive(pin!(self.http1.serve_connection(stream, service).with_upgrades()), &watch).await;
+        if watch.is_tunnel() {
+            watch.closed().await; // it counts as open, and a drain waits for it, although others hold it now
+        }
     }
 
     async fn http2<S>(self: &Arc<Self>, stream: S, connection: Arc<Connection>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let site = Arc::clone(self);
-        let service = service_fn(move |request| answer(Arc::clone(&site), Arc::clone(&connection), request));
-        self.until_drained(pin!(self.http2.serve_connection(TokioIo::new(stream), service))).await;
+        let watch = Arc::new(Watch::default());
+        let stream = TokioIo::new(Counted::new(stream, Arc::clone(&watch)));
+        let service = self.service(&watch, connection);
+        self.drive(pin!(self.http2.serve_connection(stream, service)), &watch).await;
     }
 
-    /// Drives a connection; when the drain begins it finishes what is under way.
-    async fn until_drained<C: Graceful>(&self, mut connection: Pin<&mut C>) {
+    fn service(
+        self: &Arc<Self>,
+        watch: &Arc<Watch>,
+        connection: Arc<Connection>,
+    ) -> impl HttpService<Incoming, ResBody = Served, Error = Infallible, Future: Send + 'static> + use<> {
+        let (site, watch) = (Arc::clone(self), Arc::clone(watch));
+        service_fn(move |request| {
+            // counted here and not in the future: the stream may look before that is polled
+            let flight = Flight::begin(&watch);
+            answer(Arc::clone(&site), Arc::clone(&connection), flight, request)
+        })
+    }
+
+    /// Drives a connection to its end. When the drain begins or nothing is asked for too long, it finishes what is under
+    /// way; when it waits in vain for anything else, it is cut.
+    async fn drive<C: Graceful>(&self, mut connection: Pin<&mut C>, watch: &Watch) {
         let mut begun = pin!(self.drain.begun());
-        let (mut watching, mut draining) = (false, false);
+        let (mut watching, mut finishing) = (false, false);
+        let mut timer = Timer::new(self.manner.timeouts);
         let end = poll_fn(|cx| {
             // `begun` is polled once to be woken by it, later only when it has come: it takes a lock that all share
-            if !draining && (!watching || self.drain.has_begun()) {
+            if !finishing && (!watching || self.drain.has_begun()) {
                 watching = true;
                 if begun.as_mut().poll(cx).is_ready() {
-                    draining = true;
-                    connection.as_mut().finish();
+                    finishing = true;
+                    connection.as_mut().finish(watch);
                 }
             }
-            connection.as_mut().poll(cx)
+            loop {
+                if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(result.map_err(web::BoxError::from));
+                }
+                match ready!(timer.poll(cx, watch)) {
+                    Wait::Request if !finishing => {
+                        finishing = true;
+                        connection.as_mut().finish(watch);
+                    }
+                    wait => return Poll::Ready(Err(format!("it waited too long ({wait:?})").into())),
+                }
+            }
         });
         if let Err(error) = end.await {
             tracing::debug!(listener.name = %self.name(), %error, "a connection ended early");
@@ -139,17 +174,17 @@ impl Site {
 /// A connection that can be asked to finish.
 trait Graceful: Future<Output = hyper::Result<()>> {
     /// No more requests after those that have begun.
-    fn finish(self: Pin<&mut Self>);
+    fn finish(self: Pin<&mut Self>, watch: &Watch);
 }
 
 impl<S, H> Graceful for http1::UpgradeableConnection<S, H>
 where
     Self: Future<Output = hyper::Result<()>>,
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-    H: hyper::service::HttpService<Incoming, ResBody = web::Body>,
+    H: HttpService<Incoming, ResBody = Served>,
     H::Error: Into<web::BoxError>,
 {
-    fn finish(self: Pin<&mut Self>) {
+    fn finish(self: Pin<&mut Self>, _watch: &Watch) {
         self.graceful_shutdown();
     }
 }
@@ -158,30 +193,49 @@ impl<S, H> Graceful for http2::Connection<S, H, TokioExecutor>
 where
     Self: Future<Output = hyper::Result<()>>,
     S: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-    H: hyper::service::HttpService<Incoming, ResBody = web::Body>,
+    H: HttpService<Incoming, ResBody = Served>,
     H::Error: Into<web::BoxError>,
-    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<H::Future, web::Body>,
+    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<H::Future, Served>,
 {
-    fn finish(self: Pin<&mut Self>) {
+    fn finish(self: Pin<&mut Self>, watch: &Watch) {
         self.graceful_shutdown();
+        watch.set_stage(Stage::Closing, 0); // GOAWAY asks; a client that does not answer is not waited for
     }
 }
 
 async fn answer(
     site: Arc<Site>,
     connection: Arc<Connection>,
+    flight: Flight,
     request: http::Request<Incoming>,
-) -> Result<Response, Infallible> {
-    let request = match admit(request, connection) {
-        Ok(request) => request,
-        Err(refusal) => return Ok(*refusal),
+) -> Result<http::Response<Served>, Infallible> {
+    let windowed = request.version() == Version::HTTP_2;
+    let response = match admit(request, connection, site.manner.timeouts.body) {
+        Ok(request) => handle(&site, &flight, request).await,
+        Err(refusal) => *refusal,
     };
+    Ok(response.map(|body| Served::new(body, flight, windowed)))
+}
+
+async fn handle(site: &Site, flight: &Flight, request: Request) -> Response {
     // What a handler shares with other requests is behind locks that survive a panic, or is rebuilt.
-    let answer = AssertUnwindSafe(site.handler.handle(request)).catch_unwind().await;
-    Ok(answer.unwrap_or_else(|_| {
+    let Ok(response) = AssertUnwindSafe(site.handler.handle(request)).catch_unwind().await else {
         tracing::error!(listener.name = %site.name(), "a request's handler panicked");
-        web::answer(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", "internal error\n")
-    }))
+        return internal_error();
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // only where the request asked, and has ended: what follows is not read as a request any more (A4)
+        if !flight.watch().open_tunnel() {
+            tracing::error!(listener.name = %site.name(), "a handler switched protocols without being asked");
+            return internal_error();
+        }
+    }
+    response
+}
+
+#[cold]
+fn internal_error() -> Response {
+    web::answer(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", "internal error\n")
 }
 
 /// What is counted of a listener.
@@ -227,7 +281,7 @@ impl Drop for Open {
 }
 
 /// For a request's head: line and headers together (431 past it).
-const HEAD_LIMIT: usize = 64 * 1024;
+pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 /// HTTP/2 requests at once on one connection; RFC 9113 §6.5.2 advises no less than 100.
 const STREAMS: u32 = 128;
 /// Streams the client reset before we answered (CVE-2023-44487, A13), and that we reset for its faults

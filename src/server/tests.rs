@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
@@ -16,7 +16,9 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::tls::testing;
-use crate::web::{self, Connection};
+use crate::web::{self, Body, Connection};
+
+mod http2;
 
 /// Tells what it was asked: method, host, target, version, TLS, body. Some paths do something else.
 struct Echo {
@@ -24,11 +26,29 @@ struct Echo {
     reached: Notify,
     /// `/slow` is answered when this is told.
     go: Notify,
+    /// Requests that got here.
+    handled: AtomicUsize,
 }
 
 #[async_trait]
 impl Handler for Echo {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, mut request: Request) -> Response {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        if request.uri().path() == "/tunnel" {
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut tunnel = TokioIo::new(upgrade.await.unwrap());
+                let mut bytes = [0; 64];
+                while let Ok(length @ 1..) = tunnel.read(&mut bytes).await {
+                    tunnel.write_all(&bytes[..length]).await.unwrap();
+                }
+            });
+            let mut response = http::Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            response.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
+            response.headers_mut().insert("upgrade", HeaderValue::from_static("echo"));
+            return response;
+        }
         let (head, body) = request.into_parts();
         match head.uri.path() {
             "/panic" => panic!("as asked"),
@@ -37,9 +57,16 @@ impl Handler for Echo {
                 self.go.notified().await;
             }
             "/early" => return web::answer(StatusCode::FORBIDDEN, "text/plain", "no"),
+            "/large" => return web::answer(StatusCode::OK, "text/plain", vec![b'x'; 8 << 20]),
+            "/cookies" => {
+                let all: Vec<_> = head.headers.get_all("cookie").iter().map(|v| v.to_str().unwrap()).collect();
+                return web::answer(StatusCode::OK, "text/plain", all.join("|"));
+            }
             _ => {}
         }
-        let body = body.collect(1 << 20).await.unwrap();
+        let Ok(body) = body.collect(1 << 20).await else {
+            return web::answer(StatusCode::REQUEST_TIMEOUT, "text/plain", "no body");
+        };
         let connection = head.extensions.get::<Arc<Connection>>().unwrap();
         let host = head.headers["host"].to_str().unwrap();
         let text = format!(
@@ -65,7 +92,7 @@ fn serve(tls: Option<Arc<rustls::ServerConfig>>, timeouts: Timeouts) -> Served {
     let workers = Workers::start(2).unwrap();
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    let echo = Arc::new(Echo { reached: Notify::new(), go: Notify::new() });
+    let echo = Arc::new(Echo { reached: Notify::new(), go: Notify::new(), handled: AtomicUsize::new(0) });
     let metrics = Metrics::new();
     let manner = Manner { name: "main".into(), tls, timeouts, metrics: metrics.clone() };
     workers.serve(listener, manner, Arc::clone(&echo) as Arc<dyn Handler>);
@@ -112,10 +139,10 @@ impl Client {
         (head.lines().next().unwrap().to_owned(), String::from_utf8(body).unwrap())
     }
 
-    /// Everything until the other side closes.
+    /// Everything until the other side closes, or resets.
     async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).await.unwrap();
+        let _: Result<_, _> = self.0.read_to_end(&mut rest).await;
         String::from_utf8_lossy(&rest).into_owned()
     }
 }
@@ -263,4 +290,172 @@ async fn what_outlasts_the_grace_is_cut() {
     served.echo.reached.notified().await;
     served.workers.drain(Duration::from_millis(1)).await;
     assert_eq!(busy.rest().await, "");
+}
+
+#[tokio::test]
+async fn what_has_two_readings_ends_the_connection() {
+    // A3: each after a good request, with one behind it that must not be read
+    let (host, end) = ("Host: a.test\r\n", "\r\n0\r\n\r\n");
+    for (request, status) in [
+        (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nContent-Length: 5\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nContent-Length: 6\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Content-Length: +5\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5, 5\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Content-Length : 5\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host} Content-Length: 5\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: xchunked\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding : chunked\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\r\n{host}X: y\r\n folded\r\n{end}"), 400),
+        (format!("POST / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n{end}"), 400),
+        (format!("POST / HTTP/1.1\n{host}\r\n"), 400),
+        ("GET / HTTP/1.1\r\nHost: a.test\n\r\n".into(), 400),
+        ("GET / HTTP/1.1\r\nHost: a.test\r\n\n".into(), 400),
+        (format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}X: a\rb\r\n\r\n"), 400),
+        ("GET / HTTP/1.1\r\n\r\n".into(), 400),
+        (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
+        (format!("GET http://b.test/ HTTP/1.1\r\n{host}\r\n"), 400),
+        (format!("GET /admin#/public HTTP/1.1\r\n{host}\r\n"), 400),
+        (format!("get / HTTP/1.1\r\n{host}\r\n"), 400),
+        (format!("GET  / HTTP/1.1\r\n{host}\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: y\r\n".repeat(200)), 431),
+        (format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "y".repeat(70_000)), 431),
+        (format!("GET /{} HTTP/1.1\r\n{host}\r\n", "y".repeat(66_000)), 431),
+    ] {
+        let served = plain();
+        let mut client = Client::connect(&served).await;
+        client.send(format!("POST / HTTP/1.1\r\n{host}Content-Length: 2\r\n\r\nhi")).await;
+        assert_eq!(client.answer().await.0, "HTTP/1.1 200 OK");
+        client.send(format!("{request}GET /admin HTTP/1.1\r\n{host}\r\n")).await;
+        let rest = client.rest().await;
+        let shown = &request[..request.len().min(200)];
+        assert!(rest.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {rest}");
+        assert_eq!(rest.matches("HTTP/1.1 ").count(), 1, "{shown:?}: {rest}");
+        assert_eq!(served.echo.handled.load(Ordering::Relaxed), 1, "{shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_chunk_never_makes_a_second_request() {
+    // A3
+    for chunk in ["fffffffffffffffff\r\n", "-1\r\n", "1\n", "0x1\r\n", "1\r\nab", "\r\n"] {
+        let served = plain();
+        let mut client = Client::connect(&served).await;
+        let request = format!("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+        client.send(format!("{request}GET /admin HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        let rest = client.rest().await;
+        assert!(!rest.contains("200 OK"), "{chunk:?}: {rest}");
+        assert_eq!(served.echo.handled.load(Ordering::Relaxed), 1, "{chunk:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_in_a_row_are_answered_in_turn() {
+    let served = plain();
+    let mut client = Client::connect(&served).await;
+    let chunked = "POST /2 HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    let get = "GET /1 HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    client.send([get, chunked, get, chunked].concat()).await;
+    for expected in ["/1", "/2", "/1", "/2"] {
+        assert!(client.answer().await.1.contains(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_opens_with_the_101_and_takes_what_came_before_it() {
+    let served = plain();
+    let mut client = Client::connect(&served).await;
+    client.send("GET /tunnel HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nGET /x\n").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    let mut echoed = [0; 7];
+    client.0.read_exact(&mut echoed).await.unwrap();
+    assert_eq!(&echoed, b"GET /x\n");
+    client.send("\0#\n").await;
+    client.0.read_exact(&mut echoed[..3]).await.unwrap();
+    assert_eq!(&echoed[..3], b"\0#\n");
+    assert!(served.metrics.render().contains("claviger_connections{listener=\"main\"} 1"));
+    drop(client);
+    // the tunnel is a connection of ours: the drain waits for its end
+    served.workers.drain(Duration::from_secs(60)).await;
+    assert_eq!(served.echo.handled.load(Ordering::Relaxed), 1);
+    assert!(served.metrics.render().contains("claviger_connections{listener=\"main\"} 0"));
+}
+
+#[tokio::test]
+async fn what_follows_an_ignored_upgrade_is_the_next_request() {
+    // A4: read only after the answer, and as strictly as any
+    let served = plain();
+    let upgrade = "GET /1 HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let mut client = Client::connect(&served).await;
+    client.send(format!("{upgrade}GET /2 HTTP/1.1\r\nHost: a.test\r\n\r\n{upgrade}")).await;
+    for path in ["/1", "/2", "/1"] {
+        assert!(client.answer().await.1.contains(path));
+    }
+    client.send(format!("{upgrade}GET /3 HTTP/1.1\nHost: a.test\n\n")).await;
+    assert_eq!(client.answer().await.0, "HTTP/1.1 200 OK");
+    assert!(client.rest().await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn a_tunnel_that_nobody_asked_for_is_not_opened() {
+    // A4
+    let served = plain();
+    let mut client = Client::connect(&served).await;
+    client.send("GET /tunnel HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(client.answer().await.0, "HTTP/1.1 500 Internal Server Error");
+}
+
+#[tokio::test]
+async fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let served = plain();
+    let mut client = Client::connect(&served).await;
+    client.send("POST /early HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000000\r\n\r\n").await;
+    // without a reader at the other end this would be reset, and the answer with it
+    for _ in 0..100 {
+        client.send([b'x'; 4096]).await;
+    }
+    let rest = client.rest().await;
+    assert!(rest.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{rest}");
+}
+
+#[tokio::test]
+async fn whoever_lets_us_wait_is_cut() {
+    // A14: nothing; nothing after a request; half a head; half a body; an answer that is not read
+    let (head, body) = ("GET / HTTP/1.1\r\nHo", "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhi");
+    let short = Duration::from_millis(20);
+    let long = Duration::from_secs(600);
+    let all = Timeouts { handshake: long, head: long, body: long, idle: long };
+    for (start, timeouts) in [
+        ("", Timeouts { idle: short, ..all }),
+        ("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", Timeouts { idle: short, ..all }),
+        (head, Timeouts { head: short, ..all }),
+        (body, Timeouts { body: short, ..all }),
+        ("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5", Timeouts { body: short, ..all }),
+    ] {
+        let served = serve(None, timeouts);
+        let mut client = Client::connect(&served).await;
+        client.send(start).await;
+        client.rest().await;
+    }
+    let served = serve(None, Timeouts { body: short, ..all });
+    let mut client = Client::connect(&served).await;
+    client.send("GET /large HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    served.workers.drain(long).await; // ends only when the connection was cut
+}
+
+#[tokio::test]
+async fn a_dribbled_body_is_cut_although_it_moves() {
+    // A14
+    let long = Duration::from_secs(600);
+    let served = serve(None, Timeouts { handshake: long, head: long, body: Duration::from_millis(50), idle: long });
+    let mut client = Client::connect(&served).await;
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n").await;
+    while client.0.write_all(b"x").await.is_ok() {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

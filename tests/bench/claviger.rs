@@ -26,6 +26,8 @@ impl Claviger {
         fs::create_dir_all(&folder).expect("the folder is writable");
         let config = include_str!("claviger.toml")
             .replace("@port@", &port.to_string())
+            .replace("@provider_port@", &free_port().to_string())
+            .replace("@authority_port@", &free_port().to_string())
             .replace("@upstream@", upstream)
             .replace("@access@", &access_log.to_string());
         let file = folder.join("claviger.toml");

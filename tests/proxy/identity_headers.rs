@@ -54,6 +54,9 @@ const VOUCHED: [&str; 6] = [
     "Remote-Groups",
 ];
 
+/// What the upstream shall see of a header, by its name.
+type Expected<'a> = &'a dyn Fn(&str) -> String;
+
 /// CVE-2025-64484, CVE-2026-39858, CVE-2024-45614, CVE-2026-30851.
 #[tokio::test]
 async fn a1_the_upstream_sees_our_value_once_or_none() {
@@ -74,7 +77,7 @@ async fn a1_the_upstream_sees_our_value_once_or_none() {
         _ => String::new(),
     };
     let nothing = |_: &str| String::new();
-    let cases: [(&str, &str, &dyn Fn(&str) -> String); 9] = [
+    let cases: [(&str, &str, Expected<'_>); 9] = [
         ("/", &alice, &usual("alice", "staff,finance")),
         ("/", &mallory, &usual("mallory", "")), // no groups, so no header: the client's own must not fill the gap
         ("/custom", &alice, &custom),

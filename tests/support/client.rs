@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::wire::Wire;
 
 /// An answer, read whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
