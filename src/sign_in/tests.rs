@@ -444,6 +444,25 @@ async fn an_expired_proof_of_identity_is_no_reason_to_hand_over_the_same_session
     assert!(page.location().starts_with(&house.issuers["corp"]), "{}", page.location());
 }
 
+/// A7, A8: a catch-all route answers under names that anybody may point at us. None of them gets a login.
+#[tokio::test]
+async fn a_host_that_no_route_names_gets_no_login() {
+    let house = House::build().await;
+    let browser = house.browser();
+    browser.open(&format!("{PUBLIC}/"), "alice").await;
+    let page = browser.get("https://evil.example/x").await;
+    assert_eq!((page.status, page.location()), (StatusCode::UNAUTHORIZED, String::new()));
+    assert!(page.text.contains("href=\"https://apps.example.com/\""), "{}", page.text);
+    assert!(!page.text.contains("/.claviger/login") && page.headers.get(header::SET_COOKIE).is_none());
+    for place in ["login", "login?to=/", "enter?code=x", "me", "logout", "signed-out"] {
+        let page = browser.get(&format!("https://evil.example/.claviger/{place}")).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{place}");
+    }
+    // nor does a login elsewhere lead there
+    let page = browser.open(&format!("{PUBLIC}/.claviger/login?to=https://evil.example/x"), "alice").await;
+    assert_eq!(page.url.host_str(), Some("apps.example.com"));
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_not_there() {
     let house = House::build().await;
