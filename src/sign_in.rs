@@ -175,7 +175,7 @@ impl SignIn {
 
     /// The session of the browser that asks, on this host.
     async fn session(&self, site: &Site, visit: &Visit<'_>) -> Result<Option<Arc<Session>>, Fault> {
-        Ok(self.sessions.recognize(&visit.head.headers, &site.names).await?)
+        Ok(self.sessions.recognize(&visit.head.headers, &site.names, visit.host).await?)
     }
 
     fn count(&self, outcome: &str) {

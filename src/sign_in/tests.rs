@@ -195,7 +195,10 @@ async fn a10_a_login_makes_a_new_ticket() {
     let page = victim.open(&format!("{PUBLIC}/"), "alice").await;
     assert_eq!(page.text, "/ sub-of-alice of partner");
     assert_ne!(victim.cookie(APPS, TICKET).unwrap(), planted);
-    assert!(house.sessions.open(&planted).await.unwrap().is_none(), "the planted ticket is forgotten");
+    assert!(
+        house.sessions.open(&planted, "apps.example.com").await.unwrap().is_none(),
+        "the planted ticket is forgotten"
+    );
 }
 
 /// A11: nothing a provider or a caller sends is shown as it came.
