@@ -137,7 +137,7 @@ impl Door {
         let public_url = generation.entrances.get(&self.name)?.public_url.as_ref()?;
         let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source))).collect();
         let generation = Arc::clone(generation);
-        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.has_host(&host));
+        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.names_host(&host));
         Some(Site::new(public_url.as_url().clone(), is_ours, sources))
     }
 }
