@@ -54,18 +54,19 @@ impl Client {
 
     /// Sets `X-Forwarded-For`, `-Proto` and `-Host`; removes every other header by which a client could claim to be
     /// elsewhere or want something else (CVE-2026-40575, CVE-2026-33495, CVE-2026-35051), in every spelling
-    /// (CVE-2024-45614, CVE-2026-54763). An address list is kept and added to only where the peer is believed.
+    /// (CVE-2024-45614, CVE-2026-54763). An address list is kept and added to only where the peer is believed. The host
+    /// is the one that was routed by, whoever says what: a balancer that leaves a client's `X-Forwarded-Host` alone would
+    /// make it our word (A6).
     pub fn tell(&self, headers: &mut HeaderMap, peer: SocketAddr, host: &HeaderValue) {
         let peer = peer.ip().to_canonical().to_string();
         let so_far = list(headers, &X_FORWARDED_FOR).filter(|_| self.believed);
         let told = so_far.chain([peer.as_bytes()]).collect::<Vec<_>>().join(&b", "[..]);
-        let vouched_host = headers.get(&X_FORWARDED_HOST).filter(|_| self.believed).cloned();
         CLAIMED.strip(headers);
         if let Ok(value) = HeaderValue::from_bytes(&told) {
             headers.insert(X_FORWARDED_FOR, value);
         }
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if self.tls { "https" } else { "http" }));
-        headers.insert(X_FORWARDED_HOST, vouched_host.unwrap_or_else(|| host.clone()));
+        headers.insert(X_FORWARDED_HOST, host.clone());
     }
 }
 
@@ -217,10 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_believed_peer_says_of_the_host_is_passed_on() {
-        let mut headers = headers(&[("x-forwarded-host", "app.example"), ("x_forwarded_host", "evil.example")]);
+    fn a6_what_a_believed_peer_says_of_the_host_is_not_passed_on() {
+        let mut headers = headers(&[("x-forwarded-host", "evil.example"), ("x_forwarded_host", "evil.example")]);
         let client = Client::read(&headers, peer("10.0.0.1"), false, &["10.0.0.0/8".parse().unwrap()]).unwrap();
-        client.tell(&mut headers, peer("10.0.0.1"), &HeaderValue::from_static("inner.example"));
+        client.tell(&mut headers, peer("10.0.0.1"), &HeaderValue::from_static("app.example"));
         assert_eq!(headers["x-forwarded-host"], "app.example");
         assert!(!headers.contains_key("x_forwarded_host"));
     }

@@ -1,6 +1,8 @@
 //! Ways round the proxy that somebody once found, each closed.
 
-use crate::support::client::raw;
+use http::Method;
+
+use crate::support::client::{self, raw};
 use crate::support::world::Plan;
 
 const ROUTES: &str = r#"
@@ -53,4 +55,15 @@ async fn a6_a_believed_peer_that_names_no_address_opens_nothing() {
     }
     assert!(!ask(b"203.0.113.9").await.starts_with("HTTP/1.1 200"));
     assert_eq!(world.upstream.seen().len(), seen);
+}
+
+/// What a balancer passes on unread is still the client's word.
+#[tokio::test]
+async fn a6_the_host_is_the_one_that_was_routed_by() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let balanced = world.claviger.address("balanced").await;
+    let sent =
+        client::headers(&[("host", "a.test"), ("x-forwarded-host", "evil.test"), ("x-forwarded-for", "1.2.3.4")]);
+    assert_eq!(client::send(balanced, Method::GET, "/public", &sent, "").await.status, 200);
+    assert_eq!(world.upstream.last().all("x-forwarded-host"), ["a.test"]);
 }
