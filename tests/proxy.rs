@@ -2,6 +2,7 @@
 
 mod answers;
 mod forwarded;
+mod findings_proxy;
 mod framing;
 mod identity_headers;
 mod main_job;

@@ -39,11 +39,12 @@ impl Handler for Door {
         let id = request_id();
         let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let client = Client::read(request.headers(), connection.peer, connection.tls, trusted);
         let arrival = Arrival {
             id: &id,
             now: self.app.clock.now(),
             connection: &connection,
-            client: Client::read(request.headers(), connection.peer, connection.tls, trusted),
+            client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
             cookies: self.cookies.as_ref(),
         };
@@ -51,7 +52,11 @@ impl Handler for Door {
         let mut note = Note::default();
         let (head, body) = request.into_parts();
         let for_a_person = is_navigation(&head);
-        let (response, fault) = match self.answer(&generation, head, body, &arrival, &mut note).await {
+        let answered = match client {
+            Ok(_) => self.answer(&generation, head, body, &arrival, &mut note).await,
+            Err(fault) => Err(fault),
+        };
+        let (response, fault) = match answered {
             Ok(response) => (response, None),
             Err(fault) => (fault.answer(&id, for_a_person), Some(fault.code())),
         };
