@@ -38,7 +38,6 @@ pub(super) async fn for_upstream(
     let trailers = takes_trailers(headers);
     strip_hop_by_hop(headers);
     strip_from_request(headers); // our cookies (A28)
-    join_cookies(headers);
     generation.vouched.strip(headers); // what we vouch for, in every spelling (A1)
     headers.remove(header::EXPECT); // we have asked for the body already where it is asked for
     if !route.pass_authorization {
@@ -133,16 +132,6 @@ fn is_http_again(protocol: &HeaderValue) -> bool {
         let name = member.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
         [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|http| name.eq_ignore_ascii_case(http))
     })
-}
-
-/// One `Cookie` line: HTTP/2 clients split theirs, HTTP/1.1 knows one (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
-    {
-        headers.insert(header::COOKIE, joined);
-    }
 }
 
 const TRAILERS: &str = "trailers";
