@@ -1,17 +1,18 @@
 //! What changes on a request on its way up, and on an answer on its way down: strip first, then set.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri, request};
 use hyper::upgrade::OnUpgrade;
 
 use super::cut::Cut;
+use super::forwarded::CLAIMED;
 use super::{Arrival, tunnel};
 use crate::fault::{Fault, REQUEST_ID};
 use crate::generation::Generation;
-use crate::inject::BodyNeed;
+use crate::inject::{BodyNeed, Vouched};
 use crate::policy::{NormalPath, Permit};
 use crate::route::Route;
 use crate::session::{Session, strip_from_request, strip_from_response};
@@ -39,6 +40,7 @@ pub(super) async fn for_upstream(
     strip_hop_by_hop(headers);
     strip_from_request(headers); // our cookies (A28)
     generation.vouched.strip(headers); // what we vouch for, in every spelling (A1)
+    keep_trailers_apart(headers, generation);
     headers.remove(header::EXPECT); // we have asked for the body already where it is asked for
     if !route.pass_authorization {
         headers.remove(header::AUTHORIZATION);
@@ -125,6 +127,24 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.get_all(header::TE).iter().any(names)
 }
 
+/// `Trailer` without the names that have no business behind a body: servers that merge trailers into the head would
+/// believe them, and there is nothing of ours behind a body to overwrite them (A1, RFC 9110 §6.5.1). What `Trailer` does
+/// not name is not sent: trailers go out only as announced.
+fn keep_trailers_apart(headers: &mut HeaderMap, generation: &Generation) {
+    if !headers.contains_key(header::TRAILER) {
+        return;
+    }
+    let announced = headers.get_all(header::TRAILER).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let harmless = announced
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !generation.vouched.has(name) && !CLAIMED.has(name) && !HEAD_ONLY.has(name));
+    let kept = harmless.map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+    match HeaderValue::from_str(&kept) {
+        Ok(kept) if !kept.is_empty() => drop(headers.insert(header::TRAILER, kept)),
+        _ => drop(headers.remove(header::TRAILER)),
+    }
+}
+
 /// Whether a tunnel would carry HTTP: then requests that nobody decided on would follow, with whatever headers the
 /// client likes (h2c smuggling). Passing on no `Upgrade` at all is always right (RFC 9110 §7.8).
 fn is_http_again(protocol: &HeaderValue) -> bool {
@@ -135,3 +155,27 @@ fn is_http_again(protocol: &HeaderValue) -> bool {
 }
 
 const TRAILERS: &str = "trailers";
+
+/// Framing, routing, authentication and the content's own description: no trailer may say these (RFC 9110 §6.5.1).
+static HEAD_ONLY: LazyLock<Vouched> = LazyLock::new(|| {
+    Vouched::new(&[
+        header::AUTHORIZATION,
+        header::CACHE_CONTROL,
+        header::CONNECTION,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::COOKIE,
+        header::EXPECT,
+        header::HOST,
+        header::MAX_FORWARDS,
+        header::ORIGIN,
+        header::PROXY_AUTHORIZATION,
+        header::RANGE,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ])
+});

@@ -131,7 +131,7 @@ pub const CLAIMS: [HeaderName; 30] = [
     REQUEST_ID,
 ];
 
-static CLAIMED: LazyLock<Vouched> = LazyLock::new(|| Vouched::new(&CLAIMS));
+pub(super) static CLAIMED: LazyLock<Vouched> = LazyLock::new(|| Vouched::new(&CLAIMS));
 
 #[cfg(test)]
 mod tests {

@@ -67,3 +67,37 @@ async fn a6_the_host_is_the_one_that_was_routed_by() {
     assert_eq!(client::send(balanced, Method::GET, "/public", &sent, "").await.status, 200);
     assert_eq!(world.upstream.last().all("x-forwarded-host"), ["a.test"]);
 }
+
+/// What is said behind a body is not overwritten by what we say before it.
+#[tokio::test]
+async fn a1_no_trailer_says_who_asks() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let forged = [
+        "X-Forwarded-User",
+        "x_forwarded_user",
+        "X.Forwarded.Groups",
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "Cookie",
+        "Authorization",
+        "X-Request-Id",
+    ];
+    let named = format!("Trailer: {}, X-Checksum\r\n", forged.join(", "));
+    let lines: String = forged.iter().map(|name| format!("{name}: admin\r\n")).collect();
+    for (announced, expected) in [(named.as_str(), vec!["x-checksum"]), ("", vec![])] {
+        let answer = raw(
+            world.at,
+            format!(
+                "POST /public HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n{announced}\r\n\
+                 2\r\nhi\r\n0\r\n{lines}X-Checksum: 1\r\n\r\n"
+            ),
+        )
+        .await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let seen = world.upstream.last();
+        assert_eq!(seen.body, b"hi");
+        assert_eq!(seen.trailers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), expected);
+        let told = seen.all("trailer").join(", ").to_lowercase();
+        assert!(forged.iter().all(|name| !told.contains(&name.to_lowercase())), "{told}");
+    }
+}
