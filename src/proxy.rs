@@ -101,7 +101,9 @@ impl Proxy {
         };
         let credentials = self.credentials(generation, &permit, arrival.now).await?;
 
-        let upgrade = web::wants_upgrade(&head.headers).then(|| head.extensions.remove::<OnUpgrade>()).flatten();
+        // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
+        let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
+        let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
         let request = dress::for_upstream(generation, route, &permit, &path, (head, body), arrival).await?;
         let given = Given { identity: permit.identity(), credentials: credentials.as_ref(), now: arrival.now };
         let request = inject(route, &permit, request, &given)?;

@@ -28,6 +28,7 @@ pub(super) async fn for_upstream(
     arrival: &Arrival<'_>,
 ) -> Result<Request, Fault> {
     let uri = target(route, path, &head.uri)?;
+    let body = if permit.is_preflight() { Body::Empty } else { body };
     let mut request = Request::new(body_at_hand(route, permit, &head.headers, body).await?);
     *request.method_mut() = head.method;
     *request.uri_mut() = uri;
@@ -35,7 +36,7 @@ pub(super) async fn for_upstream(
     let headers = request.headers_mut();
 
     let upgrade = wants_upgrade(headers).then(|| headers.get(header::UPGRADE).cloned()).flatten();
-    let upgrade = upgrade.filter(|protocol| !is_http_again(protocol));
+    let upgrade = upgrade.filter(|protocol| !is_http_again(protocol) && !permit.is_preflight());
     let trailers = takes_trailers(headers);
     strip_hop_by_hop(headers);
     strip_from_request(headers); // our cookies (A28)
@@ -44,6 +45,12 @@ pub(super) async fn for_upstream(
     headers.remove(header::EXPECT); // we have asked for the body already where it is asked for
     if !route.pass_authorization {
         headers.remove(header::AUTHORIZATION);
+    }
+
+    if permit.is_preflight() {
+        // nobody's request asks a question and brings nothing
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::TRAILER);
     }
 
     if let Some(protocol) = upgrade {

@@ -22,6 +22,13 @@ path = "/public"
 upstream = "{upstream}"
 allow = "anyone"
 
+[route.crossed]
+host = "*"
+path = "/crossed"
+upstream = "{upstream}"
+allow = "signed-in"
+cors_preflight = true
+
 [route.inside]
 host = "*"
 path = "/inside"
@@ -100,4 +107,20 @@ async fn a1_no_trailer_says_who_asks() {
         let told = seen.all("trailer").join(", ").to_lowercase();
         assert!(forged.iter().all(|name| !told.contains(&name.to_lowercase())), "{told}");
     }
+}
+
+/// A preflight needs no login, so it must be able to do nothing.
+#[tokio::test]
+async fn a4_a_preflight_opens_no_tunnel_and_brings_no_body() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let answer = raw(
+        world.at,
+        "OPTIONS /crossed HTTP/1.1\r\nHost: a.test\r\nOrigin: http://b.test\r\nAccess-Control-Request-Method: PUT\r\n\
+             Upgrade: websocket\r\nConnection: Upgrade\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let seen = world.upstream.last();
+    assert_eq!((seen.method.as_str(), seen.body.as_slice()), ("OPTIONS", &b""[..]));
+    assert!(seen.all("upgrade").is_empty() && seen.all("connection").is_empty(), "{seen:?}");
 }
