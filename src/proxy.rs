@@ -104,11 +104,22 @@ impl Proxy {
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
+        let session = session.filter(|session| permit.identity().is_some_and(|who| who.holder.id == session.id()));
+        let body = dress::while_it_lasts(body, session.as_ref());
         let request = dress::for_upstream(generation, route, &permit, &path, (head, body), arrival).await?;
         let given = Given { identity: permit.identity(), credentials: credentials.as_ref(), now: arrival.now };
         let request = inject(route, &permit, request, &given)?;
-        let response = route.upstream.send(request).await?;
-        Ok(dress::for_client(response, session.filter(|_| permit.identity().is_some()), upgrade))
+        let sent = route.upstream.send(request);
+        let response = match &session {
+            None => sent.await?,
+            // what was signed for a login is not sent after its end, nor waited for
+            Some(session) => tokio::select! {
+                biased;
+                () = session.ended() => return Err(Fault::Anonymous),
+                response = sent => response?,
+            },
+        };
+        Ok(dress::for_client(response, session, upgrade))
     }
 
     /// The permit's credentials; none where the route wants no role.

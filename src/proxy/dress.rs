@@ -86,9 +86,14 @@ pub(super) fn for_client(mut response: Response, session: Option<Arc<Session>>, 
         }
         return response;
     }
+    response.map(|body| while_it_lasts(body, session.as_ref()))
+}
+
+/// A body that breaks off with the session it belongs to.
+pub(super) fn while_it_lasts(body: Body, session: Option<&Arc<Session>>) -> Body {
     match session {
-        Some(session) => response.map(|body| Cut::short_or_cut(body, end(Some(session)))),
-        None => response,
+        Some(session) => Cut::short_or_cut(body, end(Some(Arc::clone(session)))),
+        None => body,
     }
 }
 

@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::support::client::{self, raw};
+use crate::support::wire::{Behind, Wire};
 use crate::support::world::Plan;
 
 const ROUTES: &str = r#"
@@ -123,4 +124,33 @@ async fn a4_a_preflight_opens_no_tunnel_and_brings_no_body() {
     let seen = world.upstream.last();
     assert_eq!((seen.method.as_str(), seen.body.as_slice()), ("OPTIONS", &b""[..]));
     assert!(seen.all("upgrade").is_empty() && seen.all("connection").is_empty(), "{seen:?}");
+}
+
+/// The end of a login is the end of what is still being sent with it.
+#[tokio::test]
+async fn a_logout_cuts_uploads_and_waiting_requests() {
+    let upstream = Behind::new(async |mut wire: Wire| {
+        while !wire.head().await.contains("/wait") {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+        wire.rest().await;
+    })
+    .await;
+    let world = Plan::with_routes(&ROUTES.replace("{upstream}", &upstream.url())).start().await;
+    let mut alice = world.browser_of("alice").await;
+    let (name, value) = alice.cookie("127.0.0.1", "claviger-").unwrap();
+    let start = format!("/wait HTTP/1.1\r\nHost: {}\r\nCookie: {name}={value}\r\n", world.at);
+    let mut upload = Wire::to(world.at).await;
+    upload.send(format!("PUT {start}Content-Length: 1000000\r\n\r\nhi")).await;
+    let mut waiting = Wire::to(world.at).await;
+    waiting.send(format!("GET {start}\r\n")).await;
+    while upstream.heads().iter().filter(|head| head.contains("/wait")).count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let page = alice.open("/.claviger/logout").await;
+    alice.submit(&page, &[]).await;
+    for mut wire in [upload, waiting] {
+        let answer = wire.head().await;
+        assert!(answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
 }
