@@ -119,7 +119,7 @@ impl Proxy {
                 response = sent => response?,
             },
         };
-        Ok(dress::for_client(response, session, upgrade))
+        Ok(dress::for_client(response, &permit, session, upgrade))
     }
 
     /// The permit's credentials; none where the route wants no role.

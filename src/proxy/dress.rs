@@ -70,7 +70,12 @@ pub(super) async fn for_upstream(
 
 /// The answer as the client shall see it. An upstream's 101 joins both connections; `session` cuts what is still
 /// open when it ends.
-pub(super) fn for_client(mut response: Response, session: Option<Arc<Session>>, client: Option<OnUpgrade>) -> Response {
+pub(super) fn for_client(
+    mut response: Response,
+    permit: &Permit,
+    session: Option<Arc<Session>>,
+    client: Option<OnUpgrade>,
+) -> Response {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = switched.then(|| response.headers().get(header::UPGRADE).cloned()).flatten();
     let headers = response.headers_mut();
@@ -85,6 +90,12 @@ pub(super) fn for_client(mut response: Response, session: Option<Arc<Session>>, 
             tunnel::join(client, upstream, end(session));
         }
         return response;
+    }
+    // Shared caches keep off answers to requests with `Authorization` (RFC 9111 §3.5), but a ticket is a cookie: to them
+    // what is one person's looks like everybody's (A12). `private` says so; how long the person's own browser keeps it
+    // stays the app's choice, as does the whole header where the app sets one.
+    if permit.identity().is_some() && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
     response.map(|body| while_it_lasts(body, session.as_ref()))
 }

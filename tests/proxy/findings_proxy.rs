@@ -154,3 +154,20 @@ async fn a_logout_cuts_uploads_and_waiting_requests() {
         assert!(answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
 }
+
+/// RFC 9111 §3.5 keeps shared caches off `Authorization`, not off cookies.
+#[tokio::test]
+async fn a12_what_is_one_persons_is_kept_by_no_shared_cache() {
+    let upstream = Behind::answering("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 2\r\n\r\nok").await;
+    let silent = Plan::with_routes(&ROUTES.replace("{upstream}", &upstream.url())).start().await;
+    let own = client::headers(&[("cookie", &silent.ticket("alice").await)]);
+    let private = client::send(silent.at, Method::GET, "/", &own, "").await;
+    assert_eq!((private.header("cache-control"), private.header("etag")), ("private", "\"1\""));
+    let public = client::send(silent.at, Method::GET, "/public", &client::headers(&[]), "").await;
+    assert_eq!(public.header("cache-control"), "");
+
+    let world = Plan::with_routes(ROUTES).start().await; // whose upstream says `no-store`
+    let own = client::headers(&[("cookie", &world.ticket("alice").await)]);
+    let answer = client::send(world.at, Method::GET, "/", &own, "").await;
+    assert_eq!(answer.header("cache-control"), "no-store", "the app's own word stays");
+}
