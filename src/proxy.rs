@@ -82,6 +82,10 @@ impl Proxy {
         let host = arrival.host()?;
         let target = head.uri.clone();
         let path = NormalPath::parse(target.path())?;
+        // the door has taken what is ours as we spell it; in another spelling it is nobody's (A5)
+        if is_ours(path.as_str()) {
+            return Err(Fault::NoRoute);
+        }
         let route = note.route.insert(Arc::clone(generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?));
         route.admit(&path)?;
 
@@ -136,6 +140,11 @@ impl Proxy {
         let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
         Ok(Some(self.broker.credentials(grant, &identity.holder, provider).await?))
     }
+}
+
+/// Whether a path is claviger's own, on every host: no upstream sees it.
+pub fn is_ours(path: &str) -> bool {
+    path.strip_prefix("/.claviger").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Puts on what the route's injectors have to put on. A preflight is nobody's, so nothing is put on it.

@@ -171,3 +171,16 @@ async fn a12_what_is_one_persons_is_kept_by_no_shared_cache() {
     let answer = client::send(world.at, Method::GET, "/", &own, "").await;
     assert_eq!(answer.header("cache-control"), "no-store", "the app's own word stays");
 }
+
+/// What is ours is ours in every spelling.
+#[tokio::test]
+async fn a5_our_own_paths_reach_no_upstream() {
+    let all = "[route.all]\nhost = \"all.test\"\nupstream = \"{upstream}\"\nallow = \"anyone\"\n";
+    let world = Plan::with_routes(&format!("{ROUTES}\n{all}")).start().await;
+    let sent = client::headers(&[("host", "all.test")]);
+    for path in ["/%2eclaviger/login", "/%2Eclaviger", "/.%63laviger/logout", "/%2e%63laviger/"] {
+        let answer = client::send(world.at, Method::GET, path, &sent, "").await;
+        assert!(answer.status == 404, "{path}: {}", answer.status);
+    }
+    assert!(world.upstream.seen().is_empty());
+}
