@@ -10,7 +10,7 @@ use super::App;
 use crate::config::PublicUrl;
 use crate::fault::Fault;
 use crate::generation::Generation;
-use crate::proxy::{Arrival, Client, Note};
+use crate::proxy::{Arrival, Client, Note, is_ours};
 use crate::route::Host;
 use crate::server::Handler;
 use crate::session::CookieNames;
@@ -99,9 +99,7 @@ impl Door {
         arrival: &Arrival<'_>,
         note: &mut Note,
     ) -> Result<Response, Fault> {
-        if let Some(rest) = head.uri.path().strip_prefix("/.claviger")
-            && (rest.is_empty() || rest.starts_with('/'))
-        {
+        if is_ours(head.uri.path()) {
             return self.ours(generation, &head, arrival).await;
         }
         // kept for a login, which comes back to where this request wanted to go

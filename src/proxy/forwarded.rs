@@ -96,7 +96,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// Headers that some framework or server somewhere believes: where a request comes from, what it is for, what it is
 /// called. No client's own reaches an upstream, in any [spelling](Vouched).
-pub const CLAIMS: [HeaderName; 26] = [
+pub const CLAIMS: [HeaderName; 30] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,
@@ -120,6 +120,10 @@ pub const CLAIMS: [HeaderName; 26] = [
     HeaderName::from_static("x-method-override"),
     HeaderName::from_static("x-client-ip"),
     HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("x-url-scheme"),
+    HeaderName::from_static("front-end-https"),
     // which CGI programs take for the variable that names their way out (httpoxy, CVE-2016-5385)
     HeaderName::from_static("proxy"),
     // which settings to upgrade to HTTP/2 with: see `dress`
