@@ -175,8 +175,7 @@ impl Fault {
                 403,
                 "forbidden",
                 "You may not open this",
-                "You are logged in, but no rule lets you in here. Ask whoever runs this app, and give the request id."
-                    .into(),
+                "No rule lets this request pass. Ask whoever runs this app, and give the request id.".into(),
             )
             .with(Next::SwitchUser),
             Self::Denied(Denied::Unfillable(what)) => face(
