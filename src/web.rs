@@ -193,8 +193,10 @@ pub fn all_cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 /// An error and its sources, in one line.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    for source in std::iter::successors(error.source(), |error| error.source()) {
-        let _ = write!(text, ": {source}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, ": {error}");
+        source = error.source();
     }
     text
 }
