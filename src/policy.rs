@@ -14,7 +14,6 @@ use crate::identity::{Identity, Subject};
 use rule::Rule;
 use want::Want;
 
-mod email;
 mod explain;
 mod hours;
 mod path;
@@ -111,10 +110,10 @@ pub struct Ask<'a> {
 /// Why there is no leave.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denied {
-    /// Nobody is logged in, and no rule lets anyone pass: log in.
+    /// Nobody is logged in, and a rule may let those pass who are: log in.
     #[error("nobody is logged in")]
     Anonymous,
-    /// Logged in, but no rule allows this. The reason says why each rule did not, for the log and `explain`.
+    /// No rule allows this, and no login would help. The reason says why each rule did not, for the log and `explain`.
     #[error("no rule allows it: {0}")]
     Forbidden(String),
     /// A rule allows it, but the claims don't make a valid role, session name or tag (A20).
@@ -177,8 +176,9 @@ impl Policy {
         let ask = ask.of_the_living();
         let Some(rule) = self.rules.iter().find(|rule| rule.first_unmet(&ask).is_none()) else {
             return Err(match ask.identity {
-                None => Denied::Anonymous,
-                Some(_) => Denied::Forbidden(self.objections(&ask)),
+                // who logs in where every rule is for anyone is asked for what the request lacks, not for who they are
+                None if !self.is_public() => Denied::Anonymous,
+                _ => Denied::Forbidden(self.objections(&ask)),
             });
         };
         let grant = match (&self.want, ask.identity) {
@@ -331,6 +331,14 @@ mod tests {
         assert_eq!(decide(&policy, Some(&other), Method::GET, "/a").unwrap_err(), Denied::Forbidden(reason));
         let ended = Identity { ends_at: from_epoch_seconds(NOW), ..finance };
         assert_eq!(decide(&policy, Some(&ended), Method::GET, "/a").unwrap_err(), Denied::Anonymous); // A34
+    }
+
+    #[test]
+    fn where_no_login_helps_none_is_asked_for() {
+        let policy = policy(r#"allow = { who = "anyone", sources = ["192.0.2.0/24"] }"#).unwrap();
+        let reason = Denied::Forbidden("`allow` needs a source address in 192.0.2.0/24".to_owned());
+        assert_eq!(decide(&policy, None, Method::GET, "/").unwrap_err(), reason);
+        assert_eq!(decide(&policy, Some(&identity(json!({}))), Method::GET, "/").unwrap_err(), reason);
     }
 
     #[test]
