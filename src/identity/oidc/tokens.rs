@@ -1,6 +1,7 @@
 //! Asking the token endpoint (RFC 6749 §4.1.3 and §6).
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -115,8 +116,16 @@ impl<'c> AsyncHttpClient<'c> for Oidc {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let response = self.fetch.send(request.map(Bytes::from), &self.reach).await?;
-            Ok(response.map(|body| body.to_vec()))
+            let response = self.fetch.send(request.map(Bytes::from), &self.reach).await;
+            let silence = match &response {
+                Ok(answer) if answer.status().is_server_error() => {
+                    Some(format!("the token endpoint answers {}", answer.status()))
+                }
+                Ok(_) => None,
+                Err(error) => Some(format!("the token endpoint: {}", super::login::chain(error))),
+            };
+            self.silence.store(silence.map(Arc::new));
+            Ok(response?.map(|body| body.to_vec()))
         })
     }
 }
