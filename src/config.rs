@@ -1,6 +1,6 @@
 //! The config file, typed.
 //!
-//! It is read in two steps: the file's shape ([`mod@file`]), in which nothing is required, then our types, in which nothing
+//! It is read in two steps: the file's shape, in which nothing is required, then our types, in which nothing
 //! is in doubt. Whatever is wrong is found in one go, each with its key path. The tables of kinds (`[identity.*]`,
 //! `[credentials.*]`, `inject`) are kept as they are: [`generation`](crate::generation) builds them.
 
@@ -108,10 +108,6 @@ impl Config {
         let state_dir = state_dir(file.state_dir, &surroundings);
         let listen = listen::listeners(file.listen, &surroundings, errors);
         let admin = file.admin.address.and_then(|text| listen::address(Some(&text), "admin.address", errors));
-        if let Some((name, _)) = listen.iter().find(|(_, l)| l.address.port() != 0 && Some(l.address) == admin) {
-            let problem = format!("is the address of `listen.{name}` too; expected one of its own");
-            errors.add("admin.address", problem);
-        }
         if file.server.workers == Some(0) {
             errors.add("server.workers", "is 0; expected at least 1, or no `workers` for one a core");
         }
@@ -125,8 +121,16 @@ impl Config {
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
         let session = shape::read(file.session, "session", errors).unwrap_or_default();
-        let provider = service::read(file.provider, "provider", errors);
-        let authority = service::read(file.authority, "authority", errors);
+        let provider: Option<Service<ProviderSettings>> = service::read(file.provider, "provider", errors);
+        let authority: Option<Service<AuthoritySettings>> = service::read(file.authority, "authority", errors);
+        let sections = listen.iter().map(|(name, listen)| (format!("listen.{name}"), listen.address));
+        let others = [
+            ("admin", admin),
+            ("provider", provider.as_ref().map(|service| service.address)),
+            ("authority", authority.as_ref().map(|service| service.address)),
+        ];
+        let others = others.into_iter().filter_map(|(section, address)| Some((section.to_owned(), address?)));
+        listen::each_its_own(sections.chain(others), errors);
         let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
         let route = route::routes(file.route, &known, errors);
         Self {

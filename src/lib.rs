@@ -57,6 +57,8 @@
 //! | the other side: what we talk to when there is nothing else | [`provider`] [`users`] [`authority`] [`demo`] |
 //! | ground: knows nothing of the domain | [`server`] [`upstream`] [`fetch`] [`tls`] [`web`] [`aws`] [`sigv4`] [`jose`] [`built_in`] [`arn`] [`secret`] [`clock`] [`telemetry`] |
 //!
+//! How known attacks are answered is a page of its own: [`manual::vulnerabilities`]; why things are as they are is another:
+//! [`manual::decisions`].
 
 pub mod admin;
 pub mod app;
@@ -76,6 +78,7 @@ pub mod generation;
 pub mod identity;
 pub mod inject;
 pub mod jose;
+pub mod manual;
 pub mod policy;
 pub mod provider;
 pub mod proxy;

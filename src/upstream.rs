@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use rustls::ClientConfig;
@@ -176,7 +177,11 @@ impl Upstream {
                 .map_err(|_| Failure::Final(self.timed_out("to answer")))?,
             Some(progress) => Box::pin(self.while_moving(answer, progress)).await?,
         };
-        answer.map_err(|failure| self.failed(failure))
+        let response = answer.map_err(|failure| self.failed(failure))?;
+        if let Err(what) = check_framing(response.headers()) {
+            return Err(Failure::Final(self.broken(what.into())));
+        }
+        Ok(response)
     }
 
     /// Waits for an answer while a body is streaming: it may take as long as it likes if only it moves.
@@ -290,6 +295,21 @@ fn spare(request: &http::Request<Outgoing>) -> Option<http::Request<Outgoing>> {
     *spare.uri_mut() = request.uri().clone();
     *spare.headers_mut() = request.headers().clone();
     Some(spare)
+}
+
+/// That there is one way to tell where the answer ends (RFC 9112 §6.3, A28). hyper goes by `Transfer-Encoding` and
+/// leaves a `Content-Length` beside it, by which the client would then cut the answer short and think it whole. A
+/// coding besides `chunked` would reach the client without its name, as that header ends here.
+fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(_), _) if headers.contains_key(CONTENT_LENGTH) => {
+            Err("its answer has both Content-Length and Transfer-Encoding")
+        }
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err("its answer's Transfer-Encoding is something else than chunked"),
+    }
 }
 
 fn is_gone(error: &hyper::Error) -> bool {

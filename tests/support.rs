@@ -2,6 +2,11 @@
 
 pub mod browser;
 pub mod client;
+pub mod place;
 pub mod process;
+pub mod side;
+pub mod tap;
 pub mod upstream;
+pub mod verdict;
+pub mod wire;
 pub mod world;

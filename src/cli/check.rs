@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -112,8 +113,8 @@ fn summary(config: &Config, generation: &Generation) -> String {
             listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
         listeners.row([name.to_string(), format!("{tls} on {}", listen.address), known]);
     }
-    if let Some(address) = config.admin {
-        listeners.row(["(admin)".into(), format!("http on {address}"), String::new()]);
+    for (section, address) in others(config) {
+        listeners.row([format!("({section})"), format!("http on {address}"), String::new()]);
     }
     let _ = write!(text, "{listeners}\nRoutes\n");
     for route in generation.routes.iter() {
@@ -135,6 +136,16 @@ fn summary(config: &Config, generation: &Generation) -> String {
         let _ = write!(text, "{rows}");
     }
     text
+}
+
+/// What listens beside the listeners.
+fn others(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let others = [
+        ("admin", config.admin),
+        ("provider", config.provider.as_ref().map(|service| service.address)),
+        ("authority", config.authority.as_ref().map(|service| service.address)),
+    ];
+    others.into_iter().filter_map(|(section, address)| Some((section, address?)))
 }
 
 fn as_json(config: &Config, generation: &Generation) -> Value {
@@ -171,7 +182,7 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
     json!({
         "sound": true,
         "listeners": listeners,
-        "admin": config.admin.map(|address| address.to_string()),
+        "others": others(config).map(|(section, at)| json!({"section": section, "address": at})).collect::<Vec<_>>(),
         "routes": routes,
     })
 }

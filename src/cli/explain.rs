@@ -74,26 +74,29 @@ impl Explain {
             Ok(built) => built,
             Err(errors) => return refuse(&self.file, &errors, self.json),
         };
-        let now = self.at.unwrap_or_else(|| SystemClock.now());
-        let outcome = self.identity(&generation, now).and_then(|identity| {
-            let answer = self.answer(&config, &generation, identity.as_ref(), now)?;
-            Ok((identity, answer))
-        });
-        match outcome {
-            Ok((identity, answer)) => {
-                let text = if self.json {
-                    pretty(&self.as_json(identity.as_ref(), &answer, now))
-                } else {
-                    self.as_text(identity.as_ref(), &answer, now)
-                };
+        match self.explain(&config, &generation) {
+            Ok((text, allowed)) => {
                 tell(&text);
-                if answer.allowed() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+                if allowed { ExitCode::SUCCESS } else { ExitCode::from(1) }
             }
             Err(problem) => {
                 eprintln!("claviger: {problem}");
                 ExitCode::from(2)
             }
         }
+    }
+
+    /// What is to be told, and whether the request would pass; or what is wrong with the question.
+    fn explain(&self, config: &Config, generation: &Generation) -> Result<(String, bool), String> {
+        let now = self.at.unwrap_or_else(|| SystemClock.now());
+        let identity = self.identity(generation, now)?;
+        let answer = self.answer(config, generation, identity.as_ref(), now)?;
+        let text = if self.json {
+            pretty(&self.as_json(identity.as_ref(), &answer, now))
+        } else {
+            self.as_text(identity.as_ref(), &answer, now)
+        };
+        Ok((text, answer.allowed()))
     }
 
     /// Who asks, as if the source had vouched for the claims.
@@ -162,7 +165,8 @@ impl Explain {
         }
         if let Some(written) = config.route.get(&route.name) {
             let upstream = written.upstream.as_str().trim_end_matches('/');
-            answer.to = Some(format!("{upstream}{}", route.rewrite.apply(&path)));
+            let query = self.url.query().map_or_else(String::new, |query| format!("?{query}"));
+            answer.to = Some(format!("{upstream}{}{query}", route.rewrite.apply(&path)));
             answer.inject = injected(written).into_iter().map(str::to_owned).collect();
         }
         let counts = |identity: &&Identity| counts(route, &identity.subject.source);
@@ -313,3 +317,6 @@ impl EvidenceSource for NoEvidence {
 
 /// What the doors of our own live under, on every host.
 const RESERVED: &str = "/.claviger";
+
+#[cfg(test)]
+mod tests;

@@ -44,21 +44,27 @@ pub(super) fn listeners(
     if listen.is_empty() {
         errors.add_missing("listen", "at least one section like [listen.main], with an `address`");
     }
-    let listeners: BTreeMap<Arc<str>, Listen> = listen
-        .into_iter()
-        .filter_map(|(name, shape)| {
-            let path = section_name("listen", &name, errors);
-            Some((name.into(), listener(shape, &path, surroundings, errors)?))
-        })
-        .collect();
-    let mut taken: BTreeMap<SocketAddr, &str> = BTreeMap::new();
-    for (name, listener) in listeners.iter().filter(|(_, l)| l.address.port() != 0) {
-        if let Some(first) = taken.insert(listener.address, name) {
-            let problem = format!("is the address of `listen.{first}` too; expected one of its own");
-            errors.add(format!("listen.{name}.address"), problem);
+    let read = listen.into_iter().filter_map(|(name, shape)| {
+        let path = section_name("listen", &name, errors);
+        Some((name.into(), listener(shape, &path, surroundings, errors)?))
+    });
+    read.collect()
+}
+
+/// Each address is for one listener of ours, whatever it serves; port 0 is a free one each time.
+pub(super) fn each_its_own(addresses: impl IntoIterator<Item = (String, SocketAddr)>, errors: &mut ConfigErrors) {
+    let mut taken: BTreeMap<SocketAddr, String> = BTreeMap::new();
+    for (section, address) in addresses.into_iter().filter(|(_, address)| address.port() != 0) {
+        match taken.get(&address) {
+            Some(first) => {
+                let problem = format!("is the address of `{first}` too; expected one of its own");
+                errors.add(below(&section, "address"), problem);
+            }
+            None => {
+                taken.insert(address, section);
+            }
         }
     }
-    listeners
 }
 
 fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors: &mut ConfigErrors) -> Option<Listen> {

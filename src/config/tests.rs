@@ -102,6 +102,10 @@ fn contradictions_are_errors() {
         ("[listen.two]\naddress = '127.0.0.1:8080'", "listen.two.address: is the address of `listen.main` too"),
         ("[admin]\naddress = '127.0.0.1:8080'", "admin.address: is the address of `listen.main` too"),
         (
+            "[authority]\naddress = '127.0.0.1:8080'\naccount = '123456789012'\nregion = 'eu-west-1'",
+            "authority.address: is the address of `listen.main` too",
+        ),
+        (
             "[listen.two]\naddress = '127.0.0.1:1'\npublic_url = 'http://localhost'\ntls = { certificate = 'c', key = 'k' }",
             "listen.two.public_url: is http, but the listener speaks TLS",
         ),

@@ -202,8 +202,14 @@ impl Builder<'_> {
 
     /// What else runs from this config is built by the app; here it is only seen whether it can be.
     fn look_at_the_other_side(&mut self) {
-        if let Some(Err(problems)) =
-            self.config.authority.as_ref().map(|a| a.settings.account(&self.config.surroundings))
+        let surroundings = &self.config.surroundings;
+        if let Some(provider) = &self.config.provider
+            && let Err(problem) = provider.settings.build(surroundings, &self.parts.clock)
+        {
+            self.errors.add_settings("provider", problem);
+        }
+        if let Some(authority) = &self.config.authority
+            && let Err(problems) = authority.settings.account(surroundings)
         {
             problems.into_iter().for_each(|problem| self.errors.add_settings("authority", problem));
         }

@@ -180,7 +180,6 @@ fn respell(raw: &str) -> Result<(String, Oddities), PathError> {
             (b'/', true) => oddities.add(Oddity::EncodedSlash),
             (b'\\', true) => oddities.add(Oddity::EncodedBackslash),
             (b'#', true) => oddities.add(Oddity::EncodedHash),
-            (b'%', true) if starts_like_an_escape(rest) => oddities.add(Oddity::DoubleEncoding),
             (b';', false) => oddities.add(Oddity::Parameter),
             _ => {}
         }
@@ -192,6 +191,13 @@ fn respell(raw: &str) -> Result<(String, Oddities), PathError> {
         }
     }
     std::str::from_utf8(&decoded).map_err(|_| PathError::NotUtf8)?;
+    // seen in what comes out, as `%25%32%65` is `%252e` too
+    if text
+        .match_indices("%25")
+        .any(|(at, escape)| starts_like_an_escape(text.as_bytes().get(at + escape.len()..).unwrap_or_default()))
+    {
+        oddities.add(Oddity::DoubleEncoding);
+    }
     Ok((text, oddities))
 }
 
@@ -317,6 +323,8 @@ mod tests {
             ("/admin%23/public", Odd(EncodedHash)),
             ("/%252e%252e/admin", Odd(DoubleEncoding)),
             ("/public%252fadmin", Odd(DoubleEncoding)),
+            ("/%25%32%65%25%32%65/admin", Odd(DoubleEncoding)),
+            ("/%252%65%25%32e/admin", Odd(DoubleEncoding)),
             ("/admin;x/y", Odd(Parameter)),
         ] {
             assert_eq!(strictly(raw), Err(error), "{raw}");

@@ -34,9 +34,11 @@ pub(super) async fn for_upstream(
     let headers = request.headers_mut();
 
     let upgrade = wants_upgrade(headers).then(|| headers.get(header::UPGRADE).cloned()).flatten();
+    let upgrade = upgrade.filter(|protocol| !is_http_again(protocol));
     let trailers = takes_trailers(headers);
     strip_hop_by_hop(headers);
     strip_from_request(headers); // our cookies (A28)
+    join_cookies(headers);
     generation.vouched.strip(headers); // what we vouch for, in every spelling (A1)
     headers.remove(header::EXPECT); // we have asked for the body already where it is asked for
     if !route.pass_authorization {
@@ -122,6 +124,25 @@ async fn body_at_hand(route: &Route, permit: &Permit, headers: &HeaderMap, body:
 fn takes_trailers(headers: &HeaderMap) -> bool {
     let names = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.split(',').any(|m| m.trim() == TRAILERS));
     headers.get_all(header::TE).iter().any(names)
+}
+
+/// Whether a tunnel would carry HTTP: then requests that nobody decided on would follow, with whatever headers the
+/// client likes (h2c smuggling). Passing on no `Upgrade` at all is always right (RFC 9110 §7.8).
+fn is_http_again(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().split(|byte| *byte == b',').any(|member| {
+        let name = member.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
+        [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|http| name.eq_ignore_ascii_case(http))
+    })
+}
+
+/// One `Cookie` line: HTTP/2 clients split theirs, HTTP/1.1 knows one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 const TRAILERS: &str = "trailers";

@@ -1,9 +1,13 @@
 //! What load balancers before us say of the client, believed only from configured peers, and what we tell upstreams.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::LazyLock;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
+
+use crate::fault::REQUEST_ID;
+use crate::inject::Vouched;
 
 /// The client as far as it can be believed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,23 +44,19 @@ impl Client {
     }
 
     /// Sets `X-Forwarded-For`, `-Proto` and `-Host`; removes every other header by which a client could claim to be
-    /// elsewhere or want something else (CVE-2026-40575, CVE-2026-33495, CVE-2026-35051). An address list is kept
-    /// and added to only where the peer is believed.
+    /// elsewhere or want something else (CVE-2026-40575, CVE-2026-33495, CVE-2026-35051), in every spelling
+    /// (CVE-2024-45614, CVE-2026-54763). An address list is kept and added to only where the peer is believed.
     pub fn tell(&self, headers: &mut HeaderMap, peer: SocketAddr, host: &HeaderValue) {
         let peer = peer.ip().to_canonical();
         let so_far: Vec<&str> = if self.believed { list(headers, &X_FORWARDED_FOR).collect() } else { Vec::new() };
         let told = if so_far.is_empty() { peer.to_string() } else { format!("{}, {peer}", so_far.join(", ")) };
-        let behind_a_believed_peer = self.believed && headers.contains_key(&X_FORWARDED_HOST);
-        for name in &CLAIMS {
-            headers.remove(name);
-        }
+        let vouched_host = headers.get(&X_FORWARDED_HOST).filter(|_| self.believed).cloned();
+        CLAIMED.strip(headers);
         if let Ok(value) = HeaderValue::from_str(&told) {
             headers.insert(X_FORWARDED_FOR, value);
         }
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if self.tls { "https" } else { "http" }));
-        if !behind_a_believed_peer {
-            headers.insert(X_FORWARDED_HOST, host.clone());
-        }
+        headers.insert(X_FORWARDED_HOST, vouched_host.unwrap_or_else(|| host.clone()));
     }
 }
 
@@ -83,25 +83,40 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Headers that some framework or server somewhere believes.
-pub const CLAIMS: [HeaderName; 16] = [
+/// Headers that some framework or server somewhere believes: where a request comes from, what it is for, what it is
+/// called. No client's own reaches an upstream, in any [spelling](Vouched).
+pub const CLAIMS: [HeaderName; 26] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-uri"),
     HeaderName::from_static("x-forwarded-method"),
     HeaderName::from_static("x-forwarded-prefix"),
     HeaderName::from_static("x-forwarded-path"),
     HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-protocol"),
     HeaderName::from_static("x-forwarded-scheme"),
     HeaderName::from_static("x-forwarded-ssl"),
     HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-original-method"),
     HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-client-ip"),
     HeaderName::from_static("x-real-ip"),
+    // which CGI programs take for the variable that names their way out (httpoxy, CVE-2016-5385)
+    HeaderName::from_static("proxy"),
+    // which settings to upgrade to HTTP/2 with: see `dress`
+    HeaderName::from_static("http2-settings"),
+    REQUEST_ID,
 ];
+
+static CLAIMED: LazyLock<Vouched> = LazyLock::new(|| Vouched::new(&CLAIMS));
 
 #[cfg(test)]
 mod tests {
@@ -150,6 +165,9 @@ mod tests {
             ("x-forwarded-uri", "/healthz"),
             ("x-original-url", "/admin"),
             ("forwarded", "for=1.2.3.4"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("x.forwarded-host", "evil.example"),
+            ("x_original_url", "/admin"),
         ]);
         let client = Client::read(&headers, peer("203.0.113.9"), true, &[]);
         client.tell(&mut headers, peer("203.0.113.9"), &HeaderValue::from_static("app.example"));
@@ -159,5 +177,14 @@ mod tests {
             seen,
             [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-host", "app.example"), ("x-forwarded-proto", "https")]
         );
+    }
+
+    #[test]
+    fn what_a_believed_peer_says_of_the_host_is_passed_on() {
+        let mut headers = headers(&[("x-forwarded-host", "app.example"), ("x_forwarded_host", "evil.example")]);
+        let client = Client::read(&headers, peer("10.0.0.1"), false, &["10.0.0.0/8".parse().unwrap()]);
+        client.tell(&mut headers, peer("10.0.0.1"), &HeaderValue::from_static("inner.example"));
+        assert_eq!(headers["x-forwarded-host"], "app.example");
+        assert!(!headers.contains_key("x_forwarded_host"));
     }
 }

@@ -306,8 +306,14 @@ async fn an_answer_that_breaks_off_is_an_error_of_its_body() {
 async fn an_answer_that_is_none_is_an_error() {
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(70_000)).leak();
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(200)).leak();
-    for answer in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", long, many]
-    {
+    for answer in [
+        "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        long,
+        many,
+    ] {
         let behind = Behind::answering(answer).await;
         let error = behind.upstream().send(get("/")).await.unwrap_err();
         assert!(matches!(error, UpstreamError::Broken { .. }), "{error:?}");

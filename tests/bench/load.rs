@@ -41,7 +41,8 @@ pub(crate) fn run(target: Target<'_>, seconds: u32) -> Run {
     let cpu = cpu_seconds(target.group) - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let requests = number(&text, |line| line.split_once(" requests in").map(|(count, _)| count));
-    assert!(requests > 0.0, "wrk got no answer from {}:\n{text}", target.url);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(requests > 0.0, "wrk got no answer from {}: {}\n{text}{complaint}", target.url, output.status);
     let statuses = number(&text, |line| line.strip_prefix("Non-2xx or 3xx responses:"));
     let sockets: f64 = text
         .lines()

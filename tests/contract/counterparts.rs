@@ -1,11 +1,19 @@
 //! The counterparts by themselves: without claviger, are they as strict as the rest of the contract takes them to be?
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+
+use crate::agent::Agent;
 use crate::keycloak::{ALICE, BOB, Keycloak, OTHER_REALM, REALM};
 use crate::minio::{ALICES_BUCKETS, BOBS_BUCKETS, Minio, elements};
 use crate::report::Report;
 
-/// Tokens got by hand, exchanged by hand: MinIO's STS tells people apart, and refuses what Keycloak did not sign for it.
+/// Requests that nobody signed; then tokens got by hand, exchanged by hand: MinIO's STS tells people apart, and refuses what Keycloak did not sign for it.
 pub(crate) async fn check(keycloak: &Keycloak, minio: &Minio, proxy: &str, report: &mut Report) {
+    let unsigned = Request::get(&minio.url).body(Full::<Bytes>::default()).expect("a request");
+    let answer = Agent::new().send(unsigned).await.expect("MinIO answers");
+    report.equal("MinIO refuses an unsigned request", 403, answer.status.as_u16());
     // Nobody listens there yet: the code is read off the redirect.
     let callback = format!("{proxy}/.claviger/callback");
     for (person, buckets) in [(ALICE, ALICES_BUCKETS), (BOB, BOBS_BUCKETS)] {

@@ -15,25 +15,34 @@ use crate::minio::{ALICES_BUCKETS, BOBS_BUCKETS, bucket_names, elements};
 use crate::report::Report;
 
 /// Alice works in her bucket, Bob sees another set, and what remains of Alice's visit opens nothing.
-pub(crate) async fn check(proxy: &str, cache: &Path, kept: &Path, report: &mut Report) {
+///
+/// What remains is given back: the values of her cookies, which no log may hold.
+pub(crate) async fn check(proxy: &str, cache: &Path, kept: &Path, report: &mut Report) -> Vec<String> {
     let mut alice = Browser::start(cache, kept);
     enter(&mut alice, proxy, ALICE, &ALICES_BUCKETS, report).await;
     work(&mut alice, report).await;
+    elsewhere(&mut alice, proxy, report).await;
     let mut bob = Browser::start(cache, kept);
     enter(&mut bob, proxy, BOB, &BOBS_BUCKETS, report).await;
     let theirs = bob.fetch("GET", "/ledger/2026.txt", None).await;
     report.equal("bob gets alice's object", 403, status(&theirs));
-    leave(&mut alice, proxy, report).await;
+    let remains = leave(&mut alice, proxy, report).await;
     let still = bob.fetch("GET", "/", None).await;
     report.equal("bob goes on after alice's logout", 200, status(&still));
     pages(&mut alice, proxy, report).await;
+    remains
 }
 
 async fn enter(browser: &mut Browser, proxy: &str, person: Person, buckets: &[&str], report: &mut Report) {
     let name = person.name;
     let chooser = browser.open(&format!("{proxy}/")).await;
     let offered = ["corp", "partners"].iter().all(|realm| text(&chooser).contains(realm));
-    report.row(&format!("{name} is offered the providers"), "corp and partners", &chooser["url"], offered);
+    report.row(
+        &format!("{name} is offered the providers"),
+        "corp and partners",
+        origin_and_path(url(&chooser)),
+        offered,
+    );
     let sideways = browser.shot("chooser").await;
     report.equal("the chooser scrolls sideways on a phone", false, sideways);
     let form = browser.press(REALM).await;
@@ -59,9 +68,20 @@ async fn work(browser: &mut Browser, report: &mut Report) {
     report.equal("headers with keys or signatures that her browser sent", 0, browser.key_headers().await);
 }
 
-async fn leave(browser: &mut Browser, proxy: &str, report: &mut Report) {
-    let saved = browser.cookies(proxy).await;
+/// One login serves many hosts: the second asks for nothing.
+async fn elsewhere(browser: &mut Browser, proxy: &str, report: &mut Report) {
+    let other = format!("{}/", proxy.replace("127.0.0.1", "localhost"));
+    let there = browser.open(&other).await;
+    report.equal("on another host of claviger's, alice lands on", &*other, url(&there));
+    let list = browser.fetch("GET", "/", None).await;
+    report.equal("and sees the buckets", ALICES_BUCKETS.join(", "), bucket_names(text(&list)).join(", "));
+}
+
+async fn leave(browser: &mut Browser, proxy: &str, report: &mut Report) -> Vec<String> {
+    let other = proxy.replace("127.0.0.1", "localhost");
+    let (saved, elsewhere) = (browser.cookies(proxy).await, browser.cookies(&other).await);
     report.equal("before the logout, her cookies alone get", 200, replay(proxy, &saved).await);
+    report.equal("and on the other host", 200, replay(&other, &elsewhere).await);
     let out = browser.open(&format!("{proxy}/.claviger/logout")).await;
     // A plain visit only asks: anyone's page could have led here.
     let out = if saved == browser.cookies(proxy).await { browser.press("log ?out|sign ?out").await } else { out };
@@ -69,6 +89,7 @@ async fn leave(browser: &mut Browser, proxy: &str, report: &mut Report) {
     report.row("alice logs out, and ends at", "claviger's own page", &landed, landed.starts_with(proxy));
     browser.shot("signed-out").await;
     report.equal("after the logout, the same cookies get", 401, replay(proxy, &saved).await);
+    report.equal("and on the other host", 401, replay(&other, &elsewhere).await);
     let again = browser.open(&format!("{proxy}/")).await;
     report.equal("alice's browser sees buckets after it", 0, bucket_names(text(&again)).len());
     // Not at Keycloak either: its own session is over, so nobody comes back without a password.
@@ -79,6 +100,7 @@ async fn leave(browser: &mut Browser, proxy: &str, report: &mut Report) {
         origin_and_path(url(&form)),
         url(&form).contains("/realms/corp/"),
     );
+    saved.into_iter().chain(elsewhere).map(|(_, value)| value).collect()
 }
 
 async fn pages(browser: &mut Browser, proxy: &str, report: &mut Report) {

@@ -104,7 +104,7 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
 }
 
 /// How often something is asked whether it is ready, or gone.
-const BEAT: Duration = Duration::from_millis(20);
+const BEAT: Duration = Duration::from_millis(5);
 
 /// How long a program may take to end politely.
 const PATIENCE: Duration = Duration::from_secs(10);

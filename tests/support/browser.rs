@@ -15,6 +15,8 @@ pub struct Browser {
     pub cookies: BTreeMap<(String, String), (String, String)>,
     /// Where it is.
     pub at: Option<Url>,
+    /// Everything it asked for, with the answers.
+    pub history: Vec<(Url, Answer)>,
 }
 
 impl Browser {
@@ -32,6 +34,17 @@ impl Browser {
 
     /// Sends the page's only form with these fields filled in, and follows redirects.
     pub async fn submit(&mut self, page: &Answer, fill: &[(&str, &str)]) -> Answer {
+        let (url, body) = self.filled(page, fill);
+        self.go(Method::POST, url, body).await
+    }
+
+    /// Sends the page's only form without following anything.
+    pub async fn step_form(&mut self, page: &Answer, fill: &[(&str, &str)]) -> Answer {
+        let (url, body) = self.filled(page, fill);
+        self.exchange(&Method::POST, &url, body, "none").await
+    }
+
+    fn filled(&self, page: &Answer, fill: &[(&str, &str)]) -> (Url, Vec<u8>) {
         let (action, mut fields) = form(page.text());
         for (name, value) in fill {
             fields.retain(|(n, _)| n != name);
@@ -39,7 +52,7 @@ impl Browser {
         }
         let url = self.at.as_ref().unwrap().join(&action).unwrap();
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.go(Method::POST, url, body.into_bytes()).await
+        (url, body.into_bytes())
     }
 
     /// What a script on the page would get: no navigation, cookies included.
@@ -57,6 +70,7 @@ impl Browser {
         self.add_cookies(&url, &mut sent);
         let answer = client::send(address(&url), method, &target(&url), &sent, body).await;
         self.keep_cookies(&url, &answer);
+        self.history.push((url, answer.clone()));
         answer
     }
 
@@ -97,6 +111,7 @@ impl Browser {
         let answer = client::send(address(url), method.clone(), &target(url), &sent, body).await;
         self.keep_cookies(url, &answer);
         self.at = Some(url.clone());
+        self.history.push((url.clone(), answer.clone()));
         answer
     }
 

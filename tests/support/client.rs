@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::wire::Wire;
+
 /// An answer, read whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -63,13 +64,10 @@ pub async fn send(
 }
 
 /// Writes these bytes and reads until the other side closes: for what no well-behaved client would send.
-pub async fn raw(to: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
-    let mut answer = Vec::new();
-    // a reset is as good an end as any
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
-    String::from_utf8_lossy(&answer).into_owned()
+pub async fn raw(to: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
+    let mut wire = Wire::to(to).await;
+    wire.send(bytes).await;
+    wire.rest().await
 }
 
 /// Headers from pairs.

@@ -15,6 +15,9 @@ pub struct Seen {
     pub target: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    /// Whether the body broke off; then none of it is kept.
+    pub broken: bool,
+    pub trailers: HeaderMap,
 }
 
 impl Seen {
@@ -46,9 +49,15 @@ impl Upstream {
 impl Handler for Upstream {
     async fn handle(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let body = body.collect(64 << 20).await.map(|b| b.to_vec()).unwrap_or_default();
+        let (body, trailers, broken) = match http_body_util::BodyExt::collect(body).await {
+            Ok(read) => {
+                let trailers = read.trailers().cloned().unwrap_or_default();
+                (read.to_bytes().to_vec(), trailers, false)
+            }
+            Err(_) => (Vec::new(), HeaderMap::new(), true),
+        };
         let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-        let seen = Seen { method: parts.method, target, headers: parts.headers, body };
+        let seen = Seen { method: parts.method, target, headers: parts.headers, body, broken, trailers };
         let answer = json!({ "target": seen.target, "body_length": seen.body.len() });
         let asked: Vec<(String, String)> =
             form_urlencoded::parse(seen.target.split('?').nth(1).unwrap_or("").as_bytes()).into_owned().collect();

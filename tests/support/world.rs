@@ -2,22 +2,27 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use argon2::{Argon2, Params, PasswordHasher as _};
 use claviger::authority::{Account, Authority, PolicyText};
 use claviger::clock::{Clock, SystemClock};
 use claviger::fetch::Fetch;
 use claviger::provider::{Client, Lifetimes, OpenIdProvider, Setup};
 use claviger::secret::Secret;
-use claviger::server::{Handler, Listener, Manner, Timeouts, Workers};
 use claviger::telemetry::Metrics;
 use claviger::tls::Trust;
-use claviger::users::{Email, PasswordHash, User, Users, hash_password};
+use claviger::users::{Email, PasswordHash, User, Users};
+use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::browser::Browser;
+use super::client::{self, Answer};
+use super::place::Place;
 use super::process::Process;
+use super::side::Side;
+use super::tap::Tap;
 use super::upstream::Upstream;
 
 /// Everything around one claviger, and that claviger.
@@ -25,6 +30,8 @@ pub struct World {
     pub claviger: Process,
     /// Where claviger listens.
     pub at: SocketAddr,
+    /// What people type: scheme, host and port.
+    pub origin: String,
     pub provider: Arc<OpenIdProvider>,
     pub users: Arc<Users>,
     pub authority: Arc<Authority>,
@@ -32,14 +39,25 @@ pub struct World {
     pub provider_at: SocketAddr,
     pub authority_at: SocketAddr,
     pub upstream_at: SocketAddr,
+    /// The provider's, the authority's and the upstream's sides of the wire: each can be stopped and started.
+    pub idp: Side,
+    pub sts: Side,
+    pub app: Side,
+    /// What provider and authority are told, and answer.
+    pub idp_tap: Arc<Tap>,
+    pub sts_tap: Arc<Tap>,
     people: Vec<User>,
     folder: tempfile::TempDir,
-    _workers: Workers,
+    _place: Place,
 }
 
 /// How a world is made.
 pub struct Plan {
     config: String,
+    host: Option<String>,
+    log: &'static str,
+    client_secret: Option<String>,
+    provider_is_up: bool,
     lifetimes: Lifetimes,
     people: Vec<User>,
 }
@@ -47,12 +65,44 @@ pub struct Plan {
 impl Plan {
     /// A world whose claviger has these routes. `{upstream}` stands for the upstream's URL.
     pub fn with_routes(routes: &str) -> Self {
-        Self { config: format!("{SOURCES}\n{routes}"), lifetimes: Lifetimes::default(), people: people() }
+        Self {
+            config: format!("{SOURCES}\n{routes}"),
+            host: None,
+            log: "debug",
+            client_secret: None,
+            provider_is_up: true,
+            lifetimes: Lifetimes::default(),
+            people: people(),
+        }
     }
 
     /// More of a config before the routes: `{provider}`, `{authority}` and `{upstream}` stand for their URLs.
     pub fn config(mut self, more: &str) -> Self {
         self.config = format!("{more}\n{}", self.config);
+        self
+    }
+
+    /// A claviger whose `public_url` has this host, which must end in `localhost`. Without one it is known by its address.
+    pub fn public_host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
+    }
+
+    /// What claviger's own events are logged from.
+    pub fn log(mut self, level: &'static str) -> Self {
+        self.log = level;
+        self
+    }
+
+    /// A claviger that is a confidential client, with this secret.
+    pub fn client_secret(mut self, secret: &str) -> Self {
+        self.client_secret = Some(secret.to_owned());
+        self
+    }
+
+    /// The provider is not there yet: see [`World::idp`].
+    pub fn without_provider(mut self) -> Self {
+        self.provider_is_up = false;
         self
     }
 
@@ -62,7 +112,7 @@ impl Plan {
         self
     }
 
-    /// More people who can log in, all with the password `password`.
+    /// More people who can log in.
     pub fn people(mut self, more: impl IntoIterator<Item = User>) -> Self {
         self.people.extend(more);
         self
@@ -70,90 +120,160 @@ impl Plan {
 
     /// Starts everything.
     pub async fn start(self) -> World {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let workers = Workers::start(1).unwrap();
-        let bind = || Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let [provider_l, authority_l, upstream_l] = [bind(), bind(), bind()];
-        let [provider_at, authority_at, upstream_at] =
-            [&provider_l, &authority_l, &upstream_l].map(|listener| listener.local_addr().unwrap());
+        let [here, provider, authority, upstream] = std::array::from_fn(|_| Place::reserve());
+        let [provider_at, authority_at, upstream_at] = [&provider, &authority, &upstream].map(Place::at);
+        let port = here.at().port();
+        let origin = format!("http://{}:{port}", self.host.as_deref().unwrap_or("127.0.0.1"));
 
-        // claviger comes first, as the others need to know its port: it waits for them
+        // claviger comes first, on purpose: it does not need the others to start
         let folder = tempfile::tempdir().unwrap();
-        let config = self
-            .config
-            .replace("{provider}", &format!("http://{provider_at}"))
-            .replace("{authority}", &format!("http://{authority_at}"))
-            .replace("{upstream}", &format!("http://{upstream_at}"))
-            .replace("{state}", folder.path().join("state").to_str().unwrap());
+        let public_url = self.host.as_ref().map_or_else(String::new, |_| format!("public_url = \"{origin}\""));
+        let client_secret = self.client_secret.as_ref().map_or("", |_| "client_secret = { env = \"CLIENT_SECRET\" }");
+        let mut config = self.config;
+        for (name, value) in [
+            ("{provider}", format!("http://{provider_at}").as_str()),
+            ("{authority}", &format!("http://{authority_at}")),
+            ("{upstream}", &format!("http://{upstream_at}")),
+            ("{state}", folder.path().join("state").to_str().unwrap()),
+            ("{address}", &here.at().to_string()),
+            ("{public_url}", &public_url),
+            ("{client_secret}", client_secret),
+            ("{log}", self.log),
+        ] {
+            config = config.replace(name, value);
+        }
         let file = folder.path().join("claviger.toml");
         std::fs::write(&file, config).unwrap();
-        let claviger = Process::start(&file, &[]);
+        let environment: Vec<_> = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.as_str())).collect();
+        let claviger = Process::start(&file, &environment);
         let at = claviger.address("main").await;
+        assert_eq!(at, here.at());
 
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let users = Arc::new(Users::new(self.people.clone(), Arc::clone(&clock)).unwrap());
-        let client = Client {
-            id: "claviger".into(),
-            name: "claviger".to_owned(),
-            secret: None,
-            redirect_uris: vec!["http://127.0.0.1/.claviger/callback".parse().unwrap()],
-            post_logout_redirect_uris: vec!["http://127.0.0.1/.claviger/signed-out".parse().unwrap()],
-            id_token_on_refresh: true,
-            device_flow: false,
+        let client = |id: &str| Client {
+            secret: self.client_secret.as_deref().map(Secret::new).filter(|_| id == "claviger"),
+            redirect_uris: vec![format!("{origin}/.claviger/callback").parse().unwrap()],
+            post_logout_redirect_uris: vec![format!("{origin}/.claviger/signed-out").parse().unwrap()],
+            ..Client::new(id)
         };
         let setup = Setup {
             issuer: format!("http://{provider_at}").parse().unwrap(),
             users: Arc::clone(&users),
-            clients: vec![client],
+            clients: vec![client("claviger"), client("claviger-too")],
             lifetimes: self.lifetimes,
             signing_key: None,
         };
-        let provider = OpenIdProvider::new(setup, Arc::clone(&clock)).unwrap();
+        let openid_provider = OpenIdProvider::new(setup, Arc::clone(&clock)).unwrap();
+        let account = account(&format!("{origin}/.claviger/issuer"), &format!("http://{provider_at}"));
+        let sts = Authority::new(account, &Arc::new(Fetch::new(&Trust::system())), clock, &Metrics::new());
 
-        let fetch = Arc::new(Fetch::new(&Trust::system()));
-        let metrics = Metrics::new();
-        let account = account(&format!("http://{at}/.claviger/issuer"), &format!("http://{provider_at}"));
-        let authority = Authority::new(account, &fetch, clock, &metrics);
-        let upstream = Upstream::default();
-        let serve = |name: &str, listener, handler: Arc<dyn Handler>| {
-            let manner =
-                Manner { name: name.into(), tls: None, timeouts: Timeouts::default(), metrics: metrics.clone() };
-            workers.serve(listener, manner, handler);
-        };
-        serve("provider", provider_l, Arc::clone(&provider) as _);
-        serve("authority", authority_l, Arc::clone(&authority) as _);
-        serve("upstream", upstream_l, Arc::new(upstream.clone()));
-        let people = self.people;
-        World {
+        let (idp_tap, sts_tap) = (Tap::on(Arc::clone(&openid_provider) as _), Tap::on(Arc::clone(&sts) as _));
+        let app = Upstream::default();
+        let world = World {
             claviger,
             at,
-            provider,
+            origin,
+            provider: openid_provider,
             users,
-            authority,
-            upstream,
+            authority: sts,
+            upstream: app.clone(),
             provider_at,
             authority_at,
             upstream_at,
-            people,
+            idp: Side::new("provider", provider, Arc::clone(&idp_tap) as _),
+            sts: Side::new("authority", authority, Arc::clone(&sts_tap) as _),
+            app: Side::new("upstream", upstream, Arc::new(app)),
+            idp_tap,
+            sts_tap,
+            people: self.people,
             folder,
-            _workers: workers,
+            _place: here,
+        };
+        if self.provider_is_up {
+            world.idp.start();
         }
+        world.sts.start();
+        world.app.start();
+        world
     }
 }
 
 impl World {
     /// The URL of a path at claviger.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.at)
+        format!("{}{path}", self.origin)
+    }
+
+    /// The URL of a path on another of claviger's hosts.
+    pub fn url_on(&self, host: &str, path: &str) -> String {
+        format!("http://{host}:{}{path}", self.at.port())
+    }
+
+    /// What claviger's ticket is called.
+    pub fn ticket_name(&self) -> String {
+        format!("claviger-{}", self.at.port())
+    }
+
+    /// The ticket that a browser has for a host of claviger's.
+    pub fn ticket_in(&self, browser: &Browser, host: &str) -> Option<String> {
+        browser.cookies.get(&(host.to_owned(), self.ticket_name())).map(|(value, _)| value.clone())
+    }
+
+    /// The `Cookie` header of somebody who has logged in.
+    pub async fn ticket(&self, name: &str) -> String {
+        self.cookie(&self.browser_of(name).await)
+    }
+
+    /// The `Cookie` header with which a browser shows its ticket on the public host.
+    pub fn cookie(&self, browser: &Browser) -> String {
+        let ticket = self.ticket_in(browser, self.host()).expect("the browser has a ticket");
+        format!("{}={ticket}", self.ticket_name())
+    }
+
+    /// Opens a page that wants a login, and logs in; the answer is the last.
+    pub async fn log_in(&self, browser: &mut Browser, url: &str, name: &str) -> Answer {
+        let page = browser.open(url).await;
+        assert!(page.text().contains("name=\"password\""), "no login page: {} {}", page.status, page.text());
+        browser.submit(&page, &[("username", name), ("password", PASSWORD)]).await
     }
 
     /// A browser in which `name` has logged in.
     pub async fn browser_of(&self, name: &str) -> Browser {
         let mut browser = Browser::default();
-        let page = browser.open(&self.url("/")).await;
-        assert!(page.text().contains("<form"), "no login page: {} {}", page.status, page.text());
-        let answer = browser.submit(&page, &[("username", name), ("password", "password")]).await;
-        assert!(browser.cookie("127.0.0.1", "claviger-").is_some(), "no ticket: {} {}", answer.status, answer.text());
+        let answer = self.log_in(&mut browser, &self.url("/"), name).await;
+        let ticket = self.ticket_in(&browser, self.host());
+        assert!(ticket.is_some(), "no ticket: {} {}", answer.status, answer.text());
         browser
+    }
+
+    /// The host that people type.
+    pub fn host(&self) -> &str {
+        self.origin.trim_start_matches("http://").split(':').next().unwrap()
+    }
+
+    /// What a caller with this `Cookie` header gets, who is no navigation.
+    pub async fn get(&self, path: &str, cookie: &str) -> Answer {
+        let sent = if cookie.is_empty() { HeaderMap::new() } else { client::headers(&[("cookie", cookie)]) };
+        client::send(self.at, Method::GET, path, &sent, "").await
+    }
+
+    /// How often credentials were asked for.
+    pub fn sts_calls(&self) -> u64 {
+        self.authority.calls("AssumeRoleWithWebIdentity")
+    }
+
+    /// An answer of the admin listener.
+    pub async fn admin(&self, path: &str) -> Answer {
+        let at = self.claviger.address("admin").await;
+        client::send(at, Method::GET, path, &HeaderMap::new(), "").await
+    }
+
+    /// The value of a metric, with its labels as `/metrics` writes them; 0 where it is not there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.admin("/metrics").await;
+        let lines = metrics.text().lines().filter_map(|line| line.rsplit_once(' '));
+        lines.filter(|(named, _)| *named == name).map(|(_, value)| value.parse::<f64>().unwrap()).sum()
     }
 
     /// Changes one of the people at the provider.
@@ -174,14 +294,35 @@ impl World {
     }
 }
 
-/// A person with the password `password`.
+/// Asks again and again until the answer is as it should be; fails when it never is.
+pub async fn until<T>(mut ask: impl AsyncFnMut() -> T, is_as_it_should_be: impl Fn(&T) -> bool) -> T {
+    for _ in 0..TRIES {
+        let answer = ask().await;
+        if is_as_it_should_be(&answer) {
+            return answer;
+        }
+    }
+    panic!("not once in {TRIES} tries");
+}
+
+/// A person with the usual password.
 pub fn person(name: &str, claims: Value) -> User {
+    static HASH: OnceLock<PasswordHash> = OnceLock::new();
+    with_password(name, HASH.get_or_init(|| cheap_hash(PASSWORD)).clone(), claims)
+}
+
+/// A person with a password of their own.
+pub fn person_with_password(name: &str, password: &str, claims: Value) -> User {
+    with_password(name, cheap_hash(password), claims)
+}
+
+fn with_password(name: &str, password: PasswordHash, claims: Value) -> User {
     let mut claims = claims.as_object().cloned().unwrap();
     let groups = claims.remove("groups").map_or_else(Vec::new, |groups| serde_json::from_value(groups).unwrap());
     User {
         name: name.parse().unwrap(),
         sub: format!("sub-{name}").into(),
-        password: password(),
+        password,
         display_name: Some(name.to_uppercase()),
         email: Some(Email { address: format!("{name}@example.com"), verified: true }),
         groups,
@@ -190,10 +331,10 @@ pub fn person(name: &str, claims: Value) -> User {
     }
 }
 
-/// Hashing takes its time on purpose, so everybody shares one hash.
-fn password() -> PasswordHash {
-    static HASH: std::sync::OnceLock<PasswordHash> = std::sync::OnceLock::new();
-    HASH.get_or_init(|| hash_password(&Secret::new("password")).unwrap().parse().unwrap()).clone()
+/// Hashing takes its time on purpose; a thousand logins in a test don't have it.
+fn cheap_hash(password: &str) -> PasswordHash {
+    let cheap = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    cheap.hash_password(password.as_bytes()).unwrap().to_string().parse().unwrap()
 }
 
 fn people() -> Vec<User> {
@@ -228,18 +369,26 @@ fn account(minted: &str, direct: &str) -> Account {
     account
 }
 
+/// Everybody's who has none of their own.
+pub const PASSWORD: &str = "password";
+/// At a millisecond or more each.
+const TRIES: usize = 20_000;
+
 const SOURCES: &str = r#"
 state_dir = "{state}"
-log = { level = "debug" }
+log = { level = "{log}" }
 server = { workers = 1, drain = "10s" }
+admin = { address = "127.0.0.1:0" }
 
 [listen.main]
-address = "127.0.0.1:0"
+address = "{address}"
+{public_url}
 
 [identity.idp]
 kind = "oidc"
 issuer = "{provider}"
 client_id = "claviger"
+{client_secret}
 
 [credentials.minted]
 kind = "minted"

@@ -1,0 +1,139 @@
+use clap::Parser;
+
+use super::*;
+use crate::built_in::Environment;
+use crate::config::ConfigErrors;
+use crate::fetch::Fetch;
+use crate::generation::Parts;
+use crate::tls::Trust;
+
+const CONFIG: &str = r#"
+    [listen.main]
+    address = "127.0.0.1:8080"
+    public_url = "http://127.0.0.1:8080"
+    [identity.corp]
+    kind = "oidc"
+    issuer = "https://idp.example.com"
+    client_id = "claviger"
+    [identity.partner]
+    kind = "oidc"
+    issuer = "https://partner.example.com"
+    client_id = "claviger"
+    [credentials.aws]
+    kind = "web_identity"
+    region = "eu-west-1"
+    [route.reports]
+    host = "reports.localhost"
+    path = "/app"
+    strip_prefix = "/app"
+    upstream = "https://reports.s3.eu-west-1.amazonaws.com"
+    identity = ["corp"]
+    allow = { groups = ["finance"], methods = ["GET"] }
+    role = "arn:aws:iam::123456789012:role/reports-{claims.department}"
+    duration = "1h"
+    inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
+"#;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    explain: Explain,
+}
+
+/// What is told of these arguments, for someone with these claims.
+fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, who) = (folder.path().join("claviger.toml"), folder.path().join("claims.json"));
+    std::fs::write(&file, CONFIG).unwrap();
+    let mut line = vec!["explain".into(), file.display().to_string(), "--at=2026-03-02T09:30:00Z".into()];
+    if let Some(claims) = claims {
+        std::fs::write(&who, claims.to_string()).unwrap();
+        line.push(format!("--as={}", who.display()));
+    }
+    line.extend(arguments.iter().map(ToString::to_string));
+    let trust = Trust::system();
+    let parts = Parts { clock: Arc::new(SystemClock), fetch: Arc::new(Fetch::new(&trust)), trust, mint: None };
+    let (config, generation) =
+        Generation::load(&file, &Environment::default(), |_| Ok::<_, ConfigErrors>(parts)).unwrap();
+    Line::try_parse_from(line).unwrap().explain.explain(&config, &generation)
+}
+
+fn alice() -> Option<Value> {
+    Some(json!({"sub": "1", "groups": ["finance"], "department": "north", "preferred_username": "alice"}))
+}
+
+const URL: &str = "--url=http://reports.localhost/app/q3?x=1";
+
+#[test]
+fn what_passes_comes_with_all_that_sts_is_told() {
+    let (text, allowed) = told(alice(), &[URL, "--source=corp"]).unwrap();
+    assert!(allowed, "{text}");
+    let squeezed = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
+    for line in [
+        "as corp/1, from 127.0.0.1, at 2026-03-02T09:30:00Z",
+        "Allowed by `allow` of `route.reports`.",
+        "goes to https://reports.s3.eu-west-1.amazonaws.com/q3?x=1",
+        "role arn:aws:iam::123456789012:role/reports-north as a parameter of the call",
+        "duration 3600 s as a parameter of the call",
+    ] {
+        assert!(squeezed.iter().any(|told| told == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn what_does_not_pass_comes_with_the_reason() {
+    let with = |key: &str, value: Value| {
+        let mut claims = alice();
+        claims.as_mut().unwrap()[key] = value;
+        claims
+    };
+    for (claims, arguments, reason) in [
+        (None, vec![URL], "nobody is logged in"),
+        (with("groups", json!(["sales"])), vec![URL, "--source=corp"], "allow  needs the group finance"),
+        (alice(), vec![URL, "--source=corp", "--method=PUT"], "allow  needs the method GET"),
+        // A20
+        (
+            with("department", json!("x/../admin")),
+            vec![URL, "--source=corp"],
+            "the claim `department` holds characters",
+        ),
+        (alice(), vec![URL, "--source=partner"], "identity.partner does not count on this route"),
+        (alice(), vec!["--url=http://other.localhost/", "--source=corp"], "no route is for the host `other.localhost`"),
+        (
+            alice(),
+            vec!["--url=http://reports.localhost/x", "--source=corp"],
+            "no route of the host `reports.localhost`",
+        ),
+        // A5
+        (alice(), vec!["--url=http://reports.localhost/app/../x", "--source=corp"], "the path has a dot segment"),
+        (alice(), vec!["--url=http://reports.localhost/app//x", "--source=corp"], "the path has an empty segment"),
+        (alice(), vec!["--url=http://reports.localhost/.claviger/me", "--source=corp"], "claviger's own"),
+    ] {
+        let (text, allowed) = told(claims, &arguments).unwrap();
+        assert!(!allowed && text.contains(reason), "{reason}\n{text}");
+    }
+}
+
+#[test]
+fn programs_get_the_same_as_json() {
+    let (text, allowed) = told(alice(), &[URL, "--source=corp", "--json"]).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert!(allowed);
+    assert_eq!((&value["allowed"], &value["route"]), (&json!(true), &json!("reports")));
+    assert_eq!(value["policy"]["grant"]["role"], "arn:aws:iam::123456789012:role/reports-north");
+    assert_eq!(value["policy"]["grant"]["session_name"]["told"], "parameter");
+}
+
+#[test]
+fn questions_that_make_no_sense_say_so() {
+    for (claims, arguments, problem) in [
+        (alice(), vec![URL], "say with --source who vouches"),
+        (alice(), vec![URL, "--source=nobody"], "there is no [identity.nobody]"),
+        (Some(json!({"groups": []})), vec![URL, "--source=corp"], "has no `sub`"),
+        (Some(json!([])), vec![URL, "--source=corp"], "is not a JSON object"),
+        (None, vec!["--url=/app"], "--url must be a whole URL"),
+    ] {
+        let error = told(claims, &arguments).unwrap_err();
+        assert!(error.contains(problem), "{problem}\n{error}");
+    }
+}

@@ -1,0 +1,55 @@
+//! What was decided, when, and what was rejected; so that nobody has to guess, and everybody may decide anew.
+//!
+//! # 2026-11: One package
+//!
+//! A library and a binary in one package, rooms as modules, and the arrows between them kept by a test.
+//! *Rejected:* a workspace of crates. Each would need a public face before its shape is known. A room becomes a crate
+//! when someone outside wants it alone, when it needs C or `unsafe` of its own, or when building gets slow for it.
+//!
+//! # 2026-11: A runtime of one thread for each worker, and our own pool
+//!
+//! Every worker has a single-threaded runtime, takes its share of connections, and keeps its own connections upstream,
+//! so that a request never changes threads. *Rejected:* one work-stealing runtime with a shared pool: for requests of
+//! a few microseconds the stealing and the pool's lock cost more than the work. The price is that one slow
+//! computation delays its neighbours; signing large bodies and password hashes are what to watch.
+//!
+//! # 2026-11: Freshness is judged by our clock
+//!
+//! The broker keeps each entry's end and looks at the wall clock at every hit; moka bounds the number of entries and does
+//! nothing else. *Rejected:* moka's expiry, which runs by a monotonic clock: after a laptop slept it hands out keys that
+//! ended hours ago. *Rejected:* moka's single flight: what is asked for one caller must outlive that caller, serve as a
+//! renewal in the background, and be dropped when the last holder goes.
+//!
+//! # 2026-11: The key of a cache entry is the whole question
+//!
+//! A `Grant` holds everything STS would see, and is the key as it is. *Rejected:* keys put together by hand, from which
+//! others have left out the role or the host, or joined two fields so that two people met (A27).
+//!
+//! # 2026-11: Our tokens are signed with ES256
+//!
+//! STS takes RSA and ECDSA alike (AssumeRoleWithWebIdentity, `WebIdentityToken`). A P-256 key is made in microseconds, a
+//! signature is 64 bytes in a token that travels in a query, and signing costs a tenth. *Rejected:* RS256, which every
+//! service takes; one that takes nothing else would be the reason for a second signer. Deterministic signatures were
+//! not asked for either, so what is signed is tested by verifying it.
+//!
+//! # 2026-11: A rejected credential ends the search
+//!
+//! A source says one of three things: not mine, mine and bad, mine and good. After *mine and bad* nobody else is asked,
+//! and two *mine and good* are 400. *Rejected:* the first that succeeds, which forgives a forged token for the cookie
+//! beside it.
+//!
+//! # 2026-11: Tables of kinds instead of registration
+//!
+//! A kind is a file and a line in a list that anyone can read. *Rejected:* one enum with a match in each place;
+//! registration at link time, whose order nobody chose; a macro that would hide modules from the formatter.
+//!
+//! # 2026-11: Every error of a config in one go
+//!
+//! What does not fit is taken out and the rest is read again. *Rejected:* stopping at the first error, which makes a
+//! person start the check ten times; and a reader of our own for each section, which is twice the code of the shapes.
+//!
+//! # 2026-11: No SAML yet
+//!
+//! Its Rust libraries verify with C ones that read broken XML in recovery mode, skip the verification where metadata has
+//! no certificate, and parse what was verified a second time. It waits for a strict scan before, one parser, and a
+//! certificate that is always pinned.

@@ -1,0 +1,93 @@
+//! Each known attack on systems like this one, and what of ours answers it.
+//!
+//! Identity-aware proxies, OpenID providers, security token services and HTTP engines have been broken in ways that
+//! come back under new names. Below each has a number. A line of code that answers one cites it, as in `(A19)`, and
+//! so do tests, in their names or comments: `grep -rn A19 src tests` finds both. Where the answer is *not yet*, what
+//! it would protect is not there yet either, unless the row says otherwise.
+//!
+//! # Requests
+//!
+//! | no. | attack | answer | where |
+//! |---|---|---|---|
+//! | A1 | A client sends the headers that tell an upstream who is signed in: in another case, twice, with `_` or `.` for `-`, or while the person lacks the claim that would overwrite them. | Every name that any injector vouches for is removed on every route, all spellings alike, before ours is set; a missing claim sets nothing. | `inject::Vouched`, `proxy::dress`, `inject::headers` |
+//! | A2 | `Connection: close, X-Forwarded-User` makes the proxy drop its own header as hop-by-hop. | Hop-by-hop headers go first; what we set comes last. | `web::strip_hop_by_hop` |
+//! | A3 | Request smuggling: lengths in two ways, odd transfer codings, bare line feeds, folded lines, none or two hosts. | What two readers could read in two ways is answered with 400, and the connection ends; what goes upstream is framed anew. | `server::framing`, `server::admission`, `upstream` |
+//! | A4 | A tunnel that opens too early: an ignored `Upgrade` and pipelined bytes behind it; CONNECT. | A tunnel only after the upstream's 101; CONNECT is 405. | `proxy::tunnel`, `server::admission`, `upstream` |
+//! | A5 | The path that is decided on is not the path that is sent: `..`, `%2e`, `//`, `;`, `%2f`, `#`. | One normal form for both; what has two readings is 400, unless the route tolerates it for an upstream that takes paths to the letter. | `policy::NormalPath`, `route::Rewrite` |
+//! | A6 | `X-Forwarded-*` and their kin from anyone: another address, scheme, host or path. | Believed from configured peers only, by the socket's address; redirects, cookies and issuers come from `public_url`. | `proxy::Client`, `config::PublicUrl` |
+//! | A28 | An upstream sets our cookie, or redirects to another host so that a signed request follows. | Our cookie names are removed both ways; redirects go to the client as they are. | `session::strip_from_response`, `proxy::dress`, `upstream` |
+//! | A29 | A client brings a signature, date, token or presigned query of its own to be signed along. | They are removed and made afresh; other `x-amz-*` pass and are signed; only the route's upstream is ever signed for. | `inject::sigv4`, `sigv4` |
+//!
+//! # Logins and sessions
+//!
+//! | no. | attack | answer | where |
+//! |---|---|---|---|
+//! | A7 | After the login, a redirect to anywhere. | A path here, or a host that a route has; all else is the start page. Redirect URIs at our provider are compared as text. | `sign_in::target`, `provider::client` |
+//! | A8 | A login begun by one browser ends in another; answers of one provider shown as another's; codes used twice. | State, nonce and PKCE, tied to a sealed cookie of the browser that began; `iss` of RFC 9207; each state once. | `sign_in`, `identity::oidc` |
+//! | A9 | A cookie changed, cut, extended, recombined, or used after logout. | A ticket is 256 random bits and is known by its hash; what is sealed is bound to its purpose field by field; logout ends it here. | `session::ticket`, `secret::seal` |
+//! | A10 | A cookie set by a neighbouring domain; a session fixed before the login. | `__Host-` wherever `public_url` is https; of several values each is tried; a login always makes a new ticket. | `session::cookies`, `session::keeper` |
+//! | A11 | Markup in an error, a name, a label. | Templates escape, and the content policy allows no script. | `web::page`, the templates |
+//! | A12 | Forms and frames on other sites that act for the person. | Same-site cookies, same-origin checks on what changes something, no framing, no storing. | `sign_in::leave`, `sign_in::navigation`, `web::page` |
+//! | A21 | One person passes for another across providers, or by an e-mail address nobody verified or with two `@`. | A subject is a source and that source's `sub`, never joined and never an address; only verified addresses with one `@` count. | `identity::Subject`, `policy::email` |
+//! | A34 | Someone is disabled and goes on. | The session ends when the provider refuses to renew it, its credentials with it; claims are those of the last renewal. Until then what was issued lasts: the bound is the life of the provider's tokens. | `session::renewal`, `broker`, `provider::token` |
+//!
+//! # Tokens, keys and the way out
+//!
+//! | no. | attack | answer | where |
+//! |---|---|---|---|
+//! | A18 | `alg: none`, HMAC under a public key, keys in the header, `exp` as a text, several audiences, an issuer that is almost ours. | The algorithm is the key's, never the token's wish; HMAC is not there; times are numbers; issuer and audience to the letter. | `jose::token`, `jose::key_set` |
+//! | A19 | Discovery that leads inside, a document without end, a trickle, a storm of unknown key ids. | 1 MiB, 5 s, no redirects, never nearer than the issuer itself, never link-local; one refetch in a cool-down; the last good set stays. | `fetch`, `jose::remote_issuer` |
+//! | A20 | Claims that would become another role, session or tag in a template. | Every place has its character set, and what does not fit it is refused, not mended. | `policy::template`, `arn` |
+//! | A27 | Two people share a cache entry; a thousand first requests make a thousand calls. | The key is the whole grant, field by field; who waits shares one call. | `policy::Grant`, `broker` |
+//! | A30 | At our STS: forged signatures under each way to declare a body, stale dates, narrow credentials that widen themselves. | Every declared form is verified or refused; a session can't issue itself more. | `sigv4::verify`, `authority` |
+//! | A31 | Guessing passwords and names. | Argon2id for unknown names too; ever longer waits per name and address; one spelling of each name. | `users` |
+//! | A35 | STS or the provider is gone for half an hour, and everyone asks. | What is good is served to its real end, by our clock; failures wait longer each time; refusals are not asked again at once. | `broker`, `jose::remote_issuer` |
+//!
+//! # Load, faults and neighbours
+//!
+//! | no. | attack | answer | where |
+//! |---|---|---|---|
+//! | A13 | HTTP/2: rapid resets, resets provoked from us, CONTINUATION, empty frames, PING and SETTINGS floods. | The engine's limits, set by us, and a budget for control frames. | `server::connection`, `server::frames` |
+//! | A14 | Slow heads, slow bodies, silent connections, stalled handshakes. | A time for each, and the end of the connection. *Not yet:* a limit of connections per address. | `server::guard`, `server::Timeouts` |
+//! | A24 | Somebody else on the machine takes the port. | Ports are bound for us alone, and one that is taken ends the start. *Not yet:* credential endpoints for local processes. | `server::Listener` |
+//! | A25 | Other users read keys at rest. | Kept keys are mode 0600, never followed through links, refused where others could read them; secrets come by reference, not by argument. *Not yet:* protection from core dumps. | `config::keys`, `built_in::SecretSource` |
+//! | A33 | A bad config at reload, or half of one. | A generation is whole or is not; the users file likewise. *Not yet:* reloading a running proxy. | `generation`, `users::file` |
+//! | A36 | Secrets in logs, errors, metrics. | `Secret` does not print; other crates stay at `warn`; errors about secrets never quote; lines are JSON, so a line end is escaped. | `secret`, `telemetry`, `built_in` |
+//! | A37 | No descriptors, no disk, a kill in the middle. | Accepting pauses and goes on; keys are written beside and renamed. *Not yet:* a ceiling of memory with shedding. | `server::accept`, `config::keys` |
+//!
+//! # What is not here yet
+//!
+//! | no. | attack | what it is about |
+//! |---|---|---|
+//! | A15 | Wrapped, unsigned or tampered signatures; a key of the attacker's inside the message. | SAML |
+//! | A16 | XML that costs: DOCTYPE, entities, depth, attributes, a second root. | SAML |
+//! | A17 | An assertion twice, unasked for, or for another request. | SAML |
+//! | A22 | A hostile page reaches a local port: DNS rebinding, simple requests, a foreign `Host` or `Origin`. | credential endpoints on loopback |
+//! | A23 | A workload is made to fetch credentials for someone else by GET. | the instance metadata service |
+//! | A26 | A neighbour with another's address or service account. | credential endpoints in pods |
+//! | A32 | Injected filters and names, empty passwords, referrals, no TLS. | LDAP |
+//!
+//! # Cases from elsewhere that tests replay
+//!
+//! | case | what it was | ours |
+//! |---|---|---|
+//! | CVE-2025-64484, CVE-2026-39858, CVE-2026-54763, CVE-2024-45614 | identity headers spelled with `_` | A1 |
+//! | CVE-2026-30851, CVE-2026-52845 | a client's header survives where the claim is missing | A1 |
+//! | CVE-2025-48865 | `Connection` names what the proxy set | A2 |
+//! | CVE-2026-2833, CVE-2026-71324 | tunnels before the 101; CONNECT | A4 |
+//! | CVE-2025-4366 | what is left of a body becomes the next message | A3 |
+//! | CVE-2023-33189, CVE-2026-33494, CVE-2026-40912, CVE-2026-26205, CVE-2026-41059 | decided path and sent path differ | A5 |
+//! | CVE-2026-40575, CVE-2026-33495, CVE-2026-35051 | forwarded headers of strangers | A6 |
+//! | CVE-2021-21291 | redirects elsewhere after the login | A7 |
+//! | CVE-2026-28512, CVE-2026-9689 | redirect URIs read as URLs; parameters twice | A7 |
+//! | CVE-2023-35941, CVE-2026-27840, CVE-2025-55162 | fields that shift under one MAC; a cut token; a cookie that is not cleared | A9 |
+//! | CVE-2026-40574 | an address with two `@` | A21 |
+//! | CVE-2021-41230, CVE-2026-43983 | claims and people of yesterday | A34 |
+//! | CVE-2026-25537, CVE-2020-26160, CVE-2023-51774, CVE-2026-33322 | times as texts; audiences; encrypted for signed; HMAC under a public key | A18 |
+//! | CVE-2026-33496 | one flight for two keys | A27 |
+//! | CVE-2026-40344, CVE-2026-41145, CVE-2025-62506, CVE-2024-24747 | signatures not looked at; sessions that widen | A30 |
+//! | CVE-2020-15222, CVE-2026-55768, CVE-2024-23647, CVE-2026-33757 | codes twice, at another client, without their verifier; logins on devices without asking | A8 |
+//! | CVE-2026-55670, CVE-2025-6004 | names that pass to others; counters per spelling | A31 |
+//! | CVE-2023-44487, CVE-2025-8671, RUSTSEC-2026-0258 | floods of resets and frames | A13 |
+//!
+//! Versions of crates that are known to be vulnerable are refused by `deny.toml`.

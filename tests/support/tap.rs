@@ -1,0 +1,81 @@
+//! What a service is told and answers, overheard; and its answers held up or changed on the way.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use claviger::clock::{Clock as _, SystemClock, rfc3339};
+use claviger::server::Handler;
+use claviger::web::{Body, Request, Response};
+use tokio::sync::watch;
+
+/// A service with somebody on the line.
+pub struct Tap {
+    service: Arc<dyn Handler>,
+    said: Mutex<Vec<Said>>,
+    held: watch::Sender<bool>,
+    lives: Mutex<Option<Duration>>,
+}
+
+/// One question and its answer.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub target: String,
+    pub asked: String,
+    pub answered: String,
+}
+
+impl Tap {
+    /// On this service's line.
+    pub fn on(service: Arc<dyn Handler>) -> Arc<Self> {
+        Arc::new(Self { service, said: Mutex::default(), held: watch::Sender::new(false), lives: Mutex::default() })
+    }
+
+    /// All that was said so far.
+    pub fn said(&self) -> Vec<Said> {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Lets nothing through until [`Tap::release`].
+    pub fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Lets through what was held, and all that comes.
+    pub fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// From now on credentials are said to end after so long; STS itself gives none for less than 15 minutes.
+    pub fn credentials_live(&self, lives: Duration) {
+        *self.lives.lock().unwrap() = Some(lives);
+    }
+
+    fn changed(&self, answer: String) -> String {
+        let Some(lives) = *self.lives.lock().unwrap() else { return answer };
+        let Some((before, rest)) = answer.split_once("<Expiration>") else { return answer };
+        let (_, after) = rest.split_once("</Expiration>").unwrap();
+        // in whole seconds, as real ones are, and never less than asked for
+        let ends = rfc3339(SystemClock.now() + lives + Duration::from_secs(1));
+        format!("{before}<Expiration>{ends}</Expiration>{after}")
+    }
+}
+
+#[async_trait]
+impl Handler for Tap {
+    async fn handle(&self, request: Request) -> Response {
+        let (head, body) = request.into_parts();
+        let asked = body.collect(MOST).await.unwrap();
+        let target = head.uri.to_string();
+        let question = String::from_utf8_lossy(&asked).into_owned();
+        self.held.subscribe().wait_for(|held| !held).await.unwrap();
+        let response = self.service.handle(Request::from_parts(head, Body::full(asked))).await;
+        let (mut head, body) = response.into_parts();
+        let answered = self.changed(String::from_utf8_lossy(&body.collect(MOST).await.unwrap()).into_owned());
+        head.headers.remove("content-length");
+        self.said.lock().unwrap().push(Said { target, asked: question, answered: answered.clone() });
+        Response::from_parts(head, Body::from(answered))
+    }
+}
+
+const MOST: usize = 16 << 20;
