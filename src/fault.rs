@@ -12,6 +12,7 @@ use askama::Template;
 use http::header::{self, HeaderValue};
 use http::{HeaderName, StatusCode};
 use serde_json::json;
+use url::Url;
 
 use crate::credentials::IssueError;
 use crate::generation::Unidentified;
@@ -37,6 +38,9 @@ pub enum Fault {
     /// Nobody is logged in, and the caller is no browser that could be sent to log in.
     #[error("nobody is logged in")]
     Anonymous,
+    /// Nobody is logged in, and nobody can log in on a host that no route names; at this URL they can.
+    #[error("nobody is logged in, and no route names the host")]
+    Elsewhere(Url),
     /// Something was presented, and it is bad.
     #[error("a presented credential was rejected")]
     Rejected(#[source] Rejection),
@@ -81,10 +85,12 @@ struct Face {
 }
 
 /// What the page offers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Next {
     Nothing,
     LogIn,
+    /// This URL.
+    Open(Url),
     TryAgain,
     SwitchUser,
 }
@@ -151,6 +157,13 @@ impl Fault {
                 face(401, "login_required", "Log in first", "This needs a login. Open it in a browser.".into())
                     .with(Next::LogIn)
             }
+            Self::Elsewhere(url) => face(
+                401,
+                "login_elsewhere",
+                "Open this under its own address",
+                "This needs a login, and nobody can log in under the name you came by.".into(),
+            )
+            .with(Next::Open(url.clone())),
             Self::Rejected(_) => face(
                 401,
                 "invalid_token",

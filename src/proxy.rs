@@ -86,7 +86,7 @@ impl Proxy {
         route.admit(&path)?;
 
         let session = match arrival.cookies {
-            Some(cookies) => self.sessions.recognize(&head.headers, cookies).await?,
+            Some(cookies) => self.sessions.recognize(&head.headers, cookies, host.as_str()).await?,
             None => None,
         };
         let caller = Caller { head, connection: arrival.connection };

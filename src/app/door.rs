@@ -38,11 +38,12 @@ impl Handler for Door {
         let trusted = generation.entrances.get(&self.name).map_or(&[][..], |entrance| &entrance.trusted_proxies);
         let id = request_id();
         let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+        let client = Client::read(request.headers(), connection.peer, connection.tls, trusted);
         let arrival = Arrival {
             id: &id,
             now: self.app.clock.now(),
             connection: &connection,
-            client: Client::read(request.headers(), connection.peer, connection.tls, trusted),
+            client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
             cookies: self.cookies.as_ref(),
         };
@@ -52,7 +53,11 @@ impl Handler for Door {
         let log = self.app.access.as_ref().map(|lines| (lines, head.method.clone(), head.uri.clone()));
         // kept for a login, which comes back to where this request wanted to go
         let navigation = for_a_person.then(|| Box::new(remembered(&head)));
-        let (response, fault) = match self.answer(&generation, &mut head, body, navigation, &arrival, &mut note).await {
+        let answered = match client {
+            Ok(_) => self.answer(&generation, &mut head, body, navigation, &arrival, &mut note).await,
+            Err(fault) => Err(fault),
+        };
+        let (response, fault) = match answered {
             Ok(response) => (response, None),
             Err(fault) => (fault.answer(&id, for_a_person), Some(fault.code())),
         };
@@ -147,7 +152,7 @@ impl Door {
         let public_url = generation.entrances.get(&self.name)?.public_url.as_ref()?;
         let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source))).collect();
         let generation = Arc::clone(generation);
-        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.has_host(&host));
+        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.names_host(&host));
         Some(Site::new(public_url.as_url().clone(), is_ours, sources))
     }
 }

@@ -22,7 +22,7 @@ pub struct Listen {
     pub public_url: Option<PublicUrl>,
     /// The files of its certificate chain and key; absent: plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// The peers whose `X-Forwarded-*` headers are believed (A6).
+    /// The peers whose `X-Forwarded-For` and `-Proto` are believed (A6).
     pub trusted_proxies: Vec<IpNet>,
 }
 

@@ -200,7 +200,7 @@ async fn session_at(source: &str) -> Arc<Session> {
         tokens: Tokens::default(),
         at_provider: None,
     };
-    sessions.start(signed_in).await.unwrap().0
+    sessions.start(signed_in, "a.test").await.unwrap().0
 }
 
 #[tokio::test]

@@ -3,16 +3,17 @@
 use std::mem;
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri, request};
 use hyper::upgrade::OnUpgrade;
 
 use super::cut::Cut;
+use super::forwarded::CLAIMED;
 use super::{Arrival, tunnel};
 use crate::fault::{Fault, REQUEST_ID};
 use crate::generation::Generation;
-use crate::inject::BodyNeed;
+use crate::inject::{BodyNeed, Vouched};
 use crate::policy::{NormalPath, Permit};
 use crate::route::Route;
 use crate::session::{Session, strip_from_request, strip_from_response};
@@ -40,6 +41,7 @@ pub(super) fn for_upstream(
     strip_from_request(headers); // our cookies (A28)
     join_cookies(headers);
     generation.vouched.strip(headers); // what we vouch for, in every spelling (A1)
+    keep_harmless_trailers(headers, &generation.vouched);
     headers.remove(header::EXPECT); // we have asked for the body already where it is asked for
     if !route.pass_authorization {
         headers.remove(header::AUTHORIZATION);
@@ -123,6 +125,24 @@ pub(super) async fn body_at_hand(
         return Err(Fault::Body(crate::web::CollectError::TooLarge { limit }));
     }
     Box::pin(body.collect(limit)).await.map(Body::full).map_err(Fault::Body)
+}
+
+/// Takes back the announcement of trailers that say what only we say: servers may merge trailers into the headers
+/// (RFC 9110 §6.5.1), and only those that are announced are sent on (A1).
+fn keep_harmless_trailers(headers: &mut HeaderMap, vouched: &Vouched) {
+    if !headers.contains_key(header::TRAILER) {
+        return;
+    }
+    let named = headers.get_all(header::TRAILER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let names = named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    let ours = |name: &HeaderName| {
+        vouched.has(name) || CLAIMED.has(name) || [header::AUTHORIZATION, header::COOKIE].contains(name)
+    };
+    let kept: Vec<HeaderName> = names.filter(|name| !ours(name)).collect();
+    headers.remove(header::TRAILER);
+    for name in kept {
+        headers.append(header::TRAILER, HeaderValue::from(name));
+    }
 }
 
 /// `TE: trailers` is the one member of `TE` that is passed on: gRPC asks for it (RFC 9110 §10.1.4).
