@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderValue;
+use http::{HeaderValue, request};
 use hyper::upgrade::OnUpgrade;
 
 use crate::broker::Broker;
@@ -19,7 +19,7 @@ use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route};
 use crate::session::{CookieNames, Sessions};
-use crate::web::{self, Caller, Connection, Request, Response};
+use crate::web::{self, Body, Caller, Connection, Request, Response};
 
 mod cut;
 mod dress;
@@ -67,18 +67,18 @@ impl Proxy {
         Self { sessions, broker }
     }
 
-    /// One request's way.
+    /// One request's way. What goes upstream is taken out of `head`.
     ///
     /// # Errors
     /// [`Fault::Anonymous`] where a login would help; the door knows whether to send the caller there.
     pub async fn answer(
         &self,
         generation: &Generation,
-        request: Request,
+        head: &mut request::Parts,
+        body: Body,
         arrival: &Arrival<'_>,
         note: &mut Note,
     ) -> Result<Response, Fault> {
-        let (mut head, body) = request.into_parts();
         let host = arrival.host()?;
         let target = head.uri.clone();
         let path = NormalPath::parse(target.path())?;
@@ -93,7 +93,7 @@ impl Proxy {
             Some(cookies) => self.sessions.recognize(&head.headers, cookies, host.as_str()).await?,
             None => None,
         };
-        let caller = Caller { head: &head, connection: arrival.connection };
+        let caller = Caller { head, connection: arrival.connection };
         let identity = generation.identify(&caller, route, session.as_ref()).await?;
         note.identity.clone_from(&identity);
 
@@ -110,7 +110,8 @@ impl Proxy {
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
         let session = session.filter(|session| permit.identity().is_some_and(|who| who.holder.id == session.id()));
         let body = dress::while_it_lasts(body, session.as_ref());
-        let request = dress::for_upstream(generation, route, &permit, &path, (head, body), arrival).await?;
+        let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
+        let request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
         let given = Given { identity: permit.identity(), credentials: credentials.as_ref(), now: arrival.now };
         let request = inject(route, &permit, request, &given)?;
         let sent = route.upstream.send(request);
@@ -138,7 +139,7 @@ impl Proxy {
             return Ok(Some(credentials));
         }
         let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
-        Ok(Some(self.broker.credentials(grant, &identity.holder, provider).await?))
+        Ok(Some(Box::pin(self.broker.credentials(grant, &identity.holder, provider)).await?))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The proxy, over real sockets.
 
 mod answers;
-mod forwarded;
 mod findings_proxy;
+mod forwarded;
 mod framing;
 mod identity_headers;
 mod main_job;

@@ -1,5 +1,6 @@
 //! What changes on a request on its way up, and on an answer on its way down: strip first, then set.
 
+use std::mem;
 use std::sync::{Arc, LazyLock};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,20 +20,19 @@ use crate::session::{Session, strip_from_request, strip_from_response};
 use crate::web::{Body, Request, Response, strip_hop_by_hop, wants_upgrade};
 
 /// The request as the upstream shall see it, but for what is injected. Only what has a permit gets this far.
-pub(super) async fn for_upstream(
+pub(super) fn for_upstream(
     generation: &Generation,
     route: &Route,
     permit: &Permit,
     path: &NormalPath<'_>,
-    (head, body): (request::Parts, Body),
+    head: &mut request::Parts,
+    body: Body,
     arrival: &Arrival<'_>,
 ) -> Result<Request, Fault> {
-    let uri = target(route, path, &head.uri)?;
-    let body = if permit.is_preflight() { Body::Empty } else { body };
-    let mut request = Request::new(body_at_hand(route, permit, &head.headers, body).await?);
-    *request.method_mut() = head.method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = head.headers;
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = target(route, path, mem::take(&mut head.uri))?;
+    *request.headers_mut() = mem::take(&mut head.headers);
     let headers = request.headers_mut();
 
     let upgrade = wants_upgrade(headers).then(|| headers.get(header::UPGRADE).cloned()).flatten();
@@ -117,10 +117,10 @@ async fn end(session: Option<Arc<Session>>) {
 }
 
 /// The target in origin form: the path that was decided on, rewritten, with the query as it came.
-fn target(route: &Route, path: &NormalPath<'_>, asked: &Uri) -> Result<Uri, Fault> {
+fn target(route: &Route, path: &NormalPath<'_>, asked: Uri) -> Result<Uri, Fault> {
     let path = route.rewrite.apply(path);
     if asked.authority().is_none() && path == asked.path() {
-        return Ok(asked.clone());
+        return Ok(asked);
     }
     let target = match asked.query() {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
@@ -130,18 +130,26 @@ fn target(route: &Route, path: &NormalPath<'_>, asked: &Uri) -> Result<Uri, Faul
 }
 
 /// The body, read whole where an injector must hash it.
-async fn body_at_hand(route: &Route, permit: &Permit, headers: &HeaderMap, body: Body) -> Result<Body, Fault> {
+pub(super) async fn body_at_hand(
+    route: &Route,
+    permit: &Permit,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Body, Fault> {
     let limit = route.injectors.iter().filter_map(|injector| match injector.needs().body {
         BodyNeed::Whole { limit } => Some(limit),
         BodyNeed::Nothing => None,
     });
-    let Some(limit) = limit.min().filter(|_| !permit.is_preflight()) else { return Ok(body) };
+    if permit.is_preflight() {
+        return Ok(Body::Empty); // it asks a question and brings nothing (A4)
+    }
+    let Some(limit) = limit.min() else { return Ok(body) };
     // a length that is too large is refused before anything is read, so that `Expect: 100-continue` saves the upload
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(Fault::Body(crate::web::CollectError::TooLarge { limit }));
     }
-    body.collect(limit).await.map(Body::full).map_err(Fault::Body)
+    Box::pin(body.collect(limit)).await.map(Body::full).map_err(Fault::Body)
 }
 
 /// `TE: trailers` is the one member of `TE` that is passed on: gRPC asks for it (RFC 9110 §10.1.4).

@@ -73,6 +73,11 @@ impl Default for Flight {
 }
 
 impl Session {
+    /// Whether it is time for a renewal.
+    pub(super) fn is_due(&self, now: SystemTime) -> bool {
+        self.word.load().renewal.is_some_and(|(due, _)| now >= due)
+    }
+
     /// Begins a renewal where it is time for one, and waits for it where the tokens have ended.
     pub(super) async fn refresh(&self, now: SystemTime) {
         let Some((due, ended)) = self.word.load().renewal else { return };

@@ -122,7 +122,7 @@ impl<'c> AsyncHttpClient<'c> for Oidc {
                     Some(format!("the token endpoint answers {}", answer.status()))
                 }
                 Ok(_) => None,
-                Err(error) => Some(format!("the token endpoint: {}", super::login::chain(error))),
+                Err(error) => Some(format!("the token endpoint: {}", crate::web::chain(error))),
             };
             self.silence.store(silence.map(Arc::new));
             Ok(response?.map(|body| body.to_vec()))
