@@ -176,14 +176,17 @@ impl Caller<'_> {
 
 /// The values of every cookie called `name`, in the order they were sent.
 pub fn cookies<'h, 'n>(headers: &'h HeaderMap, name: &'n str) -> impl Iterator<Item = &'h str> + use<'h, 'n> {
+    all_cookies(headers).filter(move |(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// The names and values of all cookies, in the order they were sent.
+pub fn all_cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(header::COOKIE)
         .into_iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim_matches(' ').split_once('='))
-        .filter(move |(key, _)| *key == name)
-        .map(|(_, value)| value)
 }
 
 /// Removes the headers that belong to one connection only, and those that `Connection` names (RFC 9110 §7.6.1).
