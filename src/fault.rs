@@ -3,8 +3,6 @@
 //! The public face is a status, a code and a sentence that says what to do. The reason, with its sources, goes to
 //! the log, once. A new fault does not compile until someone has chosen its face.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ use crate::inject::InjectError;
 use crate::policy::{Denied, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
-use crate::web::{self, CollectError, Response};
+use crate::web::{self, CollectError, Response, chain};
 
 /// Why a request has no answer from upstream.
 #[derive(Debug, thiserror::Error)]
@@ -363,17 +361,6 @@ impl From<LoginError> for Fault {
     fn from(error: LoginError) -> Self {
         Self::Login(error)
     }
-}
-
-/// The error and its sources, in one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// A sentence's first letter.

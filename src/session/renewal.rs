@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::keeper::lock;
 use super::{Session, Why};
 use crate::identity::{Claims, Evidence, EvidenceError, RenewError, SignedIn, Tokens};
+use crate::web::chain;
 
 /// What the provider said last, and when to ask it again.
 #[derive(Debug)]
@@ -182,7 +183,7 @@ impl Session {
             Outcome::Unavailable(error) => tracing::warn!(
                 session.id = %self.id,
                 subject.source = &*self.subject.source,
-                reason = reason(&**error),
+                reason = chain(&**error),
                 failures,
                 "a session's tokens could not be renewed; it goes on with what it has"
             ),
@@ -203,11 +204,6 @@ async fn outcome(mut flight: watch::Receiver<Option<Outcome>>) -> Outcome {
         Ok(told) => told.clone().unwrap_or_else(cut_off),
         Err(_) => cut_off(),
     }
-}
-
-fn reason(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
-    format!("{error}{cause}")
 }
 
 /// How much of a token's life may be used before the next is asked for.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::begin::{Ask, NOWHERE, Then, with_cookies};
 use super::underway::{LIFE, Step, hash};
 use super::{SignIn, Site, Visit};
-use crate::fault::{Fault, chain};
+use crate::fault::Fault;
 use crate::identity::{LoginError, Returned, SignedIn, SourceName};
 use crate::session::Session;
 use crate::telemetry::AUDIT;
-use crate::web::{self, Response, cookies};
+use crate::web::{self, Response, chain, cookies};
 
 impl SignIn {
     /// `/.claviger/callback`: only at `public_url`, as that is what providers know.

@@ -22,6 +22,7 @@ use super::provider::Provider;
 use crate::fetch::FetchError;
 use crate::identity::{Token, secret_text};
 use crate::secret::Secret;
+use crate::web::chain;
 
 /// `openidconnect`'s client, with the ID token left as text: `jose` reads it.
 pub(super) type OidcClient = Client<
@@ -141,7 +142,7 @@ impl From<RequestTokenError<FetchError, TokenRefusal>> for TokenError {
                     _ => Self::Unavailable(format!("it answered `{code}`")),
                 }
             }
-            RequestTokenError::Request(error) => Self::Unavailable(crate::identity::oidc::login::chain(&error)),
+            RequestTokenError::Request(error) => Self::Unavailable(chain(&error)),
             // what it holds is the answer, with whatever tokens are in it
             RequestTokenError::Parse(error, _) => {
                 Self::Unavailable(format!("its answer can't be read at `{}`", error.path()))
