@@ -14,7 +14,6 @@ use crate::identity::{Identity, Subject};
 use rule::Rule;
 use want::Want;
 
-mod email;
 mod explain;
 mod hours;
 mod path;
