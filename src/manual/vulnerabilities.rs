@@ -15,16 +15,16 @@
 //! | A4 | A tunnel that opens too early: an ignored `Upgrade` and pipelined bytes behind it; CONNECT. | A tunnel only after the upstream's 101; CONNECT is 405. | `proxy::tunnel`, `server::admission`, `upstream` |
 //! | A5 | The path that is decided on is not the path that is sent: `..`, `%2e`, `//`, `;`, `%2f`, `#`. | One normal form for both; what has two readings is 400, unless the route tolerates it for an upstream that takes paths to the letter. | `policy::NormalPath`, `route::Rewrite` |
 //! | A6 | `X-Forwarded-*` and their kin from anyone: another address, scheme, host or path. | Believed from configured peers only, by the socket's address; redirects, cookies and issuers come from `public_url`. | `proxy::Client`, `config::PublicUrl` |
-//! | A28 | An upstream sets our cookie, or redirects to another host so that a signed request follows. | Our cookie names are removed both ways; redirects go to the client as they are. | `session::strip_from_response`, `proxy::dress`, `upstream` |
+//! | A28 | An upstream sets our cookie, or redirects to another host so that a signed request follows. | Our cookie names, those of the OpenID provider among them, are removed both ways; redirects go to the client as they are. | `session::strip_from_request`, `session::strip_from_response`, `provider::asked`, `proxy::dress`, `upstream` |
 //! | A29 | A client brings a signature, date, token or presigned query of its own to be signed along. | They are removed and made afresh; other `x-amz-*` pass and are signed; only the route's upstream is ever signed for. | `inject::sigv4`, `sigv4` |
 //!
 //! # Logins and sessions
 //!
 //! | no. | attack | answer | where |
 //! |---|---|---|---|
-//! | A7 | After the login, a redirect to anywhere. | A path here, or a host that a route has; all else is the start page. Redirect URIs at our provider are compared as text. | `sign_in::target`, `provider::client` |
-//! | A8 | A login begun by one browser ends in another; answers of one provider shown as another's; codes used twice. | State, nonce and PKCE, tied to a sealed cookie of the browser that began; `iss` of RFC 9207; each state once. | `sign_in`, `identity::oidc` |
-//! | A9 | A cookie changed, cut, extended, recombined, or used after logout. | A ticket is 256 random bits and is known by its hash; what is sealed is bound to its purpose field by field; logout ends it here. | `session::ticket`, `secret::seal` |
+//! | A7 | After the login, a redirect to anywhere. | A path here, or a host that a route names, by its name or as one label under a wildcard, never by `*`; asked again when the redirect is made; all else is the start page. Redirect URIs at our provider are compared as text. | `sign_in::target`, `route::Routes::names_host`, `provider::client` |
+//! | A8 | A login begun by one browser ends in another; answers of one provider shown as another's; codes used twice. | State, nonce and PKCE, tied to a sealed cookie of the browser that began; `iss` of RFC 9207; each state once. A session is handed over only to hosts that a route names: under `*` nobody logs in. | `sign_in`, `route::Routes::names_host`, `identity::oidc` |
+//! | A9 | A cookie changed, cut, extended, recombined, or used after logout. | A ticket is 256 random bits and is known by the hash of itself and its host, so it opens nothing on another; what is sealed is bound to its purpose field by field, under a key that is refused where it is short; logout ends it here. | `session::ticket`, `secret::seal`, `config::keys` |
 //! | A10 | A cookie set by a neighbouring domain; a session fixed before the login. | `__Host-` wherever `public_url` is https; of several values each is tried; a login always makes a new ticket. | `session::cookies`, `session::keeper` |
 //! | A11 | Markup in an error, a name, a label. | Templates escape, and the content policy allows no script. | `web::page`, the templates |
 //! | A12 | Forms and frames on other sites that act for the person. | Same-site cookies, same-origin checks on what changes something, no framing, no storing. | `sign_in::leave`, `sign_in::navigation`, `web::page` |
