@@ -12,5 +12,6 @@
 
 mod architecture;
 mod conformance;
+mod findings_login;
 mod proxy;
 mod support;
