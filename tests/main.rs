@@ -12,6 +12,7 @@
 
 mod architecture;
 mod conformance;
+mod findings_login;
 mod login;
 mod proxy;
 mod support;
