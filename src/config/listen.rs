@@ -12,6 +12,7 @@ use super::file;
 use super::public_url::PublicUrl;
 use super::section_name;
 use crate::built_in::Surroundings;
+use crate::web::network;
 
 /// One listener.
 #[derive(Clone, Debug)]
@@ -103,11 +104,4 @@ fn tls_files(shape: file::Tls, path: &str, surroundings: &Surroundings, errors: 
     };
     let (certificate, key) = (file("certificate", shape.certificate), file("key", shape.key));
     Some(TlsFiles { certificate: certificate?, key: key? })
-}
-
-/// `10.0.0.0/8`, or one address.
-fn network(text: &str) -> Result<IpNet, String> {
-    text.parse()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("`{text}` is not a network; expected something like 10.0.0.0/8 or fd00::/8"))
 }
