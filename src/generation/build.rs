@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::header;
 use toml::Table;
 
 use super::{Entrance, Generation, Parts};
@@ -102,9 +103,8 @@ impl Builder<'_> {
         self.look_for_role(config, &path, &injectors);
         self.look_for_subjects(config, &path);
         let signs = injectors.iter().flatten().any(|injector| injector.needs().credentials);
-        if signs && config.preserve_host == Some(true) {
-            let problem = "is true, but the request is signed, which is for the upstream's own host; expected false";
-            self.errors.add(below(&path, "preserve_host"), problem);
+        if signs {
+            self.look_for_what_breaks_a_signature(config, &path, &injectors);
         }
         let policy = self.policy(config, &path, providers);
         if policy.as_ref().is_some_and(|policy| !policy.is_public()) && self.config.identity.is_empty() {
@@ -164,6 +164,44 @@ impl Builder<'_> {
             let problem =
                 "is of no use, as nothing in `inject` needs credentials; expected e.g. { kind = \"sigv4\", … }";
             self.errors.add(below(path, "role"), problem);
+        }
+    }
+
+    /// An injector with credentials signs what is there: once, at last, and under an `Authorization` of its own.
+    fn look_for_what_breaks_a_signature(
+        &mut self,
+        config: &RouteConfig,
+        path: &str,
+        injectors: &[Option<Arc<dyn Injector>>],
+    ) {
+        if config.preserve_host == Some(true) {
+            let problem = "is true, but the request is signed, which is for the upstream's own host; expected false";
+            self.errors.add(below(path, "preserve_host"), problem);
+        }
+        if config.pass_authorization {
+            let problem = "is true, but the signature takes the place of the client's header; expected false";
+            self.errors.add(below(path, "pass_authorization"), problem);
+        }
+        let (mut put_on_after, mut signed_after) = (false, false);
+        // from the end: what comes after an injector is known before it
+        for ((path, _), injector) in config.inject.iter().zip(injectors).rev() {
+            let Some(injector) = injector else { continue };
+            if !injector.needs().credentials {
+                if injector.sets().contains(&header::AUTHORIZATION) {
+                    let problem = "sets Authorization, which the signature takes the place of; expected another header";
+                    self.errors.add(path.as_str(), problem);
+                }
+                put_on_after = true;
+                continue;
+            }
+            if signed_after {
+                self.errors
+                    .add(path.as_str(), "signs what is signed again after it; expected one that needs credentials");
+            }
+            if put_on_after {
+                self.errors.add(path.as_str(), "signs before all is put on the request; expected to be the last");
+            }
+            signed_after = true;
         }
     }
 
