@@ -76,6 +76,16 @@ fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors
     if tls.is_some() && public_url.as_ref().is_some_and(|url| !url.is_https()) {
         errors.add(below(path, "public_url"), "is http, but the listener speaks TLS; expected https, or no `tls`");
     }
+    // tickets without `Secure` never leave this machine (A9)
+    let plain = public_url.as_ref().filter(|url| !url.is_https());
+    if let (Some(url), Some(address)) = (plain, address.filter(|address| !address.ip().is_loopback())) {
+        let problem = format!(
+            "is {address}, which others reach, but `public_url` is {url}: logins would cross the network in clear text; \
+             expected a loopback address such as 127.0.0.1:{}, or an https `public_url`",
+            address.port()
+        );
+        errors.add(below(path, "address"), problem);
+    }
     let trusted_proxies = shape
         .trusted_proxies
         .iter()

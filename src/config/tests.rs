@@ -114,6 +114,10 @@ fn contradictions_are_errors() {
             "authority.address: is the address of `listen.main` too",
         ),
         (
+            "[listen.two]\naddress = '0.0.0.0:1'\npublic_url = 'http://localhost:1'", // A9
+            "listen.two.address: is 0.0.0.0:1, which others reach, but `public_url` is http://localhost:1",
+        ),
+        (
             "[listen.two]\naddress = '127.0.0.1:1'\npublic_url = 'http://localhost'\ntls = { certificate = 'c', key = 'k' }",
             "listen.two.public_url: is http, but the listener speaks TLS",
         ),

@@ -13,7 +13,7 @@ use crate::credentials::{self, CredentialProvider};
 use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
-use crate::route::{Route, Routes};
+use crate::route::{HostPattern, Route, Routes};
 use crate::tls::{ServerIdentity, Trust};
 use crate::upstream::{Destination, Upstream};
 
@@ -110,6 +110,9 @@ impl Builder<'_> {
         if policy.as_ref().is_some_and(|policy| !policy.is_public()) && self.config.identity.is_empty() {
             let problem = "needs a login, but there is no section [identity.<name>] to log in at";
             self.errors.add(below(&path, "allow"), problem);
+        }
+        if policy.as_ref().is_some_and(|policy| !policy.is_public()) {
+            self.look_for_hosts_off_loopback(config, &path);
         }
         let trust = match &config.upstream_ca {
             None => Some(self.parts.trust.clone()),
@@ -223,6 +226,22 @@ impl Builder<'_> {
                     self.errors.add(below(&path, &format!("subjects[{i}]")), problem);
                 }
             }
+        }
+    }
+
+    /// Every host of a route gets tickets under the scheme of the listener's public URL, and those for plain http lack
+    /// `Secure`: they are for hosts of this machine (A9).
+    fn look_for_hosts_off_loopback(&mut self, config: &RouteConfig, path: &str) {
+        let listen = self.config.listen.iter();
+        let plain = listen.filter_map(|(name, listen)| Some((name, listen.public_url.as_ref()?)));
+        let Some((listener, url)) = plain.into_iter().find(|(_, url)| !url.is_https()) else { return };
+        for host in config.hosts.iter().filter(|host| **host != HostPattern::Any && !host.is_loopback()) {
+            let problem = format!(
+                "`{host}` is not on loopback, but people log in under `listen.{listener}.public_url`, {url}: their \
+                 tickets would cross the network in clear text; expected localhost, *.localhost, 127.0.0.1, [::1] or \
+                 *, or an https `public_url`"
+            );
+            self.errors.add(below(path, "host"), problem);
         }
     }
 

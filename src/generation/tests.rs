@@ -110,6 +110,30 @@ fn what_breaks_a_signature_has_its_key_path() {
     }
 }
 
+/// A9: a ticket of a host that is not this machine would cross the network in clear text.
+#[test]
+fn a9_people_log_in_by_plain_http_on_loopback_alone() {
+    let paths = |host: &str, allow: &str, url: &str| {
+        let text = GOOD.replace("wiki.localhost", host).replace("http://127.0.0.1:8080", url);
+        let text = text.replace("\"anyone\"", &format!("\"{allow}\""));
+        let text = format!("{text}\n[identity.corp]\nkind = 'oidc'\nissuer = 'https://idp'\nclient_id = 'c'");
+        let built = Generation::build(&config(&text), &parts());
+        built.err().map_or_else(Vec::new, |errors| errors.iter().map(|error| error.path.clone()).collect())
+    };
+    let (http, https) = ("http://127.0.0.1:8080", "https://apps.example.com");
+    for (host, allow, url, expected) in [
+        ("reports.example.com", "signed-in", http, Some("route.wiki.host")),
+        ("*.example.com", "signed-in", http, Some("route.wiki.host")),
+        ("reports.example.com", "anyone", http, None),
+        ("reports.example.com", "signed-in", https, None),
+        ("*.localhost", "signed-in", http, None),
+        ("127.0.0.1", "signed-in", http, None),
+        ("*", "signed-in", http, None),
+    ] {
+        assert_eq!(paths(host, allow, url), Vec::from_iter(expected), "{host} {allow} {url}");
+    }
+}
+
 #[test]
 fn every_section_is_looked_at() {
     let text = format!("{GOOD}\n[identity.a]\nkind = 'x'\n[identity.b]\nkind = 'y'\n[credentials.c]\nkind = 'z'");

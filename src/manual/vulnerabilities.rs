@@ -24,7 +24,7 @@
 //! |---|---|---|---|
 //! | A7 | After the login, a redirect to anywhere. | A path here, or a host that a route has; all else is the start page. Redirect URIs at our provider are compared as text. | `sign_in::target`, `provider::client` |
 //! | A8 | A login begun by one browser ends in another; answers of one provider shown as another's; codes used twice. | State, nonce and PKCE, tied to a sealed cookie of the browser that began; `iss` of RFC 9207; each state once. | `sign_in`, `identity::oidc` |
-//! | A9 | A cookie changed, cut, extended, recombined, or used after logout. | A ticket is 256 random bits and is known by its hash; what is sealed is bound to its purpose field by field; logout ends it here. | `session::ticket`, `secret::seal` |
+//! | A9 | A cookie changed, cut, extended, recombined, overheard, or used after logout. | A ticket is 256 random bits and is known by its hash; what is sealed is bound to its purpose field by field; plain http is for loopback addresses and hosts; logout ends it here. | `session::ticket`, `secret::seal`, `config::listen`, `generation::build` |
 //! | A10 | A cookie set by a neighbouring domain; a session fixed before the login. | `__Host-` wherever `public_url` is https; of several values each is tried; a login always makes a new ticket. | `session::cookies`, `session::keeper` |
 //! | A11 | Markup in an error, a name, a label. | Templates escape, and the content policy allows no script. | `web::page`, the templates |
 //! | A12 | Forms and frames on other sites that act for the person. | Same-site cookies, same-origin checks on what changes something, no framing, no storing. | `sign_in::leave`, `sign_in::navigation`, `web::page` |
