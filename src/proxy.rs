@@ -106,7 +106,7 @@ impl Proxy {
         };
         let session = session.filter(|session| permit.identity().is_some_and(|who| who.holder.id == session.id()));
         if session.is_some() && permit.grant().is_some() {
-            cross_site::check(&head, &host, route)?;
+            cross_site::check(head, &host, route)?;
         }
         let credentials = self.credentials(generation, &permit, arrival.now).await?;
 
