@@ -4,6 +4,7 @@ mod answers;
 mod forwarded;
 mod framing;
 mod identity_headers;
+mod listeners;
 mod main_job;
 mod passing;
 mod paths;
