@@ -160,12 +160,10 @@ impl Running {
             let entrance = app.generation.load().entrances.get(&name).cloned();
             let door = Door::new(&app, &name, entrance.as_ref().and_then(|entrance| entrance.public_url.as_ref()));
             let identity = entrance.and_then(|entrance| entrance.tls);
-            let tls = identity.map(|identity| identity.server_config(&[b"h2", b"http/1.1"]));
+            let tls = identity.map(|identity| identity.server_config(HTTP));
             serving.push(Serving { name, listener, tls, handler: Arc::new(door) });
         }
-        for (name, listener, handler) in other_side::build(&config, &fetch, &app.clock, &metrics)? {
-            serving.push(Serving { name: name.into(), listener, tls: None, handler });
-        }
+        serving.extend(other_side::build(&config, &fetch, &app.clock, &metrics)?);
         if let Some(address) = config.admin {
             let admin = Admin::new(metrics.clone(), {
                 let app = Arc::clone(&app);
@@ -266,6 +264,9 @@ fn cores() -> usize {
 
 /// How many grants' credentials are kept: at some 2 KiB each, a few hundred MiB at the most.
 const GRANTS: u64 = 100_000;
+
+/// What we speak inside of TLS, the preferred first (RFC 7301).
+const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// Often enough that no burst of requests piles up more than a few MiB of samples.
 const GATHER: Duration = Duration::from_secs(5);

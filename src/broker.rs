@@ -143,7 +143,6 @@ impl Broker {
             }
         }
         self.0.roll().prune(now);
-        self.0.entries.run_pending_tasks();
         self.0.count_entries();
     }
 
@@ -187,6 +186,8 @@ impl Inner {
     }
 
     fn count_entries(&self) {
+        // moka counts what has come and gone in its own time only
+        self.entries.run_pending_tasks();
         #[expect(clippy::cast_precision_loss, reason = "a count of entries is far below 2^53")]
         self.counts.entries.set(self.entries.entry_count() as f64);
     }

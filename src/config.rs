@@ -121,8 +121,10 @@ impl Config {
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
         let session = shape::read(file.session, "session", errors).unwrap_or_default();
-        let provider: Option<Service<ProviderSettings>> = service::read(file.provider, "provider", errors);
-        let authority: Option<Service<AuthoritySettings>> = service::read(file.authority, "authority", errors);
+        let provider: Option<Service<ProviderSettings>> =
+            service::read(file.provider, "provider", &surroundings, errors);
+        let authority: Option<Service<AuthoritySettings>> =
+            service::read(file.authority, "authority", &surroundings, errors);
         let sections = listen.iter().map(|(name, listen)| (format!("listen.{name}"), listen.address));
         let others = [
             ("admin", admin),

@@ -3,8 +3,6 @@
 //! The public face is a status, a code and a sentence that says what to do. The reason, with its sources, goes to
 //! the log, once. A new fault does not compile until someone has chosen its face.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +10,7 @@ use askama::Template;
 use http::header::{self, HeaderValue};
 use http::{HeaderName, StatusCode};
 use serde_json::json;
+use url::Url;
 
 use crate::credentials::IssueError;
 use crate::generation::Unidentified;
@@ -20,7 +19,7 @@ use crate::inject::InjectError;
 use crate::policy::{Denied, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
-use crate::web::{self, CollectError, Response};
+use crate::web::{self, CollectError, Response, chain};
 
 /// Why a request has no answer from upstream.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +36,9 @@ pub enum Fault {
     /// Nobody is logged in, and the caller is no browser that could be sent to log in.
     #[error("nobody is logged in")]
     Anonymous,
+    /// Nobody is logged in, and nobody can log in on a host that no route names; at this URL they can.
+    #[error("nobody is logged in, and no route names the host")]
+    Elsewhere(Url),
     /// Something was presented, and it is bad.
     #[error("a presented credential was rejected")]
     Rejected(#[source] Rejection),
@@ -81,10 +83,12 @@ struct Face {
 }
 
 /// What the page offers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Next {
     Nothing,
     LogIn,
+    /// This URL.
+    Open(Url),
     TryAgain,
     SwitchUser,
 }
@@ -151,6 +155,13 @@ impl Fault {
                 face(401, "login_required", "Log in first", "This needs a login. Open it in a browser.".into())
                     .with(Next::LogIn)
             }
+            Self::Elsewhere(url) => face(
+                401,
+                "login_elsewhere",
+                "Open this under its own address",
+                "This needs a login, and nobody can log in under the name you came by.".into(),
+            )
+            .with(Next::Open(url.clone())),
             Self::Rejected(_) => face(
                 401,
                 "invalid_token",
@@ -162,8 +173,7 @@ impl Fault {
                 403,
                 "forbidden",
                 "You may not open this",
-                "You are logged in, but no rule lets you in here. Ask whoever runs this app, and give the request id."
-                    .into(),
+                "No rule lets this request pass. Ask whoever runs this app, and give the request id.".into(),
             )
             .with(Next::SwitchUser),
             Self::Denied(Denied::Unfillable(what)) => face(
@@ -351,17 +361,6 @@ impl From<LoginError> for Fault {
     fn from(error: LoginError) -> Self {
         Self::Login(error)
     }
-}
-
-/// The error and its sources, in one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// A sentence's first letter.

@@ -45,7 +45,7 @@ pub struct Entrance {
     pub public_url: Option<PublicUrl>,
     /// What it shows to those who connect; absent: plain HTTP.
     pub tls: Option<ServerIdentity>,
-    /// The peers whose `X-Forwarded-*` headers are believed (A6).
+    /// The peers whose `X-Forwarded-For` and `-Proto` are believed (A6).
     pub trusted_proxies: Vec<IpNet>,
 }
 

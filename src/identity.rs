@@ -17,7 +17,12 @@ use crate::fetch::Fetch;
 use crate::secret::Secret;
 use crate::web::{BoxError, Caller};
 
+mod derived;
+mod email;
 mod oidc;
+
+pub use derived::Derived;
+pub use email::Email;
 
 /// Every kind of `[identity.<name>]`.
 pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[oidc::BUILT_IN];

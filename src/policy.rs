@@ -10,11 +10,10 @@ use serde::Serialize;
 
 use crate::arn::{RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
 use crate::built_in::SettingsError;
-use crate::identity::{Identity, Subject};
+use crate::identity::{Derived, Identity, Subject};
 use rule::Rule;
 use want::Want;
 
-mod email;
 mod explain;
 mod hours;
 mod path;
@@ -35,6 +34,8 @@ pub use settings::{AllowSettings, RuleSettings, Values, WantSettings, Who};
 pub struct Policy {
     rules: Vec<Rule>,
     want: Option<Want>,
+    /// Filling a grant's templates and checking what came of it takes longer than all the rest of a decision.
+    grants: Derived<Arc<Grant>>,
 }
 
 /// Leave to pass. Only [`Policy::decide`] makes one; only a permit is dressed and sent.
@@ -111,10 +112,10 @@ pub struct Ask<'a> {
 /// Why there is no leave.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denied {
-    /// Nobody is logged in, and no rule lets anyone pass: log in.
+    /// Nobody is logged in, and a rule may let those pass who are: log in.
     #[error("nobody is logged in")]
     Anonymous,
-    /// Logged in, but no rule allows this. The reason says why each rule did not, for the log and `explain`.
+    /// No rule allows this, and no login would help. The reason says why each rule did not, for the log and `explain`.
     #[error("no rule allows it: {0}")]
     Forbidden(String),
     /// A rule allows it, but the claims don't make a valid role, session name or tag (A20).
@@ -164,7 +165,7 @@ impl Policy {
                 "allow",
                 "`anyone` has no role to sign with; give public paths a route without `role`",
             )]),
-            (Ok(rules), Ok(want)) => Ok(Self { rules, want }),
+            (Ok(rules), Ok(want)) => Ok(Self { rules, want, grants: Derived::default() }),
             (rules, want) => Err(rules.err().into_iter().chain(want.err()).flatten().collect()),
         }
     }
@@ -177,12 +178,15 @@ impl Policy {
         let ask = ask.of_the_living();
         let Some(rule) = self.rules.iter().find(|rule| rule.first_unmet(&ask).is_none()) else {
             return Err(match ask.identity {
-                None => Denied::Anonymous,
-                Some(_) => Denied::Forbidden(self.objections(&ask)),
+                // who logs in where every rule is for anyone is asked for what the request lacks, not for who they are
+                None if !self.is_public() => Denied::Anonymous,
+                _ => Denied::Forbidden(self.objections(&ask)),
             });
         };
         let grant = match (&self.want, ask.identity) {
-            (Some(want), Some(identity)) => Some(Arc::new(want.grant(identity)?)),
+            (Some(want), Some(identity)) => {
+                Some(self.grants.of(identity, |identity| want.grant(identity).map(Arc::new))?)
+            }
             (Some(_), None) => return Err(Denied::Anonymous),
             (None, _) => None,
         };
@@ -331,6 +335,14 @@ mod tests {
         assert_eq!(decide(&policy, Some(&other), Method::GET, "/a").unwrap_err(), Denied::Forbidden(reason));
         let ended = Identity { ends_at: from_epoch_seconds(NOW), ..finance };
         assert_eq!(decide(&policy, Some(&ended), Method::GET, "/a").unwrap_err(), Denied::Anonymous); // A34
+    }
+
+    #[test]
+    fn where_no_login_helps_none_is_asked_for() {
+        let policy = policy(r#"allow = { who = "anyone", sources = ["192.0.2.0/24"] }"#).unwrap();
+        let reason = Denied::Forbidden("`allow` needs a source address in 192.0.2.0/24".to_owned());
+        assert_eq!(decide(&policy, None, Method::GET, "/").unwrap_err(), reason);
+        assert_eq!(decide(&policy, Some(&identity(json!({}))), Method::GET, "/").unwrap_err(), reason);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderValue;
+use http::{HeaderValue, request};
 use hyper::upgrade::OnUpgrade;
 
 use crate::broker::Broker;
@@ -19,7 +19,7 @@ use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route};
 use crate::session::{CookieNames, Sessions};
-use crate::web::{self, Caller, Connection, Request, Response};
+use crate::web::{self, Body, Caller, Connection, Request, Response};
 
 mod cut;
 mod dress;
@@ -67,29 +67,33 @@ impl Proxy {
         Self { sessions, broker }
     }
 
-    /// One request's way.
+    /// One request's way. What goes upstream is taken out of `head`.
     ///
     /// # Errors
     /// [`Fault::Anonymous`] where a login would help; the door knows whether to send the caller there.
     pub async fn answer(
         &self,
         generation: &Generation,
-        request: Request,
+        head: &mut request::Parts,
+        body: Body,
         arrival: &Arrival<'_>,
         note: &mut Note,
     ) -> Result<Response, Fault> {
-        let (mut head, body) = request.into_parts();
         let host = arrival.host()?;
         let target = head.uri.clone();
         let path = NormalPath::parse(target.path())?;
+        // the door has taken what is ours as we spell it; in another spelling it is nobody's (A5)
+        if is_ours(path.as_str()) {
+            return Err(Fault::NoRoute);
+        }
         let route = note.route.insert(Arc::clone(generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?));
         route.admit(&path)?;
 
         let session = match arrival.cookies {
-            Some(cookies) => self.sessions.recognize(&head.headers, cookies).await?,
+            Some(cookies) => self.sessions.recognize(&head.headers, cookies, host.as_str()).await?,
             None => None,
         };
-        let caller = Caller { head: &head, connection: arrival.connection };
+        let caller = Caller { head, connection: arrival.connection };
         let identity = generation.identify(&caller, route, session.as_ref()).await?;
         note.identity.clone_from(&identity);
 
@@ -101,12 +105,26 @@ impl Proxy {
         };
         let credentials = self.credentials(generation, &permit, arrival.now).await?;
 
-        let upgrade = web::wants_upgrade(&head.headers).then(|| head.extensions.remove::<OnUpgrade>()).flatten();
-        let request = dress::for_upstream(generation, route, &permit, &path, (head, body), arrival).await?;
+        // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
+        let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
+        let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
+        let session = session.filter(|session| permit.identity().is_some_and(|who| who.holder.id == session.id()));
+        let body = dress::while_it_lasts(body, session.as_ref());
+        let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
+        let request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
         let given = Given { identity: permit.identity(), credentials: credentials.as_ref(), now: arrival.now };
         let request = inject(route, &permit, request, &given)?;
-        let response = route.upstream.send(request).await?;
-        Ok(dress::for_client(response, session.filter(|_| permit.identity().is_some()), upgrade))
+        let sent = route.upstream.send(request);
+        let response = match &session {
+            None => sent.await?,
+            // what was signed for a login is not sent after its end, nor waited for
+            Some(session) => tokio::select! {
+                biased;
+                () = session.ended() => return Err(Fault::Anonymous),
+                response = sent => response?,
+            },
+        };
+        Ok(dress::for_client(response, &permit, session, upgrade))
     }
 
     /// The permit's credentials; none where the route wants no role.
@@ -121,8 +139,13 @@ impl Proxy {
             return Ok(Some(credentials));
         }
         let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
-        Ok(Some(self.broker.credentials(grant, &identity.holder, provider).await?))
+        Ok(Some(Box::pin(self.broker.credentials(grant, &identity.holder, provider)).await?))
     }
+}
+
+/// Whether a path is claviger's own, on every host: no upstream sees it.
+pub fn is_ours(path: &str) -> bool {
+    path.strip_prefix("/.claviger").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Puts on what the route's injectors have to put on. A preflight is nobody's, so nothing is put on it.

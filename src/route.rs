@@ -107,14 +107,25 @@ impl Routes {
         !self.of_host(host).is_empty()
     }
 
+    /// Whether a route is for this host by its name or a wildcard. `*` is for hosts that nobody wrote down: whoever
+    /// points a name of theirs at us has one, so none of them is ours to send a login to (A7, A8).
+    pub fn names_host(&self, host: &Host<'_>) -> bool {
+        self.named(host).is_some()
+    }
+
     /// All routes, in the order of the config.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.all.iter()
     }
 
     fn of_host(&self, host: &Host<'_>) -> &[Arc<Route>] {
+        self.named(host).unwrap_or(&self.any)
+    }
+
+    /// The routes whose host is written down.
+    fn named(&self, host: &Host<'_>) -> Option<&Vec<Arc<Route>>> {
         let below = || host.as_str().find('.').and_then(|dot| self.wildcard.get(host.as_str().split_at(dot).1));
-        self.exact.get(host.as_str()).or_else(below).map_or(&self.any, Vec::as_slice)
+        self.exact.get(host.as_str()).or_else(below)
     }
 }
 
@@ -174,6 +185,23 @@ mod tests {
         ] {
             let (host, path) = (Host::parse(host).unwrap(), NormalPath::parse(path).unwrap());
             assert_eq!(routes.find(&host, &path).map(|route| &*route.name), name, "{host:?} {path:?}");
+        }
+    }
+
+    /// A7, A8
+    #[test]
+    fn a_catch_all_names_no_host() {
+        let hosts = ["a.example.com", "*.apps.example.com", "*"];
+        let routes = Routes::build(vec![route("all", &hosts, "/")]).unwrap();
+        for (host, named) in [
+            ("A.example.com:8443", true),
+            ("x.apps.example.com", true),
+            ("x.y.apps.example.com", false),
+            ("evil.example", false),
+            ("127.0.0.1", false),
+        ] {
+            let host = Host::parse(host).unwrap();
+            assert_eq!((routes.names_host(&host), routes.has_host(&host)), (named, true), "{host:?}");
         }
     }
 

@@ -90,7 +90,7 @@ pub enum Why {
     Provider,
     /// Nothing points to it any more: the browser logged in anew.
     Replaced,
-    /// There were too many, and this one was unused the longest.
+    /// There were too many, and this one was unused the longest, or the subject's oldest.
     Crowded,
     /// Its source is no longer configured.
     SourceGone,

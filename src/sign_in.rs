@@ -90,8 +90,9 @@ pub struct Wish<'a> {
 }
 
 impl Site {
-    /// A listener whose `public_url` is where providers send browsers back to, and whose routes have the hosts that
-    /// `is_ours` knows (in lower case, without port).
+    /// A listener whose `public_url` is where providers send browsers back to, and whose routes name the hosts that
+    /// `is_ours` knows (in lower case, without port). A host that is merely not refused is not ours: it would be sent
+    /// logins (A7, A8).
     pub fn new(
         public_url: Url,
         is_ours: impl Fn(&str) -> bool + Send + Sync + 'static,
@@ -172,15 +173,9 @@ impl SignIn {
         }
     }
 
-    /// Sends a browser that asked for something else to log in, and back afterwards. Anything but a navigation gets
-    /// [`Fault::Anonymous`]: nobody would follow (A8).
-    pub async fn begin_login(&self, site: &Site, visit: &Visit<'_>, wish: &Wish<'_>) -> Result<Response, Fault> {
-        self.begin(site, visit, wish).await
-    }
-
     /// The session of the browser that asks, on this host.
     async fn session(&self, site: &Site, visit: &Visit<'_>) -> Result<Option<Arc<Session>>, Fault> {
-        Ok(self.sessions.recognize(&visit.head.headers, &site.names).await?)
+        Ok(self.sessions.recognize(&visit.head.headers, &site.names, visit.host).await?)
     }
 
     fn count(&self, outcome: &str) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::{Either, FutureExt as _, TryFutureExt as _};
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
@@ -123,18 +124,30 @@ impl Upstream {
         if wants_upgrade(request.headers()) {
             return Box::pin(self.upgrade(request)).await;
         }
-        let (mut request, progress) = Outgoing::of(request);
-        if let Some(lease) = pool::take(self.0.id) {
-            let spare = spare(&request);
-            match self.exchange(lease, request, progress.as_deref()).await {
-                Ok(response) => return Ok(response),
-                Err(Failure::Unsent(returned)) => request = *returned,
-                Err(Failure::Gone(error)) => request = spare.ok_or_else(|| self.broken(error))?,
-                Err(Failure::Final(error)) => return Err(error),
-            }
-        }
-        let lease = Box::pin(self.connect(connect::Use::Pooled)).await?;
-        self.exchange(lease, request, progress.as_deref()).await.map_err(|failure| self.settled(failure))
+        let (request, progress) = Outgoing::of(request);
+        let Some(mut lease) = pool::take(self.0.id) else {
+            return Box::pin(self.send_afresh(request, progress)).await;
+        };
+        let spare = spare(&request).map(Box::new);
+        let request = match self.head(&mut lease, request, progress.as_deref()).await {
+            Ok(response) => return self.reply(lease, response),
+            Err(Failure::Unsent(returned)) => returned,
+            Err(Failure::Gone(error)) => spare.ok_or_else(|| self.broken(error))?,
+            Err(Failure::Final(error)) => return Err(error),
+        };
+        drop(lease);
+        Box::pin(self.send_afresh(*request, progress)).await
+    }
+
+    /// Sends a request on a connection of its own making, which then joins the pool.
+    async fn send_afresh(
+        &self,
+        request: http::Request<Outgoing>,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Response, UpstreamError> {
+        let mut lease = self.connect(connect::Use::Pooled).await?;
+        let answered = self.head(&mut lease, request, progress.as_deref()).await;
+        self.reply(lease, answered.map_err(|failure| self.settled(failure))?)
     }
 
     async fn upgrade(&self, request: Request) -> Result<Response, UpstreamError> {
@@ -146,42 +159,31 @@ impl Upstream {
             lease.release();
             return Ok(response.map(|_| Body::Empty));
         }
-        Ok(self.reply(lease, response))
+        self.reply(lease, response)
     }
 
-    async fn exchange(
-        &self,
-        mut lease: Lease,
-        request: http::Request<Outgoing>,
-        progress: Option<&Progress>,
-    ) -> Result<Response, Failure> {
-        let response = self.head(&mut lease, request, progress).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            // nobody asked, and what follows would be read as we please (A4)
-            return Err(Failure::Final(self.broken("it switched protocols without being asked".into())));
-        }
-        Ok(self.reply(lease, response))
-    }
-
-    /// The answer's head, within the time for it.
-    async fn head(
-        &self,
+    /// The answer's head, within the time for it. Put together without `async`, which would hold the request and the
+    /// answer twice: this is a part of every request's state.
+    fn head<'a>(
+        &'a self,
         lease: &mut Lease,
         request: http::Request<Outgoing>,
-        progress: Option<&Progress>,
-    ) -> Result<http::Response<Incoming>, Failure> {
+        progress: Option<&'a Progress>,
+    ) -> impl Future<Output = Result<http::Response<Incoming>, Failure>> + use<'a> {
         let answer = lease.send(request);
         let answer = match progress {
-            None => timeout(self.0.destination.first_byte, answer)
-                .await
-                .map_err(|_| Failure::Final(self.timed_out("to answer")))?,
-            Some(progress) => Box::pin(self.while_moving(answer, progress)).await?,
+            None => Either::Left(
+                timeout(self.0.destination.first_byte, answer).map_err(|_| Failure::Final(self.timed_out("to answer"))),
+            ),
+            Some(progress) => Either::Right(Box::pin(self.while_moving(answer, progress))),
         };
-        let response = answer.map_err(|failure| self.failed(failure))?;
-        if let Err(what) = check_framing(response.headers()) {
-            return Err(Failure::Final(self.broken(what.into())));
-        }
-        Ok(response)
+        answer.map(|answer| {
+            let response = answer?.map_err(|failure| self.failed(failure))?;
+            match check_framing(response.headers()) {
+                Ok(()) => Ok(response),
+                Err(what) => Err(Failure::Final(self.broken(what.into()))),
+            }
+        })
     }
 
     /// Waits for an answer while a body is streaming: it may take as long as it likes if only it moves.
@@ -204,7 +206,11 @@ impl Upstream {
         }
     }
 
-    fn reply(&self, lease: Lease, response: http::Response<Incoming>) -> Response {
+    fn reply(&self, lease: Lease, response: http::Response<Incoming>) -> Result<Response, UpstreamError> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // nobody asked, and what follows would be read as we please (A4)
+            return Err(self.broken("it switched protocols without being asked".into()));
+        }
         let (head, body) = response.into_parts();
         let body = if body.is_end_stream() {
             lease.put_back();
@@ -212,7 +218,7 @@ impl Upstream {
         } else {
             Body::Boxed(http_body_util::combinators::BoxBody::new(Reply::new(body, lease, self.clone())))
         };
-        http::Response::from_parts(head, body)
+        Ok(http::Response::from_parts(head, body))
     }
 
     /// Sorts a failed exchange by whether it may be tried again.

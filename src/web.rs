@@ -3,7 +3,8 @@
 pub mod xml;
 
 use std::convert::Infallible;
-use std::fmt;
+use std::error::Error;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -176,14 +177,28 @@ impl Caller<'_> {
 
 /// The values of every cookie called `name`, in the order they were sent.
 pub fn cookies<'h, 'n>(headers: &'h HeaderMap, name: &'n str) -> impl Iterator<Item = &'h str> + use<'h, 'n> {
+    all_cookies(headers).filter(move |(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// The names and values of all cookies, in the order they were sent.
+pub fn all_cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(header::COOKIE)
         .into_iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim_matches(' ').split_once('='))
-        .filter(move |(key, _)| *key == name)
-        .map(|(_, value)| value)
+}
+
+/// An error and its sources, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
 }
 
 /// Removes the headers that belong to one connection only, and those that `Connection` names (RFC 9110 §7.6.1).
@@ -296,6 +311,12 @@ mod tests {
         headers.insert("x-bar", HeaderValue::from_static("1"));
         strip_hop_by_hop(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-bar"]);
+    }
+
+    #[test]
+    fn a_chain_names_every_cause() {
+        let inner = CollectError::Broken(CollectError::Broken("the peer went away".into()).into());
+        assert_eq!(chain(&inner), "the body broke off: the body broke off: the peer went away");
     }
 
     #[tokio::test]

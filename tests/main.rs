@@ -12,5 +12,6 @@
 
 mod architecture;
 mod conformance;
+mod login;
 mod proxy;
 mod support;

@@ -1,6 +1,7 @@
 //! The proxy, over real sockets.
 
 mod answers;
+mod findings_proxy;
 mod forwarded;
 mod framing;
 mod identity_headers;

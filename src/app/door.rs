@@ -10,7 +10,7 @@ use super::App;
 use crate::config::PublicUrl;
 use crate::fault::Fault;
 use crate::generation::Generation;
-use crate::proxy::{Arrival, Client, Note};
+use crate::proxy::{Arrival, Client, Note, is_ours};
 use crate::route::Host;
 use crate::server::Handler;
 use crate::session::CookieNames;
@@ -38,26 +38,32 @@ impl Handler for Door {
         let trusted = generation.entrances.get(&self.name).map_or(&[][..], |entrance| &entrance.trusted_proxies);
         let id = request_id();
         let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
-        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let client = Client::read(request.headers(), connection.peer, connection.tls, trusted);
         let arrival = Arrival {
             id: &id,
             now: self.app.clock.now(),
             connection: &connection,
-            client: Client::read(request.headers(), connection.peer, connection.tls, trusted),
+            client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
             cookies: self.cookies.as_ref(),
         };
 
-        let mut note = Note::default();
-        let (head, body) = request.into_parts();
+        let (mut note, (mut head, body)) = (Note::default(), request.into_parts());
         let for_a_person = is_navigation(&head);
-        let (response, fault) = match self.answer(&generation, head, body, &arrival, &mut note).await {
+        let log = self.app.access.as_ref().map(|lines| (lines, head.method.clone(), head.uri.clone()));
+        // kept for a login, which comes back to where this request wanted to go
+        let navigation = for_a_person.then(|| Box::new(remembered(&head)));
+        let answered = match client {
+            Ok(_) => self.answer(&generation, &mut head, body, navigation, &arrival, &mut note).await,
+            Err(fault) => Err(fault),
+        };
+        let (response, fault) = match answered {
             Ok(response) => (response, None),
             Err(fault) => (fault.answer(&id, for_a_person), Some(fault.code())),
         };
 
         self.app.requests.count(note.route.as_deref(), response.status(), started.elapsed());
-        if let Some(lines) = &self.app.access {
+        if let Some((lines, method, uri)) = log {
             let access = Access {
                 at: arrival.now,
                 request: &id,
@@ -86,30 +92,37 @@ impl Door {
         Self { app: Arc::clone(app), name: Arc::clone(name), cookies }
     }
 
+    /// What is not every request's way is boxed, as this is a part of every request's state.
     async fn answer(
         &self,
         generation: &Arc<Generation>,
-        head: request::Parts,
+        head: &mut request::Parts,
         body: Body,
+        navigation: Option<Box<request::Parts>>,
         arrival: &Arrival<'_>,
         note: &mut Note,
     ) -> Result<Response, Fault> {
-        if let Some(rest) = head.uri.path().strip_prefix("/.claviger")
-            && (rest.is_empty() || rest.starts_with('/'))
-        {
-            return self.ours(generation, &head, arrival).await;
+        if is_ours(head.uri.path()) {
+            return Box::pin(self.ours(generation, head, arrival)).await;
         }
-        // kept for a login, which comes back to where this request wanted to go
-        let navigation = is_navigation(&head).then(|| remembered(&head));
-        let request = Request::from_parts(head, body);
-        let fault = match self.app.proxy.answer(generation, request, arrival, note).await {
-            Ok(response) => return Ok(response),
-            Err(fault) => fault,
-        };
+        match self.app.proxy.answer(generation, head, body, arrival, note).await {
+            Err(fault) if fault.calls_for_a_login() => {
+                Box::pin(self.begin_login(generation, navigation, arrival, note, fault)).await
+            }
+            other => other,
+        }
+    }
+
+    /// Sends a person to log in, who then comes back to where this request wanted to go. A program gets the fault.
+    async fn begin_login(
+        &self,
+        generation: &Arc<Generation>,
+        navigation: Option<Box<request::Parts>>,
+        arrival: &Arrival<'_>,
+        note: &Note,
+        fault: Fault,
+    ) -> Result<Response, Fault> {
         let (Some(head), Some(site)) = (navigation, self.site(generation)) else { return Err(fault) };
-        if !fault.calls_for_a_login() {
-            return Err(fault);
-        }
         let host = arrival.host()?;
         let visit = Visit { head: &head, host: host.as_str(), request_id: arrival.id };
         let sources = note.route.as_ref().and_then(|route| route.sources.as_deref()).unwrap_or_default();
@@ -137,7 +150,7 @@ impl Door {
         let public_url = generation.entrances.get(&self.name)?.public_url.as_ref()?;
         let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source))).collect();
         let generation = Arc::clone(generation);
-        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.has_host(&host));
+        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.names_host(&host));
         Some(Site::new(public_url.as_url().clone(), is_ours, sources))
     }
 }

@@ -84,7 +84,8 @@ impl Account {
             return bad("has a user, query or fragment, which no issuer has (OpenID Connect Discovery §3)");
         }
         let on_loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
+            // RFC 6761 §6.3: localhost and every name below it
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
             None => return bad("has no host"),
@@ -212,9 +213,13 @@ mod tests {
         let mut account = account();
         let arn = account.add_provider("https://idp.example.com/realms/corp", vec!["app".to_owned()]).unwrap();
         assert_eq!(arn, "arn:aws:iam::123456789012:oidc-provider/idp.example.com/realms/corp");
-        assert!(account.add_provider("http://127.0.0.1:8080/issuer", vec!["app".to_owned()]).is_ok());
+        for issuer in ["http://127.0.0.1:8080/issuer", "http://login.localhost:8080/.claviger/issuer"] {
+            assert!(account.add_provider(issuer, vec!["app".to_owned()]).is_ok(), "{issuer}");
+        }
         for issuer in [
             "http://idp.example.com",
+            "http://notlocalhost",
+            "http://localhost.example.com",
             "https://idp.example.com/realms/corp/",
             "https://user@idp.example.com",
             "https://idp.example.com?x",

@@ -13,6 +13,7 @@ use crate::credentials::{Credentials, IssueError};
 use crate::identity::Holder;
 use crate::policy::Grant;
 use crate::telemetry::{AUDIT, Metrics};
+use crate::web::chain;
 
 /// The desks, by provider.
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl Desk {
                     role.session_name = grant.session_name.as_str(),
                     sts.code = code,
                     cache = %verdict,
-                    error = causes(error),
+                    error = chain(error),
                     "credentials were refused"
                 );
             }
@@ -129,7 +130,7 @@ impl Desk {
                     session.id = %holder.id,
                     cache = %verdict,
                     duration_ms = millis(took),
-                    error = causes(error),
+                    error = chain(error),
                     "credentials can't be issued now"
                 );
             }
@@ -159,11 +160,6 @@ impl fmt::Display for Verdict {
             Self::Renewal => "renewal",
         })
     }
-}
-
-/// An error with all its sources.
-fn causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn millis(took: Duration) -> u64 {

@@ -54,8 +54,8 @@ impl Inner {
         this.runtime.clone().spawn(async move {
             let outcome = this.ask(&entry, &*provider, asker).await;
             let outcome = entry.settle(outcome, this.clock.now());
-            waiters.send_replace(Some(outcome));
             this.count_entries();
+            waiters.send_replace(Some(outcome));
         });
     }
 

@@ -385,6 +385,7 @@ async fn sweeping_drops_what_has_ended() {
     let (ending, staying) = (grant("corp", "ending"), grant("corp", "staying"));
     bench.key(&ending, &holder(true, 1800)).await;
     bench.key(&staying, &holder(true, DAY)).await;
+    assert!(bench.metrics.render().contains("claviger_credentials_entries 2"));
     bench.advance(1801);
     bench.broker.sweep();
     let kept: HashSet<_> = bench.broker.0.entries.iter().map(|(grant, _)| grant.subject.id.to_string()).collect();

@@ -12,9 +12,9 @@ use crate::app::{Outside, Running};
 use crate::built_in::Environment;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::fault::chain;
 use crate::server::Listener;
 use crate::telemetry::{self, Lines};
+use crate::web::chain;
 
 /// Run the proxy from a config file.
 ///

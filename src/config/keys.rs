@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{ConfigErrors, below};
 use crate::built_in::{SecretSource, Surroundings};
-use crate::secret::Secret;
+use crate::secret::{Secret, random_token};
 
 /// Where our keys are kept. Of each purpose the first makes new things and all of them are believed; none written:
 /// one is made on the first start and kept in `state_dir`.
@@ -35,6 +35,11 @@ impl Purpose {
             Self::Minted => "minted",
         }
     }
+
+    /// Whether a text is long enough for a key. Of a PEM the one who reads it knows more.
+    fn takes(self, key: &Secret) -> bool {
+        self != Self::Cookie || key.expose().trim().len() >= SHORTEST
+    }
 }
 
 /// Why a key can't be kept in `state_dir`.
@@ -43,6 +48,9 @@ pub enum KeepError {
     /// Others could read it (A25).
     #[error("`{0}` must be a plain file that only its owner can read (mode 0600)")]
     Exposed(PathBuf),
+    /// It is no key: empty, or cut. Sealing with it would be sealing with what anyone can guess (A9).
+    #[error("`{0}` holds fewer than {SHORTEST} characters; remove it, and a new one is made")]
+    Short(PathBuf),
     /// It can't be read or written.
     #[error("`{path}` can't be kept")]
     File {
@@ -65,7 +73,14 @@ impl Keys {
     pub fn read(&self, purpose: Purpose, surroundings: &Surroundings) -> Result<Vec<Secret>, ConfigErrors> {
         let mut errors = ConfigErrors::default();
         let keys = self.sources(purpose).iter().enumerate().filter_map(|(i, source)| {
-            errors.keep(below("keys", &format!("{}[{i}]", purpose.key())), source.read(surroundings))
+            let path = below("keys", &format!("{}[{i}]", purpose.key()));
+            let key = errors.keep(&path, source.read(surroundings))?;
+            let fits = purpose.takes(&key);
+            if !fits {
+                errors
+                    .add(path, format!("has fewer than {SHORTEST} characters; `openssl rand -base64 32` makes a key"));
+            }
+            fits.then_some(key)
         });
         let keys = keys.collect();
         errors.or(keys)
@@ -93,7 +108,10 @@ pub fn kept(
     match fs::symlink_metadata(&path) {
         // a symbolic link could lead anywhere, and a readable key is no key (A25)
         Ok(found) if !found.is_file() || found.mode() & 0o077 != 0 => Err(KeepError::Exposed(path)),
-        Ok(_) => fs::read_to_string(&path).map(Secret::new).map_err(failed),
+        Ok(_) => {
+            let key = fs::read_to_string(&path).map(Secret::new).map_err(failed)?;
+            if purpose.takes(&key) { Ok(key) } else { Err(KeepError::Short(path)) }
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let key = make().map_err(KeepError::Make)?;
             write_new(state_dir, &path, &key).map_err(failed)?;
@@ -103,15 +121,19 @@ pub fn kept(
     }
 }
 
-/// Writes beside it and renames, so that a kill in between leaves no half key (A37).
+/// Writes beside it and renames, so that a kill in between leaves no half key (A37). The name beside is new each time:
+/// in a container every process has the same id, and what a killed one left would be in the way of all that follow.
 fn write_new(folder: &Path, path: &Path, key: &Secret) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let beside = path.with_extension(format!("{}.new", random_token(8)));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(key.expose().as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)
 }
+
+/// 24 random bytes in base64, less than which is a slip.
+const SHORTEST: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -119,6 +141,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::built_in::Environment;
 
     #[test]
     fn a_key_is_made_once_and_only_its_owner_reads_it() {
@@ -129,6 +152,44 @@ mod tests {
         assert!(made.matches(again.expose()));
         assert_eq!(fs::metadata(state.join("cookie.key")).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+    }
+
+    /// A9
+    #[test]
+    fn a_short_cookie_key_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cookie.key");
+        for (text, fits) in [("", false), ("\n", false), (&*"k".repeat(31), false), (&*"k".repeat(32), true)] {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            let found = kept(folder.path(), Purpose::Cookie, || panic!("there is one already"));
+            assert_eq!(found.is_ok(), fits, "{text:?}");
+            assert!(fits || matches!(found, Err(KeepError::Short(_))), "{text:?}");
+
+            let surroundings = Surroundings { folder: folder.path().to_owned(), environment: Environment::default() };
+            let keys = Keys { cookie: vec![source(r#"{ file = "cookie.key" }"#)], minted: Vec::new() };
+            let read = keys.read(Purpose::Cookie, &surroundings);
+            assert_eq!(read.is_ok(), fits, "{text:?}");
+            let errors = read.err().map(|errors| errors.to_string()).unwrap_or_default();
+            assert_eq!(errors.contains("keys.cookie[0]"), !fits, "{errors}");
+        }
+    }
+
+    /// A37: a process with the same id was killed while it wrote.
+    #[test]
+    fn what_a_killed_process_left_is_not_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(format!("cookie.{}.new", std::process::id())), "").unwrap();
+        kept(folder.path(), Purpose::Cookie, || Ok(Secret::random(32))).unwrap();
+        assert!(folder.path().join("cookie.key").is_file());
+    }
+
+    fn source(text: &str) -> SecretSource {
+        #[derive(serde::Deserialize)]
+        struct Section {
+            key: SecretSource,
+        }
+        toml::from_str::<Section>(&format!("key = {text}")).unwrap().key
     }
 
     #[test]

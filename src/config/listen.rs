@@ -22,7 +22,7 @@ pub struct Listen {
     pub public_url: Option<PublicUrl>,
     /// The files of its certificate chain and key; absent: plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// The peers whose `X-Forwarded-*` headers are believed (A6).
+    /// The peers whose `X-Forwarded-For` and `-Proto` are believed (A6).
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -94,7 +94,12 @@ pub(super) fn address(text: Option<&str>, path: &str, errors: &mut ConfigErrors)
     errors.keep(path, text.parse().map_err(|_| format!("`{text}` is not an address; expected {EXPECTED}")))
 }
 
-fn tls_files(shape: file::Tls, path: &str, surroundings: &Surroundings, errors: &mut ConfigErrors) -> Option<TlsFiles> {
+pub(super) fn tls_files(
+    shape: file::Tls,
+    path: &str,
+    surroundings: &Surroundings,
+    errors: &mut ConfigErrors,
+) -> Option<TlsFiles> {
     let mut file = |key: &str, file: Option<PathBuf>| {
         if file.is_none() {
             errors.add_missing(&below(path, key), "a PEM file, relative to this config");

@@ -7,7 +7,7 @@ use super::store::{Full, NotEmpty};
 use super::verdict::Unproven;
 use crate::sigv4::VerifyError;
 use crate::web::xml::Xml;
-use crate::web::{CollectError, Response};
+use crate::web::{CollectError, Response, chain};
 
 /// A refusal in S3's shape.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -71,7 +71,7 @@ impl From<Unproven> for S3Fault {
         match &error {
             Unproven::Refused(code) => Self::new(StatusCode::FORBIDDEN, code, "The signature is not accepted."),
             Unproven::Unavailable(_) | Unproven::NoVerdict(_) => {
-                let chain = error_chain(&error);
+                let chain = chain(&error);
                 tracing::warn!(problem = chain, "a signature can't be judged now");
                 let message = "The signature can't be verified now. Please try again.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
@@ -110,8 +110,4 @@ impl From<NotEmpty> for S3Fault {
     fn from(_: NotEmpty) -> Self {
         Self::new(StatusCode::CONFLICT, "BucketNotEmpty", "The bucket you tried to delete is not empty")
     }
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

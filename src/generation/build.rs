@@ -203,15 +203,17 @@ impl Builder<'_> {
     /// What else runs from this config is built by the app; here it is only seen whether it can be.
     fn look_at_the_other_side(&mut self) {
         let surroundings = &self.config.surroundings;
-        if let Some(provider) = &self.config.provider
-            && let Err(problem) = provider.settings.build(surroundings, &self.parts.clock)
-        {
-            self.errors.add_settings("provider", problem);
+        if let Some(provider) = &self.config.provider {
+            provider.identity("provider", &mut self.errors);
+            if let Err(problem) = provider.settings.build(surroundings, &self.parts.clock) {
+                self.errors.add_settings("provider", problem);
+            }
         }
-        if let Some(authority) = &self.config.authority
-            && let Err(problems) = authority.settings.account(surroundings)
-        {
-            problems.into_iter().for_each(|problem| self.errors.add_settings("authority", problem));
+        if let Some(authority) = &self.config.authority {
+            authority.identity("authority", &mut self.errors);
+            if let Err(problems) = authority.settings.account(surroundings) {
+                problems.into_iter().for_each(|problem| self.errors.add_settings("authority", problem));
+            }
         }
     }
 }

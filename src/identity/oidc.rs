@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use openidconnect::{ClientId, ClientSecret};
 use serde::Deserialize;
@@ -63,6 +64,8 @@ struct Oidc {
     asks_userinfo: bool,
     login_parameters: BTreeMap<String, String>,
     issuer: Arc<RemoteIssuer>,
+    /// Why the token endpoint gave no answer, if it gave none the last time.
+    silence: ArcSwapOption<String>,
     /// How far what the discovery document names may lead (A19).
     reach: Reach,
     fetch: Arc<Fetch>,
@@ -91,6 +94,7 @@ impl Oidc {
             groups_claim: settings.groups_claim,
             asks_userinfo: settings.userinfo,
             login_parameters: settings.login_parameters,
+            silence: ArcSwapOption::empty(),
             issuer: RemoteIssuer::new(settings.issuer, Arc::clone(&materials.fetch), Arc::clone(section.clock)),
             reach: Reach::NoCloserThan(host),
             fetch: Arc::clone(&materials.fetch),
@@ -164,7 +168,7 @@ impl IdentitySource for Oidc {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.issuer.trouble()
+        self.issuer.trouble().or_else(|| self.silence.load().as_deref().cloned())
     }
 }
 

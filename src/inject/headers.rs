@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::value::ValueTemplate;
 use super::{BodyNeed, Given, InjectError, Injector, Needs, Vouched};
 use crate::built_in::{BuiltIn, SettingsError};
+use crate::identity::{Derived, Identity};
 use crate::web::Request;
 
 pub(super) const BUILT_IN: BuiltIn<dyn Injector, ()> = BuiltIn {
@@ -28,6 +29,7 @@ struct HeadersSettings {
 struct Headers {
     names: Vec<HeaderName>,
     templates: Vec<ValueTemplate>,
+    filled: Derived<Arc<[(HeaderName, HeaderValue)]>>,
 }
 
 impl Headers {
@@ -49,7 +51,21 @@ impl Headers {
             templates.push(template.parse().map_err(at)?);
             names.push(header);
         }
-        Ok(Self { names, templates })
+        Ok(Self { names, templates, filled: Derived::default() })
+    }
+
+    /// A header without a value is not set. The client's own is gone all the same, as the proxy removed it: a person
+    /// without groups can't bring some (A1, CVE-2026-30851).
+    fn fill(&self, identity: &Identity) -> Arc<[(HeaderName, HeaderValue)]> {
+        let filled = self.names.iter().zip(&self.templates).filter_map(|(name, template)| {
+            let why = match template.fill(identity) {
+                Ok(value) => return Some((name.clone(), value)),
+                Err(why) => why,
+            };
+            tracing::debug!(header.name = %name, why = ?why, "a header has no value for this person");
+            None
+        });
+        filled.collect()
     }
 }
 
@@ -62,15 +78,10 @@ impl Injector for Headers {
         &self.names
     }
 
-    /// A header without a value is not set. The client's own is gone all the same, as the proxy removed it: a person
-    /// without groups can't bring some (A1, CVE-2026-30851).
     fn inject(&self, mut request: Request, given: &Given<'_>) -> Result<Request, InjectError> {
         let Some(identity) = given.identity else { return Ok(request) };
-        for (name, template) in self.names.iter().zip(&self.templates) {
-            match template.fill(identity) {
-                Ok(value) => drop(request.headers_mut().insert(name, value)),
-                Err(why) => tracing::debug!(header.name = %name, why = ?why, "a header has no value for this person"),
-            }
+        for (name, value) in self.filled.of(identity, |identity| Ok(self.fill(identity)))?.iter() {
+            request.headers_mut().insert(name, value.clone());
         }
         Ok(request)
     }
@@ -110,12 +121,10 @@ const RESERVED: [HeaderName; 14] = [
 mod tests {
     use std::time::SystemTime;
 
-    use http::HeaderValue;
     use serde_json::json;
 
     use super::super::value::tests::someone;
     use super::*;
-    use crate::identity::Identity;
     use crate::web::Body;
 
     fn build(text: &str) -> Result<Headers, SettingsError> {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::HeaderValue;
 use serde_json::Value;
 
-use crate::identity::{Claims, Identity};
+use crate::identity::{Claims, Email, Identity};
 
 /// `{claims.groups}`, `user={subject.id}`: text with placeholders, read when the config is loaded.
 ///
@@ -108,7 +108,7 @@ enum Place {
 fn write_claim(out: &mut Vec<u8>, claims: &Claims, name: &str) -> Result<(), NoValue> {
     let value = claims.value(name).ok_or(NoValue::Missing)?;
     if name == "email" {
-        return write_email(out, claims, value);
+        return write_email(out, claims);
     }
     let Value::Array(entries) = value else { return write_text(out, &text(value)?, Place::Alone) };
     if entries.is_empty() {
@@ -124,15 +124,10 @@ fn write_claim(out: &mut Vec<u8>, claims: &Claims, name: &str) -> Result<(), NoV
 }
 
 /// Upstreams take an address for the person, so an unverified one, which anybody can choose, never gets there; nor one
-/// with two `@`, of which nobody knows the domain (A21).
-fn write_email(out: &mut Vec<u8>, claims: &Claims, value: &Value) -> Result<(), NoValue> {
-    let verified = claims.text("email_verified").is_some_and(|text| text == "true");
-    match value {
-        Value::String(email) if verified && email.bytes().filter(|b| *b == b'@').count() == 1 => {
-            write_text(out, email, Place::Alone)
-        }
-        _ => Err(NoValue::UnverifiedEmail),
-    }
+/// that some reader could take for another's (A21).
+fn write_email(out: &mut Vec<u8>, claims: &Claims) -> Result<(), NoValue> {
+    let email = Email::verified(claims).ok_or(NoValue::UnverifiedEmail)?;
+    write_text(out, email.whole, Place::Alone)
 }
 
 fn text(value: &Value) -> Result<Cow<'_, str>, NoValue> {
@@ -245,6 +240,9 @@ pub(super) mod tests {
             json!({"email": "a@b.example", "email_verified": false}),
             json!({"email": "a@b.example", "email_verified": "no"}),
             json!({"email": "a@evil@b.example", "email_verified": true}),
+            json!({"email": "@b.example", "email_verified": true}),
+            json!({"email": "<a@evil.example>,b.example", "email_verified": true}),
+            json!({"email": "a@b.example", "email_verified": 1}),
             json!({"email": ["a@b.example"], "email_verified": true}),
         ] {
             assert_eq!(filled("{claims.email}", claims.clone()), Err(NoValue::UnverifiedEmail), "{claims}");

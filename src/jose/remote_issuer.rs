@@ -13,7 +13,7 @@ use url::Url;
 use super::{JoseError, KeySet};
 use crate::clock::Clock;
 use crate::fetch::{Fetch, FetchError, Reach};
-use crate::web::BoxError;
+use crate::web::{BoxError, chain};
 
 /// An issuer elsewhere: its discovery document and its keys, fetched when first needed and kept fresh.
 ///
@@ -299,10 +299,6 @@ fn life(headers: &HeaderMap) -> Duration {
         }
     }
     life.clamp(SHORTEST_LIFE, LONGEST_LIFE)
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Unknown `kid`s are free for attackers: they cost the issuer one request in so long (A19).

@@ -28,7 +28,7 @@
 //! | A10 | A cookie set by a neighbouring domain; a session fixed before the login. | `__Host-` wherever `public_url` is https; of several values each is tried; a login always makes a new ticket. | `session::cookies`, `session::keeper` |
 //! | A11 | Markup in an error, a name, a label. | Templates escape, and the content policy allows no script. | `web::page`, the templates |
 //! | A12 | Forms and frames on other sites that act for the person. | Same-site cookies, same-origin checks on what changes something, no framing, no storing. | `sign_in::leave`, `sign_in::navigation`, `web::page` |
-//! | A21 | One person passes for another across providers, or by an e-mail address nobody verified or with two `@`. | A subject is a source and that source's `sub`, never joined and never an address; only verified addresses with one `@` count. | `identity::Subject`, `policy::email` |
+//! | A21 | One person passes for another across providers, or by an e-mail address nobody verified or with two `@`. | A subject is a source and that source's `sub`, never joined and never an address; only verified addresses with one `@` count. | `identity::Subject`, `identity::email` |
 //! | A34 | Someone is disabled and goes on. | The session ends when the provider refuses to renew it, its credentials with it; claims are those of the last renewal. Until then what was issued lasts: the bound is the life of the provider's tokens. | `session::renewal`, `broker`, `provider::token` |
 //!
 //! # Tokens, keys and the way out

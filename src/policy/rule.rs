@@ -8,13 +8,12 @@ use http::Method;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::email::Email;
 use super::hours::{Hours, Weekday};
 use super::path_pattern::PathPattern;
 use super::settings::{AllowSettings, RuleSettings, Who};
 use super::{Ask, Named};
 use crate::built_in::SettingsError;
-use crate::identity::{Claims, Identity, Subject};
+use crate::identity::{Claims, Email, Identity, Subject};
 
 /// A rule: all of its conditions must hold.
 #[derive(Debug)]

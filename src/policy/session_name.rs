@@ -2,10 +2,9 @@
 
 use aws_lc_rs::digest;
 
-use super::email::Email;
 use super::template::Charset;
 use crate::arn::{ArnError, SessionName};
-use crate::identity::Identity;
+use crate::identity::{Email, Identity};
 
 /// The verified e-mail address, else the `preferred_username`, else the subject's id, as far as STS takes it.
 ///

@@ -56,12 +56,13 @@ impl Asked {
 
 impl Cookies {
     /// `__Host-` keeps other hosts of the same domain from setting them (A10). Over http, on loopback, cookies are
-    /// shared by all ports: there the port is in the name.
+    /// shared by all ports: there the port is in the name. Both kinds are names that a claviger in front keeps from
+    /// its upstreams (A28), so the provider stands behind none: it can speak TLS itself.
     pub(super) fn new(issuer: &Url, base: &str) -> Self {
         if issuer.scheme() == "https" {
             Self {
-                session: "__Host-provider".into(),
-                form: "__Host-provider-form".into(),
+                session: "__Host-claviger-provider".into(),
+                form: "__Host-claviger-provider-form".into(),
                 attributes: "; Path=/; Secure; HttpOnly; SameSite=Lax".into(),
             }
         } else {
@@ -126,3 +127,22 @@ fn append(response: &mut Response, cookie: &str) {
 const NAME_BYTES: usize = 16;
 /// [`NAME_BYTES`] in base64url.
 const NAME_LENGTH: usize = 22;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::strip_from_request;
+
+    /// A28: an upstream of a claviger on the same host is sent neither of them.
+    #[test]
+    fn our_cookies_go_to_no_upstream() {
+        for issuer in ["https://apps.example.com/op", "http://127.0.0.1:9400"] {
+            let Cookies { session, form, .. } = Cookies::new(&issuer.parse().unwrap(), "/op");
+            let mut headers = http::HeaderMap::new();
+            let sent = format!("{session}=s; mine=1; {form}=f");
+            headers.insert(http::header::COOKIE, HeaderValue::try_from(sent).unwrap());
+            strip_from_request(&mut headers);
+            assert_eq!(headers[http::header::COOKIE], "mine=1", "{issuer}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Answers that stop when the session they were given to ends.
+//! Bodies that stop when the session they belong to ends.
 
 use std::fmt;
 use std::future::Future;
@@ -52,5 +52,5 @@ impl fmt::Debug for Cut {
     }
 }
 
-/// Watching costs an allocation; an answer of this size is on its way in one go.
+/// Watching costs an allocation; a body of this size is on its way in one go.
 const SHORT: u64 = 64 * 1024;

@@ -1,6 +1,7 @@
 //! What changes on a request on its way up, and on an answer on its way down: strip first, then set.
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, LazyLock};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
@@ -19,32 +20,37 @@ use crate::session::{Session, strip_from_request, strip_from_response};
 use crate::web::{Body, Request, Response, strip_hop_by_hop, wants_upgrade};
 
 /// The request as the upstream shall see it, but for what is injected. Only what has a permit gets this far.
-pub(super) async fn for_upstream(
+pub(super) fn for_upstream(
     generation: &Generation,
     route: &Route,
     permit: &Permit,
     path: &NormalPath<'_>,
-    (head, body): (request::Parts, Body),
+    head: &mut request::Parts,
+    body: Body,
     arrival: &Arrival<'_>,
 ) -> Result<Request, Fault> {
-    let uri = target(route, path, &head.uri)?;
-    let mut request = Request::new(body_at_hand(route, permit, &head.headers, body).await?);
-    *request.method_mut() = head.method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = head.headers;
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = target(route, path, mem::take(&mut head.uri))?;
+    *request.headers_mut() = mem::take(&mut head.headers);
     let headers = request.headers_mut();
 
     let upgrade = wants_upgrade(headers).then(|| headers.get(header::UPGRADE).cloned()).flatten();
-    let upgrade = upgrade.filter(|protocol| !is_http_again(protocol));
+    let upgrade = upgrade.filter(|protocol| !is_http_again(protocol) && !permit.is_preflight());
     let trailers = takes_trailers(headers);
     strip_hop_by_hop(headers);
     strip_from_request(headers); // our cookies (A28)
-    join_cookies(headers);
     generation.vouched.strip(headers); // what we vouch for, in every spelling (A1)
-    keep_harmless_trailers(headers, &generation.vouched);
+    keep_trailers_apart(headers, generation);
     headers.remove(header::EXPECT); // we have asked for the body already where it is asked for
     if !route.pass_authorization {
         headers.remove(header::AUTHORIZATION);
+    }
+
+    if permit.is_preflight() {
+        // nobody's request asks a question and brings nothing
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::TRAILER);
     }
 
     if let Some(protocol) = upgrade {
@@ -64,7 +70,12 @@ pub(super) async fn for_upstream(
 
 /// The answer as the client shall see it. An upstream's 101 joins both connections; `session` cuts what is still
 /// open when it ends.
-pub(super) fn for_client(mut response: Response, session: Option<Arc<Session>>, client: Option<OnUpgrade>) -> Response {
+pub(super) fn for_client(
+    mut response: Response,
+    permit: &Permit,
+    session: Option<Arc<Session>>,
+    client: Option<OnUpgrade>,
+) -> Response {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = switched.then(|| response.headers().get(header::UPGRADE).cloned()).flatten();
     let headers = response.headers_mut();
@@ -80,9 +91,20 @@ pub(super) fn for_client(mut response: Response, session: Option<Arc<Session>>, 
         }
         return response;
     }
+    // Shared caches keep off answers to requests with `Authorization` (RFC 9111 §3.5), but a ticket is a cookie: to them
+    // what is one person's looks like everybody's (A12). `private` says so; how long the person's own browser keeps it
+    // stays the app's choice, as does the whole header where the app sets one.
+    if permit.identity().is_some() && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    response.map(|body| while_it_lasts(body, session.as_ref()))
+}
+
+/// A body that breaks off with the session it belongs to.
+pub(super) fn while_it_lasts(body: Body, session: Option<&Arc<Session>>) -> Body {
     match session {
-        Some(session) => response.map(|body| Cut::short_or_cut(body, end(Some(session)))),
-        None => response,
+        Some(session) => Cut::short_or_cut(body, end(Some(Arc::clone(session)))),
+        None => body,
     }
 }
 
@@ -95,10 +117,10 @@ async fn end(session: Option<Arc<Session>>) {
 }
 
 /// The target in origin form: the path that was decided on, rewritten, with the query as it came.
-fn target(route: &Route, path: &NormalPath<'_>, asked: &Uri) -> Result<Uri, Fault> {
+fn target(route: &Route, path: &NormalPath<'_>, asked: Uri) -> Result<Uri, Fault> {
     let path = route.rewrite.apply(path);
     if asked.authority().is_none() && path == asked.path() {
-        return Ok(asked.clone());
+        return Ok(asked);
     }
     let target = match asked.query() {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
@@ -108,42 +130,50 @@ fn target(route: &Route, path: &NormalPath<'_>, asked: &Uri) -> Result<Uri, Faul
 }
 
 /// The body, read whole where an injector must hash it.
-async fn body_at_hand(route: &Route, permit: &Permit, headers: &HeaderMap, body: Body) -> Result<Body, Fault> {
+pub(super) async fn body_at_hand(
+    route: &Route,
+    permit: &Permit,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Body, Fault> {
     let limit = route.injectors.iter().filter_map(|injector| match injector.needs().body {
         BodyNeed::Whole { limit } => Some(limit),
         BodyNeed::Nothing => None,
     });
-    let Some(limit) = limit.min().filter(|_| !permit.is_preflight()) else { return Ok(body) };
+    if permit.is_preflight() {
+        return Ok(Body::Empty); // it asks a question and brings nothing (A4)
+    }
+    let Some(limit) = limit.min() else { return Ok(body) };
     // a length that is too large is refused before anything is read, so that `Expect: 100-continue` saves the upload
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(Fault::Body(crate::web::CollectError::TooLarge { limit }));
     }
-    body.collect(limit).await.map(Body::full).map_err(Fault::Body)
-}
-
-/// Takes back the announcement of trailers that say what only we say: servers may merge trailers into the headers
-/// (RFC 9110 §6.5.1), and only those that are announced are sent on (A1).
-fn keep_harmless_trailers(headers: &mut HeaderMap, vouched: &Vouched) {
-    if !headers.contains_key(header::TRAILER) {
-        return;
-    }
-    let named = headers.get_all(header::TRAILER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let names = named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    let ours = |name: &HeaderName| {
-        vouched.has(name) || CLAIMED.has(name) || [header::AUTHORIZATION, header::COOKIE].contains(name)
-    };
-    let kept: Vec<HeaderName> = names.filter(|name| !ours(name)).collect();
-    headers.remove(header::TRAILER);
-    for name in kept {
-        headers.append(header::TRAILER, HeaderValue::from(name));
-    }
+    Box::pin(body.collect(limit)).await.map(Body::full).map_err(Fault::Body)
 }
 
 /// `TE: trailers` is the one member of `TE` that is passed on: gRPC asks for it (RFC 9110 §10.1.4).
 fn takes_trailers(headers: &HeaderMap) -> bool {
     let names = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.split(',').any(|m| m.trim() == TRAILERS));
     headers.get_all(header::TE).iter().any(names)
+}
+
+/// `Trailer` without the names that have no business behind a body: servers that merge trailers into the head would
+/// believe them, and there is nothing of ours behind a body to overwrite them (A1, RFC 9110 §6.5.1). What `Trailer` does
+/// not name is not sent: trailers go out only as announced.
+fn keep_trailers_apart(headers: &mut HeaderMap, generation: &Generation) {
+    if !headers.contains_key(header::TRAILER) {
+        return;
+    }
+    let announced = headers.get_all(header::TRAILER).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let harmless = announced
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !generation.vouched.has(name) && !CLAIMED.has(name) && !HEAD_ONLY.has(name));
+    let kept = harmless.map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+    match HeaderValue::from_str(&kept) {
+        Ok(kept) if !kept.is_empty() => drop(headers.insert(header::TRAILER, kept)),
+        _ => drop(headers.remove(header::TRAILER)),
+    }
 }
 
 /// Whether a tunnel would carry HTTP: then requests that nobody decided on would follow, with whatever headers the
@@ -155,14 +185,28 @@ fn is_http_again(protocol: &HeaderValue) -> bool {
     })
 }
 
-/// One `Cookie` line: HTTP/2 clients split theirs, HTTP/1.1 knows one (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
-    {
-        headers.insert(header::COOKIE, joined);
-    }
-}
-
 const TRAILERS: &str = "trailers";
+
+/// Framing, routing, authentication and the content's own description: no trailer may say these (RFC 9110 §6.5.1).
+static HEAD_ONLY: LazyLock<Vouched> = LazyLock::new(|| {
+    Vouched::new(&[
+        header::AUTHORIZATION,
+        header::CACHE_CONTROL,
+        header::CONNECTION,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::COOKIE,
+        header::EXPECT,
+        header::HOST,
+        header::MAX_FORWARDS,
+        header::ORIGIN,
+        header::PROXY_AUTHORIZATION,
+        header::RANGE,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ])
+});

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::fault::REQUEST_ID;
+use crate::fault::{Fault, REQUEST_ID};
 use crate::inject::Vouched;
 
 /// The client as far as it can be believed.
@@ -20,61 +20,72 @@ pub struct Client {
 }
 
 impl Client {
+    /// The client is whoever is at the socket's other end.
+    pub fn at(peer: SocketAddr, tls: bool) -> Self {
+        Self { address: peer.ip().to_canonical(), tls, believed: false }
+    }
+
     /// Reads the client off a request: `peer` is the socket's other end, `trusted` the peers that are believed (A6).
-    pub fn read(headers: &HeaderMap, peer: SocketAddr, tls: bool, trusted: &[IpNet]) -> Self {
-        let peer = peer.ip().to_canonical();
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] where a believed hop names something that is no address: who asks is unknown then, and to
+    /// take the hop itself for the client would open what is open to its network.
+    pub fn read(headers: &HeaderMap, peer: SocketAddr, tls: bool, trusted: &[IpNet]) -> Result<Self, Fault> {
+        let direct = Self::at(peer, tls);
         let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
-        if !is_trusted(peer) {
-            return Self { address: peer, tls, believed: false };
+        if !is_trusted(direct.address) {
+            return Ok(direct);
         }
         // from the right: each believed hop vouches for the address it appended; the first that isn't believed is the client
-        let mut address = peer;
+        let mut address = direct.address;
         for hop in list(headers, &X_FORWARDED_FOR).rev() {
-            let Some(hop) = parse_address(hop) else { break };
-            address = hop;
-            if !is_trusted(hop) {
+            address = parse_address(hop)
+                .ok_or_else(|| Fault::Malformed("X-Forwarded-For names something that is no address".into()))?;
+            if !is_trusted(address) {
                 break;
             }
         }
         let tls = match list(headers, &X_FORWARDED_PROTO).next_back() {
-            Some(proto) => proto.eq_ignore_ascii_case("https"),
+            Some(proto) => proto.eq_ignore_ascii_case(b"https"),
             None => tls,
         };
-        Self { address, tls, believed: true }
+        Ok(Self { address, tls, believed: true })
     }
 
     /// Sets `X-Forwarded-For`, `-Proto` and `-Host`; removes every other header by which a client could claim to be
     /// elsewhere or want something else (CVE-2026-40575, CVE-2026-33495, CVE-2026-35051), in every spelling
-    /// (CVE-2024-45614, CVE-2026-54763). An address list is kept and added to only where the peer is believed.
+    /// (CVE-2024-45614, CVE-2026-54763). An address list is kept and added to only where the peer is believed. The host
+    /// is the one that was routed by, whoever says what: a balancer that leaves a client's `X-Forwarded-Host` alone would
+    /// make it our word (A6).
     pub fn tell(&self, headers: &mut HeaderMap, peer: SocketAddr, host: &HeaderValue) {
-        let peer = peer.ip().to_canonical();
-        let so_far: Vec<&str> = if self.believed { list(headers, &X_FORWARDED_FOR).collect() } else { Vec::new() };
-        let told = if so_far.is_empty() { peer.to_string() } else { format!("{}, {peer}", so_far.join(", ")) };
-        let vouched_host = headers.get(&X_FORWARDED_HOST).filter(|_| self.believed).cloned();
+        let peer = peer.ip().to_canonical().to_string();
+        let so_far = list(headers, &X_FORWARDED_FOR).filter(|_| self.believed);
+        let told = so_far.chain([peer.as_bytes()]).collect::<Vec<_>>().join(&b", "[..]);
         CLAIMED.strip(headers);
-        if let Ok(value) = HeaderValue::from_str(&told) {
+        if let Ok(value) = HeaderValue::from_bytes(&told) {
             headers.insert(X_FORWARDED_FOR, value);
         }
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if self.tls { "https" } else { "http" }));
-        headers.insert(X_FORWARDED_HOST, vouched_host.unwrap_or_else(|| host.clone()));
+        headers.insert(X_FORWARDED_HOST, host.clone());
     }
 }
 
-/// The members of a list header over all its lines.
-fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'h str> {
-    let values: Vec<&str> = headers
+/// The members of a list header over all its lines, as bytes: a line that is no text must not vanish, or what stands
+/// before it would be taken for the last word (A6).
+fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'h [u8]> + use<'h> {
+    let values: Vec<&[u8]> = headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty())
         .collect();
     values.into_iter()
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
-fn parse_address(text: &str) -> Option<IpAddr> {
+fn parse_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
     let address = text.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
     address.or_else(|_| text.trim_matches(['[', ']']).parse()).ok().map(|address: IpAddr| address.to_canonical())
 }
@@ -85,7 +96,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// Headers that some framework or server somewhere believes: where a request comes from, what it is for, what it is
 /// called. No client's own reaches an upstream, in any [spelling](Vouched).
-pub const CLAIMS: [HeaderName; 26] = [
+pub const CLAIMS: [HeaderName; 30] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,
@@ -109,6 +120,10 @@ pub const CLAIMS: [HeaderName; 26] = [
     HeaderName::from_static("x-method-override"),
     HeaderName::from_static("x-client-ip"),
     HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("x-url-scheme"),
+    HeaderName::from_static("front-end-https"),
     // which CGI programs take for the variable that names their way out (httpoxy, CVE-2016-5385)
     HeaderName::from_static("proxy"),
     // which settings to upgrade to HTTP/2 with: see `dress`
@@ -135,7 +150,7 @@ mod tests {
     fn an_unknown_peer_is_the_client_whatever_it_says() {
         // A6
         let headers = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")]);
-        let client = Client::read(&headers, peer("203.0.113.9"), false, &["10.0.0.0/8".parse().unwrap()]);
+        let client = Client::read(&headers, peer("203.0.113.9"), false, &["10.0.0.0/8".parse().unwrap()]).unwrap();
         assert_eq!((client.address.to_string().as_str(), client.tls), ("203.0.113.9", false));
     }
 
@@ -146,15 +161,42 @@ mod tests {
             ("6.6.6.6, 203.0.113.9, 10.1.1.1", "203.0.113.9"),
             ("203.0.113.9", "203.0.113.9"),
             ("garbage, 203.0.113.9", "203.0.113.9"),
-            ("garbage", "10.0.0.1"),
+            ("10.2.2.2, 10.1.1.1", "10.2.2.2"),
+            ("", "10.0.0.1"),
             ("[2001:db8::1]:443", "2001:db8::1"),
             ("::ffff:203.0.113.9", "203.0.113.9"),
         ] {
             let headers = headers(&[("x-forwarded-proto", "https")]);
             let mut headers = headers.clone();
             headers.insert("x-forwarded-for", HeaderValue::from_static(list));
-            let client = Client::read(&headers, peer("10.0.0.1"), false, &trusted);
+            let client = Client::read(&headers, peer("10.0.0.1"), false, &trusted).unwrap();
             assert_eq!((client.address.to_string().as_str(), client.tls), (expected, true), "{list}");
+        }
+    }
+
+    #[test]
+    fn a6_who_cannot_be_read_is_nobody_and_no_believed_hop() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        for lines in [
+            &[&b"garbage"[..]][..],
+            &[b"unknown"],
+            &[b"203.0.113.9, garbage"],
+            &[b"203.0.113.9, garbage, 10.1.1.1"],
+            &[b"\xe9"],
+            &[b"\xe9, 10.1.1.1"],
+            &[b"203.0.113.9\xa0"],
+            &[b"10.1.1.1", b"\xe9"],
+            &[b"203.0.113.999"],
+            &[b"203.0.113.9:99999"],
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap());
+            }
+            let believed = Client::read(&headers, peer("10.0.0.1"), false, &trusted);
+            assert!(matches!(believed, Err(Fault::Malformed(_))), "{lines:?}: {believed:?}");
+            let direct = Client::read(&headers, peer("203.0.113.9"), false, &trusted).unwrap();
+            assert_eq!(direct.address.to_string(), "203.0.113.9", "a stranger's word is not read at all");
         }
     }
 
@@ -170,7 +212,7 @@ mod tests {
             ("x.forwarded-host", "evil.example"),
             ("x_original_url", "/admin"),
         ]);
-        let client = Client::read(&headers, peer("203.0.113.9"), true, &[]);
+        let client = Client::read(&headers, peer("203.0.113.9"), true, &[]).unwrap();
         client.tell(&mut headers, peer("203.0.113.9"), &HeaderValue::from_static("app.example"));
         let mut seen: Vec<_> = headers.iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap())).collect();
         seen.sort_unstable();
@@ -181,10 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_believed_peer_says_of_the_host_is_passed_on() {
-        let mut headers = headers(&[("x-forwarded-host", "app.example"), ("x_forwarded_host", "evil.example")]);
-        let client = Client::read(&headers, peer("10.0.0.1"), false, &["10.0.0.0/8".parse().unwrap()]);
-        client.tell(&mut headers, peer("10.0.0.1"), &HeaderValue::from_static("inner.example"));
+    fn a6_what_a_believed_peer_says_of_the_host_is_not_passed_on() {
+        let mut headers = headers(&[("x-forwarded-host", "evil.example"), ("x_forwarded_host", "evil.example")]);
+        let client = Client::read(&headers, peer("10.0.0.1"), false, &["10.0.0.0/8".parse().unwrap()]).unwrap();
+        client.tell(&mut headers, peer("10.0.0.1"), &HeaderValue::from_static("app.example"));
         assert_eq!(headers["x-forwarded-host"], "app.example");
         assert!(!headers.contains_key("x_forwarded_host"));
     }

@@ -133,7 +133,7 @@ impl Site {
         service_fn(move |request| {
             // counted here and not in the future: the stream may look before that is polled
             let flight = Flight::begin(&watch);
-            answer(Arc::clone(&site), Arc::clone(&connection), flight, request)
+            answer(&site, &connection, flight, request)
         })
     }
 
@@ -203,18 +203,23 @@ where
     }
 }
 
-async fn answer(
-    site: Arc<Site>,
-    connection: Arc<Connection>,
+/// What is not `async` here is not kept while the handler works.
+fn answer(
+    site: &Arc<Site>,
+    connection: &Arc<Connection>,
     flight: Flight,
     request: http::Request<Incoming>,
-) -> Result<http::Response<Served>, Infallible> {
+) -> impl Future<Output = Result<http::Response<Served>, Infallible>> + Send + use<> {
     let windowed = request.version() == Version::HTTP_2;
-    let response = match admit(request, connection, site.manner.timeouts.body) {
-        Ok(request) => handle(&site, &flight, request).await,
-        Err(refusal) => *refusal,
-    };
-    Ok(response.map(|body| Served::new(body, flight, windowed)))
+    let admitted = admit(request, Arc::clone(connection), site.manner.timeouts.body);
+    let site = Arc::clone(site);
+    async move {
+        let response = match admitted {
+            Ok(request) => handle(&site, &flight, request).await,
+            Err(refusal) => *refusal,
+        };
+        Ok(response.map(|body| Served::new(body, flight, windowed)))
+    }
 }
 
 async fn handle(site: &Site, flight: &Flight, request: Request) -> Response {

@@ -65,38 +65,53 @@ impl Sessions {
         self.upkeep.on_end.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(hook));
     }
 
-    /// Remembers a login. The ticket is new, whatever the browser had before (A10).
-    pub async fn start(&self, signed_in: SignedIn) -> Result<(Arc<Session>, Ticket), StoreError> {
+    /// Remembers a login. The ticket is new, whatever the browser had before (A10), and for `host`.
+    pub async fn start(&self, signed_in: SignedIn, host: &str) -> Result<(Arc<Session>, Ticket), StoreError> {
         let session = Session::new(signed_in, &self.settings, &self.upkeep);
-        let ticket = self.admit(&session).await?;
+        let ticket = self.admit(&session, host).await?;
         Ok((session, ticket))
     }
 
-    /// One more ticket to a session, for another host.
-    pub async fn admit(&self, session: &Arc<Session>) -> Result<Ticket, StoreError> {
+    /// One more ticket to a session, for another host: in lower case and without a port, as everywhere here.
+    pub async fn admit(&self, session: &Arc<Session>, host: &str) -> Result<Ticket, StoreError> {
         let ticket = Ticket::random();
-        self.store.keep(session, ticket.hash()).await?;
+        self.store.keep(session, ticket.hash(host)).await?;
         Ok(ticket)
     }
 
-    /// The session that one of the tickets in `headers` opens. Cookies of our name may come from elsewhere, and
-    /// before ours: each is tried (A10). An unknown, changed or expired ticket is no ticket.
+    /// The session that one of the tickets in `headers` opens on `host`. Cookies of our name may come from elsewhere, and
+    /// before ours: each is tried (A10). An unknown, changed, expired or other host's ticket is no ticket.
     pub async fn recognize(
         &self,
         headers: &HeaderMap,
         names: &CookieNames,
+        host: &str,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         for ticket in cookies(headers, names.ticket()) {
-            if let Some(session) = self.open(ticket).await? {
+            if let Some(session) = self.at_hand(ticket, host) {
+                return Ok(Some(session));
+            }
+            if let Some(session) = Box::pin(self.open(ticket, host)).await? {
                 return Ok(Some(session));
             }
         }
         Ok(None)
     }
 
-    /// The session that `ticket` opens, used now. Renews what is due: waits only where the tokens have ended.
-    pub async fn open(&self, ticket: &str) -> Result<Option<Arc<Session>>, StoreError> {
-        let Some(hash) = TicketHash::of(ticket) else { return Ok(None) };
+    /// The session that `ticket` opens, used now, where there is nothing to wait for and nothing to do: nearly always.
+    fn at_hand(&self, ticket: &str, host: &str) -> Option<Arc<Session>> {
+        let Glance::Found(session) = self.store.glance(&TicketHash::of(ticket, host)?) else { return None };
+        let now = self.upkeep.clock.now();
+        if session.is_over() || session.overdue(now).is_some() || session.is_due(now) {
+            return None;
+        }
+        session.touch(now);
+        Some(session)
+    }
+
+    /// The session that `ticket` opens on `host`, used now. Renews what is due: waits only where the tokens have ended.
+    pub async fn open(&self, ticket: &str, host: &str) -> Result<Option<Arc<Session>>, StoreError> {
+        let Some(hash) = TicketHash::of(ticket, host) else { return Ok(None) };
         let session = match self.store.glance(&hash) {
             Glance::Found(session) => session,
             Glance::Nothing => return Ok(None),
@@ -119,9 +134,9 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// Forgets one ticket. Its session ends if nothing else points to it.
-    pub async fn retire(&self, ticket: &str) -> Result<(), StoreError> {
-        let Some(hash) = TicketHash::of(ticket) else { return Ok(()) };
+    /// Forgets one ticket of `host`. Its session ends if nothing else points to it.
+    pub async fn retire(&self, ticket: &str, host: &str) -> Result<(), StoreError> {
+        let Some(hash) = TicketHash::of(ticket, host) else { return Ok(()) };
         if let Some(session) = self.store.retire(&hash).await? {
             session.end(Why::Replaced);
         }

@@ -70,8 +70,16 @@ impl Memory {
         Some(session)
     }
 
-    /// Makes room by ending those unused the longest, several at a time, as finding them is a walk over all.
-    fn make_room(&self, index: &mut Index) -> Vec<Arc<Session>> {
+    /// Makes room for one more of `subject`: by ending the subject's own oldest where there are many, so that nobody
+    /// crowds out others by logging in again and again; else by ending those unused the longest, several at a
+    /// time, as finding them is a walk over all.
+    fn make_room(&self, index: &mut Index, subject: &Subject) -> Vec<Arc<Session>> {
+        if let Some(own) = index.by_subject.get(subject)
+            && own.len() >= OF_A_SUBJECT
+            && let Some(oldest) = own.first().copied()
+        {
+            return self.drop_session(index, oldest).into_iter().collect();
+        }
         if index.by_id.len() < self.most {
             return Vec::new();
         }
@@ -110,7 +118,10 @@ impl SessionStore for Memory {
 
     async fn keep(&self, session: &Arc<Session>, ticket: TicketHash) -> Result<(), StoreError> {
         let mut index = lock(&self.index);
-        let crowded = if index.by_id.contains_key(&session.id) { Vec::new() } else { self.make_room(&mut index) };
+        let crowded = match index.by_id.contains_key(&session.id) {
+            true => Vec::new(),
+            false => self.make_room(&mut index, &session.subject),
+        };
         index.enter(session, ticket).iter().for_each(|oldest| self.drop_ticket(oldest));
         if let Some(shard) = self.shard(&ticket) {
             let mut shard = shard.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -203,6 +214,8 @@ impl Hasher for AsItIs {
 
 /// Enough that workers rarely meet.
 const SHARDS: usize = 64;
+/// More browsers than a person has, and a limit for one who logs in in a loop.
+const OF_A_SUBJECT: usize = 100;
 /// Of one session: hosts, and what browsers lost.
 const TICKETS: usize = 64;
 
@@ -242,6 +255,25 @@ mod tests {
         assert_eq!(known(&memory), TICKETS);
         memory.forget(&session).await.unwrap();
         assert_eq!(known(&memory), 0);
+    }
+
+    #[tokio::test]
+    async fn one_person_crowds_out_nobody_else() {
+        let house = House::new();
+        let memory = Memory::new(OF_A_SUBJECT + 1);
+        let bob = house.session("bob");
+        memory.keep(&bob, TicketHash([255; 32])).await.unwrap();
+        let mut sessions = Vec::new();
+        for number in 0..OF_A_SUBJECT + 2 {
+            house.clock.advance(std::time::Duration::from_secs(1));
+            let session = house.session("alice");
+            memory.keep(&session, TicketHash([u8::try_from(number).unwrap(); 32])).await.unwrap();
+            sessions.push(session);
+        }
+        assert!(!bob.is_over(), "unused the longest, and not alice's");
+        let over: Vec<bool> = sessions.iter().take(4).map(|session| session.is_over()).collect();
+        assert_eq!(over, [true, true, false, false]);
+        assert_eq!(memory.of_subject(&sessions[0].subject).await.unwrap().len(), OF_A_SUBJECT);
     }
 
     #[tokio::test]

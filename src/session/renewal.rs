@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::keeper::lock;
 use super::{Session, Why};
 use crate::identity::{Claims, Evidence, EvidenceError, RenewError, SignedIn, Tokens};
+use crate::web::chain;
 
 /// What the provider said last, and when to ask it again.
 #[derive(Debug)]
@@ -72,6 +73,11 @@ impl Default for Flight {
 }
 
 impl Session {
+    /// Whether it is time for a renewal.
+    pub(super) fn is_due(&self, now: SystemTime) -> bool {
+        self.word.load().renewal.is_some_and(|(due, _)| now >= due)
+    }
+
     /// Begins a renewal where it is time for one, and waits for it where the tokens have ended.
     pub(super) async fn refresh(&self, now: SystemTime) {
         let Some((due, ended)) = self.word.load().renewal else { return };
@@ -182,7 +188,7 @@ impl Session {
             Outcome::Unavailable(error) => tracing::warn!(
                 session.id = %self.id,
                 subject.source = &*self.subject.source,
-                reason = reason(&**error),
+                reason = chain(&**error),
                 failures,
                 "a session's tokens could not be renewed; it goes on with what it has"
             ),
@@ -203,11 +209,6 @@ async fn outcome(mut flight: watch::Receiver<Option<Outcome>>) -> Outcome {
         Ok(told) => told.clone().unwrap_or_else(cut_off),
         Err(_) => cut_off(),
     }
-}
-
-fn reason(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
-    format!("{error}{cause}")
 }
 
 /// How much of a token's life may be used before the next is asked for.

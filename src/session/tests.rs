@@ -44,6 +44,8 @@ enum Manner {
 }
 
 const LIFE: Duration = Duration::from_secs(100);
+/// The host whose tickets these are.
+const HERE: &str = "reports.example.com";
 
 impl House {
     pub(super) fn new() -> Self {
@@ -71,11 +73,11 @@ impl House {
     }
 
     async fn log_in(&self, name: &str) -> (Arc<Session>, Ticket) {
-        self.sessions.start(self.corp.signed_in(name, true)).await.unwrap()
+        self.sessions.start(self.corp.signed_in(name, true), HERE).await.unwrap()
     }
 
     async fn open(&self, ticket: &Ticket) -> Option<Arc<Session>> {
-        self.sessions.open(ticket.expose()).await.unwrap()
+        self.sessions.open(ticket.expose(), HERE).await.unwrap()
     }
 }
 
@@ -170,9 +172,9 @@ async fn a_ticket_opens_its_session_until_the_end() {
     assert!(ticket.expose().len() < 200);
     let opened = house.open(&ticket).await.unwrap();
     assert_eq!((opened.id(), &*opened.identity().subject.id), (session.id(), "alice"));
-    let other = house.sessions.admit(&session).await.unwrap();
+    let other = house.sessions.admit(&session, HERE).await.unwrap();
     assert_ne!(other.expose(), ticket.expose());
-    assert_eq!(house.open(&other).await.unwrap().id(), session.id(), "another host's ticket");
+    assert_eq!(house.open(&other).await.unwrap().id(), session.id());
 
     house.sessions.end(&session, Why::Logout).await.unwrap();
     session.ended().await;
@@ -190,10 +192,30 @@ async fn changed_tickets_open_nothing() {
         let mut changed = text.as_bytes().to_vec();
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(changed).unwrap();
-        assert!(house.sessions.open(&changed).await.unwrap().is_none());
-        assert!(house.sessions.open(&text[..at]).await.unwrap().is_none());
+        assert!(house.sessions.open(&changed, HERE).await.unwrap().is_none());
+        assert!(house.sessions.open(&text[..at], HERE).await.unwrap().is_none());
     }
-    assert!(house.sessions.open(&format!("{text}A")).await.unwrap().is_none());
+    assert!(house.sessions.open(&format!("{text}A"), HERE).await.unwrap().is_none());
+}
+
+/// A9: whoever runs one host sees the tickets that are sent there. They open nothing elsewhere, and end nothing.
+#[tokio::test]
+async fn a_ticket_is_for_one_host() {
+    let house = House::with_corp().await;
+    let (session, ticket) = house.log_in("alice").await;
+    let wiki = house.sessions.admit(&session, "wiki.example.com").await.unwrap();
+    for (ticket, host, opens) in [
+        (&ticket, HERE, true),
+        (&ticket, "wiki.example.com", false),
+        (&ticket, "reports.example.com.evil.example", false),
+        (&ticket, "", false),
+        (&wiki, HERE, false),
+        (&wiki, "wiki.example.com", true),
+    ] {
+        assert_eq!(house.sessions.open(ticket.expose(), host).await.unwrap().is_some(), opens, "{host}");
+    }
+    house.sessions.retire(ticket.expose(), "wiki.example.com").await.unwrap();
+    assert!(house.open(&ticket).await.is_some());
 }
 
 /// A10: a cookie of our name that someone else has set comes first, and is passed over.
@@ -205,7 +227,7 @@ async fn a_tossed_cookie_hides_nothing() {
     let mut headers = http::HeaderMap::new();
     let cookie = format!("claviger-8080=evil; claviger-8080={}; claviger-8080=", ticket.expose());
     headers.insert(http::header::COOKIE, cookie.parse().unwrap());
-    let found = house.sessions.recognize(&headers, &names).await.unwrap().unwrap();
+    let found = house.sessions.recognize(&headers, &names, HERE).await.unwrap().unwrap();
     assert_eq!(found.id(), session.id());
 }
 
@@ -249,10 +271,10 @@ async fn the_sweep_ends_what_nobody_asks_for() {
 async fn the_last_ticket_takes_its_session_along() {
     let house = House::with_corp().await;
     let (session, one) = house.log_in("alice").await;
-    let two = house.sessions.admit(&session).await.unwrap();
-    house.sessions.retire(one.expose()).await.unwrap();
+    let two = house.sessions.admit(&session, HERE).await.unwrap();
+    house.sessions.retire(one.expose(), HERE).await.unwrap();
     assert!(!session.is_over() && house.open(&one).await.is_none());
-    house.sessions.retire(two.expose()).await.unwrap();
+    house.sessions.retire(two.expose(), HERE).await.unwrap();
     assert!(session.is_over());
 }
 
@@ -265,7 +287,7 @@ async fn many_askers_make_one_renewal() {
     let askers: Vec<_> = (0..200)
         .map(|_| {
             let (sessions, ticket) = (Arc::clone(&house.sessions), ticket.clone());
-            tokio::spawn(async move { sessions.open(ticket.expose()).await.unwrap().unwrap().claims() })
+            tokio::spawn(async move { sessions.open(ticket.expose(), HERE).await.unwrap().unwrap().claims() })
         })
         .collect();
     for asker in askers {
@@ -383,7 +405,7 @@ async fn evidence_is_as_fresh_as_it_is_asked_for() {
 #[tokio::test]
 async fn without_a_refresh_token_only_the_evidence_expires() {
     let house = House::with_corp().await;
-    let (session, ticket) = house.sessions.start(house.corp.signed_in("alice", false)).await.unwrap();
+    let (session, ticket) = house.sessions.start(house.corp.signed_in("alice", false), HERE).await.unwrap();
     house.clock.advance(LIFE);
     assert!(house.open(&ticket).await.is_some());
     assert!(matches!(id_token(&session, 0).await, Err(EvidenceError::Expired)));

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::secret::Secret;
 
@@ -22,26 +22,31 @@ impl Ticket {
         self.0.expose()
     }
 
-    /// What a store knows it by.
-    pub fn hash(&self) -> TicketHash {
-        TicketHash::of_text(self.0.expose())
+    /// What a store knows it by, if it is for `host`.
+    pub fn hash(&self, host: &str) -> TicketHash {
+        TicketHash::of_text(self.0.expose(), host)
     }
 }
 
-/// The SHA-256 of a ticket: what a store knows a ticket by, so that reading the store gives nobody a session, and
-/// comparing tells nothing by its time.
+/// The SHA-256 of a ticket and its host: what a store knows a ticket by, so that reading the store gives nobody a
+/// session, comparing tells nothing by its time, and a ticket that one host's owner sees opens nothing on another (A9).
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct TicketHash(pub [u8; 32]);
 
 impl TicketHash {
-    /// The hash of what a browser sent, if it has a ticket's length: a cut or longer one is none (CVE-2026-27840).
-    pub fn of(text: &str) -> Option<Self> {
-        (text.len() == LENGTH).then(|| Self::of_text(text))
+    /// The hash of what a browser sent to `host`, if it has a ticket's length: a cut or longer one is none
+    /// (CVE-2026-27840).
+    pub fn of(text: &str, host: &str) -> Option<Self> {
+        (text.len() == LENGTH).then(|| Self::of_text(text, host))
     }
 
-    fn of_text(text: &str) -> Self {
+    /// All tickets have one length, so no two pairs are the same bytes.
+    fn of_text(text: &str, host: &str) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(text.as_bytes());
+        context.update(host.as_bytes());
         let mut hash = [0; 32];
-        hash.iter_mut().zip(digest(&SHA256, text.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+        hash.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
         Self(hash)
     }
 
@@ -73,9 +78,10 @@ mod tests {
     #[test]
     fn a_ticket_is_found_by_its_own_text_only() {
         let ticket = Ticket::random();
-        assert_eq!(TicketHash::of(ticket.expose()), Some(ticket.hash()));
-        assert_eq!(TicketHash::of(&ticket.expose()[..42]), None);
-        assert_eq!(TicketHash::of(&format!("{}A", ticket.expose())), None);
-        assert_eq!(format!("{ticket:?} {:?}", ticket.hash()), "Ticket(Secret(…)) TicketHash(…)");
+        assert_eq!(TicketHash::of(ticket.expose(), "a"), Some(ticket.hash("a")));
+        assert_ne!(TicketHash::of(ticket.expose(), "b"), Some(ticket.hash("a")));
+        assert_eq!(TicketHash::of(&ticket.expose()[..42], "a"), None);
+        assert_eq!(TicketHash::of(&format!("{}A", ticket.expose()), "a"), None);
+        assert_eq!(format!("{ticket:?} {:?}", ticket.hash("a")), "Ticket(Secret(…)) TicketHash(…)");
     }
 }

@@ -43,8 +43,15 @@ struct Chooser<'a> {
 }
 
 impl SignIn {
-    /// Sends a navigation to log in, and back to where it was going.
-    pub(super) async fn begin(&self, site: &Site, visit: &Visit<'_>, wish: &Wish<'_>) -> Result<Response, Fault> {
+    /// Sends a browser that asked for something else to log in, and back afterwards.
+    ///
+    /// # Errors
+    /// [`Fault::Anonymous`] for anything but a navigation: nobody would follow (A8). [`Fault::Elsewhere`] on a host
+    /// that no route names: a login handed over there would be whoever's who points that name at us (A7, A8).
+    pub async fn begin_login(&self, site: &Site, visit: &Visit<'_>, wish: &Wish<'_>) -> Result<Response, Fault> {
+        if !site.serves(visit.host) {
+            return Err(Fault::Elsewhere(site.public_url.clone()));
+        }
         let asked_for = visit.head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let to = Target::read(asked_for, site, visit.host);
         self.begin_for(site, visit, wish, to).await

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::begin::{Ask, NOWHERE, Then, with_cookies};
 use super::underway::{LIFE, Step, hash};
 use super::{SignIn, Site, Visit};
-use crate::fault::{Fault, chain};
+use crate::fault::Fault;
 use crate::identity::{LoginError, Returned, SignedIn, SourceName};
 use crate::session::Session;
 use crate::telemetry::AUDIT;
-use crate::web::{self, Response, cookies};
+use crate::web::{self, Response, chain, cookies};
 
 impl SignIn {
     /// `/.claviger/callback`: only at `public_url`, as that is what providers know.
@@ -99,7 +99,7 @@ impl SignIn {
         signed_in: SignedIn,
         ask: Ask,
     ) -> Result<(Arc<Session>, Response), Fault> {
-        let (session, ticket) = self.sessions.start(signed_in).await?;
+        let (session, ticket) = self.sessions.start(signed_in, visit.host).await?;
         self.retire_tickets(site, visit).await?;
         let response = match ask.then {
             Then::Here(to) => web::redirect(&to.url(site)),
@@ -112,7 +112,7 @@ impl SignIn {
     /// Forgets the tickets that came with the request.
     pub(super) async fn retire_tickets(&self, site: &Site, visit: &Visit<'_>) -> Result<(), Fault> {
         for ticket in cookies(&visit.head.headers, site.names.ticket()) {
-            self.sessions.retire(ticket).await?;
+            self.sessions.retire(ticket, visit.host).await?;
         }
         Ok(())
     }

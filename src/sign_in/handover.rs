@@ -100,7 +100,7 @@ impl SignIn {
         if rounds.are_too_many() {
             return self.explain(site, visit, visit.host).map(|page| with_cookies(page, cleared));
         }
-        let ticket = self.sessions.admit(&session).await?;
+        let ticket = self.sessions.admit(&session, visit.host).await?;
         self.retire_tickets(site, visit).await?;
         let ticket = site.names.set(site.names.ticket(), ticket.expose(), None);
         let rounds = self.keep_rounds(site, visit, rounds);

@@ -20,16 +20,20 @@ impl Target {
         read(text, site, host).unwrap_or_else(|| Self { host: host.to_owned(), path: "/".to_owned() })
     }
 
-    /// The whole URL: it is sent absolute, so that a path that looks like a host stays a path.
+    /// The whole URL: it is sent absolute, so that a path that looks like a host stays a path. A target waits in a
+    /// cookie or an address, and its host may have gone from the config since: then this is the start page (A7).
     pub(super) fn url(&self, site: &Site) -> String {
-        let url = site.url(&self.host, "/").map(|url| url.origin().ascii_serialization());
-        format!("{}{}", url.unwrap_or_default(), self.path)
+        let url = site.url(&self.host, "/").filter(|_| site.serves(&self.host));
+        match url {
+            Some(url) => format!("{}{}", url.origin().ascii_serialization(), self.path),
+            None => site.public_url.join("/").map_or_else(|_| "/".to_owned(), String::from),
+        }
     }
 }
 
 fn read(text: &str, site: &Site, host: &str) -> Option<Target> {
     // browsers drop tabs and line ends, and read backslashes as slashes (WHATWG URL §4.4)
-    if text.len() > LONGEST || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
         return None;
     }
     let is_path = text.starts_with('/') && !text.starts_with("//");
@@ -45,10 +49,9 @@ fn read(text: &str, site: &Site, host: &str) -> Option<Target> {
         && url.username().is_empty()
         && url.password().is_none();
     let host = url.host_str().filter(|host| known && site.serves(host))?;
-    plain_path(&url).then(|| Target {
-        host: host.to_owned(),
-        path: url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path())),
-    })
+    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    // escaping makes three bytes of one: what counts is what is kept
+    (path.len() <= LONGEST && plain_path(&url)).then(|| Target { host: host.to_owned(), path })
 }
 
 /// Whether nobody could take the path's beginning for a host, and it is not a place of ours: a login that leads to
@@ -137,6 +140,18 @@ mod tests {
         ] {
             assert_eq!(leads_to(text), "https://reports.example.com/", "{text:?}");
         }
-        assert_eq!(leads_to(&format!("/{}", "a".repeat(3_000))), "https://reports.example.com/");
+        for long in ["a".repeat(2_000), "\"".repeat(700), format!("?{}", "'".repeat(700))] {
+            assert_eq!(leads_to(&format!("/{long}")), "https://reports.example.com/");
+        }
+        assert_eq!(leads_to(&format!("/{}", "a".repeat(1_999))).len(), "https://reports.example.com".len() + 2_000);
+    }
+
+    /// A7: a target that was sealed before a reload leads to no host that is gone.
+    #[test]
+    fn a_target_whose_host_is_gone_is_the_start_page() {
+        let target = Target::read("https://wiki.example.com/x", &site(), "reports.example.com");
+        let later = Site::new("https://apps.example.com".parse().unwrap(), |_| false, Vec::new());
+        assert_eq!(target.url(&site()), "https://wiki.example.com/x");
+        assert_eq!(target.url(&later), "https://apps.example.com/");
     }
 }

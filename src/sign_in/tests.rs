@@ -195,7 +195,10 @@ async fn a10_a_login_makes_a_new_ticket() {
     let page = victim.open(&format!("{PUBLIC}/"), "alice").await;
     assert_eq!(page.text, "/ sub-of-alice of partner");
     assert_ne!(victim.cookie(APPS, TICKET).unwrap(), planted);
-    assert!(house.sessions.open(&planted).await.unwrap().is_none(), "the planted ticket is forgotten");
+    assert!(
+        house.sessions.open(&planted, "apps.example.com").await.unwrap().is_none(),
+        "the planted ticket is forgotten"
+    );
 }
 
 /// A11: nothing a provider or a caller sends is shown as it came.
@@ -442,6 +445,25 @@ async fn an_expired_proof_of_identity_is_no_reason_to_hand_over_the_same_session
     let to_public = response.headers()[header::LOCATION].to_str().unwrap().to_owned();
     let page = browser.get(&format!("{to_public}&source=corp")).await;
     assert!(page.location().starts_with(&house.issuers["corp"]), "{}", page.location());
+}
+
+/// A7, A8: a catch-all route answers under names that anybody may point at us. None of them gets a login.
+#[tokio::test]
+async fn a_host_that_no_route_names_gets_no_login() {
+    let house = House::build().await;
+    let browser = house.browser();
+    browser.open(&format!("{PUBLIC}/"), "alice").await;
+    let page = browser.get("https://evil.example/x").await;
+    assert_eq!((page.status, page.location()), (StatusCode::UNAUTHORIZED, String::new()));
+    assert!(page.text.contains("href=\"https://apps.example.com/\""), "{}", page.text);
+    assert!(!page.text.contains("/.claviger/login") && page.headers.get(header::SET_COOKIE).is_none());
+    for place in ["login", "login?to=/", "enter?code=x", "me", "logout", "signed-out"] {
+        let page = browser.get(&format!("https://evil.example/.claviger/{place}")).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{place}");
+    }
+    // nor does a login elsewhere lead there
+    let page = browser.open(&format!("{PUBLIC}/.claviger/login?to=https://evil.example/x"), "alice").await;
+    assert_eq!(page.url.host_str(), Some("apps.example.com"));
 }
 
 #[tokio::test]

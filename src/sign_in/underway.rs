@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use http::HeaderMap;
-use http::header::{self, HeaderValue};
+use http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 
 use super::target::Target;
 use super::{Ask, SignIn, Site, Visit};
 use crate::clock::{epoch_seconds, from_epoch_seconds};
 use crate::identity::{LoginMemory, SourceName};
+use crate::web::all_cookies;
 
 /// A login under way.
 #[derive(Deserialize, Serialize)]
@@ -109,15 +109,6 @@ fn cookie_name(site: &Site, key: &str) -> String {
     let hash = hash(key);
     let [a, b, c, d, ..] = hash;
     site.names.other(&format!("{PURPOSE}-{a:02x}{b:02x}{c:02x}{d:02x}"))
-}
-
-fn all_cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim_matches(' ').split_once('='))
 }
 
 const PURPOSE: &str = "login";

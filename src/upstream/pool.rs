@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
@@ -36,13 +37,10 @@ impl Lease {
         &mut self,
         request: http::Request<Outgoing>,
     ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<http::Request<Outgoing>>>> + use<> {
-        // the connection leaves with the lease itself, so it is here; without one the request comes back at once
-        let sent = self.connection.as_mut().map(|connection| connection.sender.try_send_request(request));
-        async move {
-            match sent {
-                Some(sent) => sent.await,
-                None => std::future::pending().await,
-            }
+        // the connection leaves with the lease itself, so it is here
+        match self.connection.as_mut() {
+            Some(connection) => Either::Left(connection.sender.try_send_request(request)),
+            None => Either::Right(std::future::pending()),
         }
     }
 

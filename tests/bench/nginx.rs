@@ -4,10 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use url::Url;
-
-use crate::agent::Agent;
 use crate::process::{Running, free_port};
+use crate::ready::until_answered;
 
 /// A running nginx of one worker.
 #[derive(Debug)]
@@ -15,6 +13,8 @@ pub(crate) struct Nginx {
     /// `http://127.0.0.1:<port>`, without a slash.
     pub(crate) url: String,
     pub(crate) process: Running,
+    /// From spawn to the first 200.
+    pub(crate) took: Duration,
 }
 
 impl Nginx {
@@ -60,20 +60,18 @@ impl Nginx {
         );
         let file = folder.join("nginx.conf");
         fs::write(&file, config).expect("writable");
-        let mut process = Running::start(name, "/usr/sbin/nginx", kept, |command| {
-            command.arg("-p").arg(&folder).arg("-c").arg(&file).args(["-e", "stderr"])
-        });
+        let start = || {
+            Running::start(name, "/usr/sbin/nginx", kept, |command| {
+                command.arg("-p").arg(&folder).arg("-c").arg(&file).args(["-e", "stderr"])
+            })
+        };
         let url = format!("http://127.0.0.1:{port}");
-        let small = Url::parse(&format!("{url}/public/small")).expect("a URL");
-        process
-            .ready(START, async || Agent::new().open(&small).await.is_ok_and(|answer| answer.status.is_success()))
-            .await;
-        Self { url, process }
+        let (process, took) = until_answered(start, &format!("{url}/public/small")).await;
+        Self { url, process, took }
     }
 }
 
-/// The size of a small answer, as many APIs give: head and body fit one segment.
-const SMALL: usize = 255;
+/// A small answer, so that the proxies' work shows.
+const SMALL: usize = 100;
 /// One mebibyte.
 const LARGE: usize = 1024 * 1024;
-const START: Duration = Duration::from_secs(10);

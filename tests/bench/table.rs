@@ -22,40 +22,54 @@ pub(crate) struct Row {
     claviger: f64,
     /// Claviger's share of nginx's requests per CPU second; where less is better, how many times as much.
     ratio: f64,
-    floor: Option<f64>,
+    goal: Option<Goal>,
     /// The middle runs, nginx's first.
     middle: Option<(Run, Run)>,
     runs: Option<(Vec<Run>, Vec<Run>)>,
 }
 
+/// How good it has to be, and how good it would like to be: a ratio under load, else a value not to go above.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Goal {
+    pub(crate) must: f64,
+    pub(crate) aim: f64,
+}
+
 impl Row {
     /// Requests per CPU second: the more, the better.
-    pub(crate) fn load(what: &str, nginx: Run, claviger: Run, floor: Option<f64>, runs: (Vec<Run>, Vec<Run>)) -> Self {
+    pub(crate) fn load(what: &str, nginx: Run, claviger: Run, goal: Option<Goal>, runs: (Vec<Run>, Vec<Run>)) -> Self {
         let (theirs, ours) = (nginx.per_cpu_second, claviger.per_cpu_second);
         let what = format!("{what}, req/cpu-s");
-        Self {
-            what,
-            nginx: theirs,
-            claviger: ours,
-            ratio: ours / theirs,
-            floor,
-            middle: Some((nginx, claviger)),
-            runs: Some(runs),
-        }
+        let (middle, runs) = (Some((nginx, claviger)), Some(runs));
+        Self { what, nginx: theirs, claviger: ours, ratio: ours / theirs, goal, middle, runs }
     }
 
-    /// Something of which less is better, and which has no floor.
-    pub(crate) fn less(what: &str, nginx: f64, claviger: f64) -> Self {
-        Self { what: what.to_owned(), nginx, claviger, ratio: claviger / nginx, floor: None, middle: None, runs: None }
+    /// Something of which less is better, whatever nginx has.
+    pub(crate) fn less(what: &str, nginx: f64, claviger: f64, goal: Goal) -> Self {
+        let (ratio, goal) = (claviger / nginx, Some(goal));
+        Self { what: what.to_owned(), nginx, claviger, ratio, goal, middle: None, runs: None }
     }
 
     fn failed(&self) -> f64 {
         self.runs.iter().flat_map(|(theirs, ours)| theirs.iter().chain(ours)).map(|run| run.failed).sum()
     }
 
+    fn reaches(&self, bound: f64) -> bool {
+        if self.middle.is_some() { self.ratio >= bound } else { self.claviger <= bound }
+    }
+
     /// A fast wrong answer is no answer.
-    fn met(&self) -> bool {
-        self.floor.is_none_or(|floor| self.ratio >= floor) && self.failed() == 0.0
+    fn is_met(&self) -> bool {
+        self.failed() == 0.0 && self.goal.is_none_or(|goal| self.reaches(goal.must))
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.goal {
+            _ if !self.is_met() => "NOT MET",
+            None => "",
+            Some(goal) if self.reaches(goal.aim) => "met, and aim",
+            Some(_) => "met",
+        }
     }
 }
 
@@ -64,9 +78,9 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Whether every row is above its floor, and no request failed.
-    pub(crate) fn floors_met(&self) -> bool {
-        self.rows.iter().all(Row::met)
+    /// Whether every row is as good as it must be, and no request failed.
+    pub(crate) fn is_met(&self) -> bool {
+        self.rows.iter().all(Row::is_met)
     }
 
     /// Leaves the table and every run of it in the folder.
@@ -79,19 +93,20 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = ["nginx", "claviger", "ratio", "floor", "failed", "p50 ms", "p99 ms", "MiB after"];
-        write!(f, "{:32}", "")?;
-        heads.iter().try_for_each(|head| write!(f, "{head:>14}"))?;
+        let heads = ["nginx", "claviger", "ratio", "must", "aim", "", "failed", "p50 ms", "p99 ms", "MiB after"];
+        write!(f, "{:28}", "")?;
+        heads.iter().try_for_each(|head| write!(f, "{head:>13}"))?;
         writeln!(f)?;
         for row in &self.rows {
-            let floor = row
-                .floor
-                .map_or_else(String::new, |floor| format!("{floor:.2} {}", if row.met() { "met" } else { "NOT MET" }));
-            write!(f, "{:32}{:>14.1}{:>14.1}{:>14.3}{floor:>14}", row.what, row.nginx, row.claviger, row.ratio)?;
+            let sign = if row.middle.is_some() { "≥" } else { "≤" };
+            let bound = |of: fn(Goal) -> f64| row.goal.map_or_else(String::new, |goal| format!("{sign} {}", of(goal)));
+            let (must, aim, verdict) = (bound(|goal| goal.must), bound(|goal| goal.aim), row.verdict());
+            write!(f, "{:28}{:>13.1}{:>13.1}{:>13.3}", row.what, row.nginx, row.claviger, row.ratio)?;
+            write!(f, "{must:>13}{aim:>13}{verdict:>13}")?;
             if let Some((theirs, ours)) = &row.middle {
                 let pair = |of: fn(&Run) -> f64| format!("{:.2}/{:.2}", of(theirs), of(ours));
                 let (p50, p99, memory) = (pair(|run| run.p50_ms), pair(|run| run.p99_ms), pair(|run| run.memory_mib));
-                write!(f, "{:>14}{p50:>14}{p99:>14}{memory:>14}", row.failed())?;
+                write!(f, "{:>13}{p50:>13}{p99:>13}{memory:>13}", row.failed())?;
             }
             writeln!(f)?;
         }

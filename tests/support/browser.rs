@@ -32,6 +32,19 @@ impl Browser {
         self.exchange(&Method::GET, &url, Vec::new(), "none").await
     }
 
+    /// Opens a page and follows redirects, but for those to `place`: then the answer is the one that leads there.
+    pub async fn open_until(&mut self, url: &str, place: &str) -> Answer {
+        let mut answer = self.step(url).await;
+        for _ in 0..20 {
+            let next = self.at.as_ref().unwrap().join(answer.location()).unwrap();
+            if !answer.status.is_redirection() || next.path() == place {
+                return answer;
+            }
+            answer = self.step(next.as_str()).await;
+        }
+        panic!("more than 20 redirects from {url}");
+    }
+
     /// Sends the page's only form with these fields filled in, and follows redirects.
     pub async fn submit(&mut self, page: &Answer, fill: &[(&str, &str)]) -> Answer {
         let (url, body) = self.filled(page, fill);

@@ -1,7 +1,6 @@
 //! The code flow with PKCE, state and nonce (OpenID Connect Core §3.1, RFC 7636, RFC 9207), renewals, and leaving.
 
 use std::borrow::Cow;
-use std::error::Error;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -213,12 +212,6 @@ impl From<UserinfoError> for LoginError {
             error => Self::Unavailable(error.into()),
         }
     }
-}
-
-/// An error and its sources, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let source = error.source().map_or(String::new(), |source| format!(": {}", chain(source)));
-    format!("{error}{source}")
 }
 
 #[cfg(test)]

@@ -199,6 +199,7 @@ async fn a_provider_that_is_down_is_unavailable_and_recovers() {
 
     *idp.broken.lock().unwrap() = Some("/token");
     assert!(matches!(renew(&source, &first).await, Err(RenewError::Unavailable(_))));
+    assert!(source.trouble().unwrap().contains("token endpoint"), "good documents don't hide it");
     // the tokens are new when userinfo fails: they must not get lost
     *idp.broken.lock().unwrap() = Some("/userinfo");
     let Err(RenewError::Incomplete { tokens, .. }) = renew(&source, &first).await else { panic!("incomplete") };

@@ -1,6 +1,7 @@
 //! Asking the token endpoint (RFC 6749 §4.1.3 and §6).
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use super::provider::Provider;
 use crate::fetch::FetchError;
 use crate::identity::{Token, secret_text};
 use crate::secret::Secret;
+use crate::web::chain;
 
 /// `openidconnect`'s client, with the ID token left as text: `jose` reads it.
 pub(super) type OidcClient = Client<
@@ -114,8 +116,16 @@ impl<'c> AsyncHttpClient<'c> for Oidc {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let response = self.fetch.send(request.map(Bytes::from), &self.reach).await?;
-            Ok(response.map(|body| body.to_vec()))
+            let response = self.fetch.send(request.map(Bytes::from), &self.reach).await;
+            let silence = match &response {
+                Ok(answer) if answer.status().is_server_error() => {
+                    Some(format!("the token endpoint answers {}", answer.status()))
+                }
+                Ok(_) => None,
+                Err(error) => Some(format!("the token endpoint: {}", crate::web::chain(error))),
+            };
+            self.silence.store(silence.map(Arc::new));
+            Ok(response?.map(|body| body.to_vec()))
         })
     }
 }
@@ -141,7 +151,7 @@ impl From<RequestTokenError<FetchError, TokenRefusal>> for TokenError {
                     _ => Self::Unavailable(format!("it answered `{code}`")),
                 }
             }
-            RequestTokenError::Request(error) => Self::Unavailable(crate::identity::oidc::login::chain(&error)),
+            RequestTokenError::Request(error) => Self::Unavailable(chain(&error)),
             // what it holds is the answer, with whatever tokens are in it
             RequestTokenError::Parse(error, _) => {
                 Self::Unavailable(format!("its answer can't be read at `{}`", error.path()))

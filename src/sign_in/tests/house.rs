@@ -82,7 +82,7 @@ impl House {
             return self.door.answer(&self.site, &visit).await;
         }
         let wanted = self.wanted.lock().unwrap().clone();
-        let session = self.sessions.recognize(&head.headers, self.site.names()).await?;
+        let session = self.sessions.recognize(&head.headers, self.site.names(), host).await?;
         match session.filter(|session| wanted.is_empty() || wanted.contains(&session.subject().source)) {
             Some(session) => {
                 let subject = session.subject();

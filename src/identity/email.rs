@@ -2,19 +2,21 @@
 
 use serde_json::Value;
 
-use crate::identity::Claims;
+use super::Claims;
 
 /// An address in its two parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Email<'a> {
-    pub(super) whole: &'a str,
-    pub(super) domain: &'a str,
+pub struct Email<'a> {
+    /// All of it.
+    pub whole: &'a str,
+    /// What follows the `@`.
+    pub domain: &'a str,
 }
 
 impl<'a> Email<'a> {
     /// An address with exactly one `@` and something on both sides: of `attacker@evil.example@company.example` nobody
     /// knows the domain (A21, CVE-2026-40574).
-    pub(super) fn parse(whole: &'a str) -> Option<Self> {
+    pub fn parse(whole: &'a str) -> Option<Self> {
         let (local, domain) = whole.split_once('@')?;
         let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | ',' | ';' | '(' | ')');
         let ok = !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !whole.contains(odd);
@@ -24,7 +26,7 @@ impl<'a> Email<'a> {
     /// The `email` claim, if `email_verified` says so: anybody can write anything into the other kind (A21).
     ///
     /// Some providers write the boolean as a text.
-    pub(super) fn verified(claims: &'a Claims) -> Option<Self> {
+    pub fn verified(claims: &'a Claims) -> Option<Self> {
         match claims.value("email_verified")? {
             Value::Bool(true) => {}
             Value::String(text) if text == "true" => {}
