@@ -12,6 +12,7 @@
 
 mod architecture;
 mod conformance;
+mod credentials;
 mod login;
 mod proxy;
 mod support;
