@@ -12,6 +12,7 @@
 
 mod architecture;
 mod conformance;
+mod credentials;
 mod findings_login;
 mod login;
 mod proxy;

@@ -82,6 +82,13 @@ impl Process {
     }
 }
 
+/// Lets this process, and those it starts from here on, have so many descriptors open; many systems give 1,024.
+pub fn allow_descriptors(count: u32) {
+    let (id, soft) = (std::process::id().to_string(), format!("--nofile={count}:"));
+    let status = Command::new("prlimit").args(["--pid", &id, &soft]).status().unwrap();
+    assert!(status.success(), "this system allows fewer than {count} open descriptors");
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -59,6 +59,7 @@ pub struct Plan {
     log: &'static str,
     client_secret: Option<String>,
     provider_is_up: bool,
+    id_token_on_refresh: bool,
     lifetimes: Lifetimes,
     people: Vec<User>,
 }
@@ -73,6 +74,7 @@ impl Plan {
             log: "debug",
             client_secret: None,
             provider_is_up: true,
+            id_token_on_refresh: true,
             lifetimes: Lifetimes::default(),
             people: people(),
         }
@@ -111,6 +113,12 @@ impl Plan {
     /// The provider is not there yet: see [`World::idp`].
     pub fn without_provider(mut self) -> Self {
         self.provider_is_up = false;
+        self
+    }
+
+    /// The provider gives an ID token at logins only.
+    pub fn no_id_token_on_refresh(mut self) -> Self {
+        self.id_token_on_refresh = false;
         self
     }
 
@@ -165,6 +173,7 @@ impl Plan {
             secret: self.client_secret.as_deref().map(Secret::new).filter(|_| id == "claviger"),
             redirect_uris: back_at("/.claviger/callback"),
             post_logout_redirect_uris: back_at("/.claviger/signed-out"),
+            id_token_on_refresh: self.id_token_on_refresh,
             ..Client::new(id)
         };
         let setup = Setup {

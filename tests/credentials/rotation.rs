@@ -1,0 +1,39 @@
+//! Credentials are renewed before they end, and nobody notices.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::SIGNED;
+use crate::support::world::{Plan, until};
+
+#[tokio::test]
+async fn keys_are_renewed_ahead_of_their_end_without_a_failed_request() {
+    let world = Plan::with_routes(SIGNED).start().await;
+    world.sts_tap.credentials_live(Duration::from_secs(2));
+    let alice = world.ticket("alice").await;
+    // three sets of keys; `until` fails with the first answer that is not 200
+    let ask = async || {
+        let answer = world.get("/", &alice).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        world.sts_calls()
+    };
+    until(ask, |calls| *calls >= 3).await;
+
+    let mut ends: BTreeMap<String, String> = BTreeMap::new();
+    for said in world.sts_tap.said() {
+        let value = |name: &str| {
+            let (_, rest) = said.answered.split_once(&format!("<{name}>")).unwrap();
+            rest.split_once('<').unwrap().0.to_owned()
+        };
+        ends.insert(value("AccessKeyId"), value("Expiration").replace(['-', ':'], ""));
+    }
+    for seen in world.upstream.seen() {
+        let key = seen.all("authorization")[0].split(['=', '/']).nth(1).unwrap().to_owned();
+        assert!(*seen.all("x-amz-date")[0] < *ends[&key], "signed with {key} past its end");
+    }
+    let renewals = world.audit().into_iter().filter(|line| line["cache"] == "renewal").count();
+    assert!(renewals >= 2, "they were renewed in the background: {renewals}");
+    assert_eq!(world.signer(&world.upstream.last(), "s3").await["source_identity"], "sub-alice");
+}
