@@ -194,7 +194,7 @@ mod tests {
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            drop(self.0.recv());
+            let _ = self.0.recv();
             Ok(bytes.len())
         }
         fn flush(&mut self) -> io::Result<()> {
