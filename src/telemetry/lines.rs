@@ -27,6 +27,8 @@ struct Desk {
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
+    /// Whether an event is among the lines: those are few, and an audit line must be out when its process is killed.
+    urgent: bool,
     ended: bool,
 }
 
@@ -47,7 +49,7 @@ impl Lines {
         let waiting = self.desk.waiting();
         let taken = waiting.has_room_for(line);
         if taken {
-            self.desk.put(waiting, line);
+            self.desk.put(waiting, line, false);
         }
         taken
     }
@@ -68,7 +70,7 @@ impl Lines {
         while !waiting.has_room_for(line) {
             waiting = self.desk.emptied.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        self.desk.put(waiting, line);
+        self.desk.put(waiting, line, true);
     }
 }
 
@@ -77,9 +79,10 @@ impl Desk {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the writer for the first line only: waking it costs more than everything else about a line.
-    fn put(&self, mut waiting: MutexGuard<'_, Waiting>, line: &[u8]) {
-        let first = waiting.bytes.is_empty();
+    /// Wakes the writer for the first line and for events only: waking it costs more than everything else about a line.
+    fn put(&self, mut waiting: MutexGuard<'_, Waiting>, line: &[u8], urgent: bool) {
+        let first = waiting.bytes.is_empty() || urgent;
+        waiting.urgent |= urgent;
         if !waiting.ended {
             waiting.bytes.extend_from_slice(line);
         }
@@ -95,13 +98,14 @@ impl Desk {
             let waiting = self.waiting();
             let idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.ended;
             let mut waiting = self.filled.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
-            if !waiting.ended {
+            if !waiting.ended && !waiting.urgent {
                 // gathers what comes in this while, so that a busy proxy's log is written in large pieces
-                let gathered = self.filled.wait_timeout_while(waiting, GATHER, |waiting| !waiting.ended);
+                let gathered = self.filled.wait_timeout_while(waiting, GATHER, |waiting| !waiting.ended && !waiting.urgent);
                 waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
             }
             std::mem::swap(&mut lines, &mut waiting.bytes);
             let ended = waiting.ended;
+            waiting.urgent = false;
             drop(waiting);
             self.emptied.notify_all();
             // a log that can't be written to is no reason to stop serving
