@@ -15,4 +15,5 @@ mod conformance;
 mod credentials;
 mod login;
 mod proxy;
+mod seeing;
 mod support;

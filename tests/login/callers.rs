@@ -27,7 +27,8 @@ const HTML: (&str, &str) = ("accept", "text/html,*/*;q=0.8");
 #[tokio::test]
 async fn a_navigation_is_redirected_and_everybody_else_gets_401() {
     let world = Plan::with_routes(ROUTES).start().await;
-    let cases: [(&str, &[(&str, &str)], bool); 13] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], bool);
+    let cases: [Case<'_>; 13] = [
         ("GET", &[NAVIGATES, DOCUMENT, HTML], true),
         ("GET", &[NAVIGATES, DOCUMENT], true),
         ("GET", &[HTML], true),
