@@ -70,6 +70,8 @@ pub struct Outside {
 pub struct Running {
     app: Arc<App>,
     workers: Workers,
+    /// Serves health and metrics apart from all else, to the very end.
+    admin: Option<Workers>,
     addresses: Vec<(Arc<str>, SocketAddr)>,
     upkeep: Vec<JoinHandle<()>>,
 }
@@ -164,26 +166,30 @@ impl Running {
             serving.push(Serving { name, listener, tls, handler: Arc::new(door) });
         }
         serving.extend(other_side::build(&config, &fetch, &app.clock, &metrics)?);
-        if let Some(address) = config.admin {
-            let admin = Admin::new(metrics.clone(), {
-                let app = Arc::clone(&app);
-                move || app.readiness()
-            });
-            let listener = listen("admin.address", address)?;
-            serving.push(Serving { name: "admin".into(), listener, tls: None, handler: Arc::new(admin) });
-        }
+        let admin = match config.admin {
+            Some(address) => Some(Serving::admin(address, &app, &metrics)?),
+            None => None,
+        };
 
-        let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
         let mut addresses = Vec::new();
-        for Serving { name, listener, tls, handler } in serving {
-            let address = listener.local_addr().map_err(StartError::Workers)?;
-            let manner =
-                Manner { name: Arc::clone(&name), tls, timeouts: Timeouts::default(), metrics: metrics.clone() };
+        let mut serve = |workers: &Workers, Serving { name, listener, tls, handler }| {
+            addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
+            let manner = Manner { name, tls, timeouts: Timeouts::default(), metrics: metrics.clone() };
             workers.serve(listener, manner, handler);
-            addresses.push((name, address));
-        }
+            Ok::<_, StartError>(())
+        };
+        let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
+        serving.into_iter().try_for_each(|serving| serve(&workers, serving))?;
+        let admin = match admin {
+            Some(serving) => {
+                let workers = Workers::start(1).map_err(StartError::Workers)?;
+                serve(&workers, serving)?;
+                Some(workers)
+            }
+            None => None,
+        };
         let upkeep = vec![tokio::spawn(tend_sessions(Arc::clone(&app))), tokio::spawn(tend_metrics(metrics))];
-        Ok(Self { app, workers, addresses, upkeep })
+        Ok(Self { app, workers, admin, addresses, upkeep })
     }
 
     /// Each listener's name and the address it has.
@@ -191,11 +197,24 @@ impl Running {
         self.addresses.iter()
     }
 
-    /// Stops accepting, lets requests under way finish for up to `grace`, then cuts.
+    /// Stops accepting, lets requests under way finish for up to `grace`, then cuts. Meanwhile `/readyz` says so.
     pub async fn drain(self, grace: Duration) {
         self.app.draining.store(true, Ordering::Relaxed);
         self.workers.drain(grace).await;
+        if let Some(admin) = self.admin {
+            admin.drain(ADMIN_GRACE).await;
+        }
         self.upkeep.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Serving {
+    /// The admin listener.
+    fn admin(address: SocketAddr, app: &Arc<App>, metrics: &Metrics) -> Result<Self, StartError> {
+        let app = Arc::clone(app);
+        let admin = Admin::new(metrics.clone(), move || app.readiness());
+        let listener = listen("admin.address", address)?;
+        Ok(Self { name: "admin".into(), listener, tls: None, handler: Arc::new(admin) })
     }
 }
 
@@ -267,6 +286,9 @@ const GRANTS: u64 = 100_000;
 
 /// What we speak inside of TLS, the preferred first (RFC 7301).
 const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// For the last answers of health and metrics, which are short.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Often enough that no burst of requests piles up more than a few MiB of samples.
 const GATHER: Duration = Duration::from_secs(5);

@@ -28,7 +28,7 @@ inject = { kind = "headers" }
 "#;
 
 /// Where the provider sends a browser back to after a login at `begin`; nothing there has been opened yet.
-async fn callback(browser: &mut Browser, begin: &str, name: &str) -> Url {
+pub async fn callback(browser: &mut Browser, begin: &str, name: &str) -> Url {
     let begun = browser.step(begin).await;
     assert_eq!(begun.status, StatusCode::SEE_OTHER, "{}", begun.text());
     let mut answer = browser.step(begun.location()).await;
@@ -41,7 +41,7 @@ async fn callback(browser: &mut Browser, begin: &str, name: &str) -> Url {
 }
 
 /// `url` with its query parameters changed.
-fn with_query(url: &Url, change: impl FnOnce(&mut Vec<(String, String)>)) -> Url {
+pub fn with_query(url: &Url, change: impl FnOnce(&mut Vec<(String, String)>)) -> Url {
     let mut pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
     change(&mut pairs);
     let mut url = url.clone();

@@ -16,4 +16,5 @@ mod credentials;
 mod findings_login;
 mod login;
 mod proxy;
+mod seeing;
 mod support;

@@ -100,7 +100,8 @@ impl Desk {
             let mut waiting = self.filled.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
             if !waiting.ended && !waiting.urgent {
                 // gathers what comes in this while, so that a busy proxy's log is written in large pieces
-                let gathered = self.filled.wait_timeout_while(waiting, GATHER, |waiting| !waiting.ended && !waiting.urgent);
+                let gathered =
+                    self.filled.wait_timeout_while(waiting, GATHER, |waiting| !waiting.ended && !waiting.urgent);
                 waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
             }
             std::mem::swap(&mut lines, &mut waiting.bytes);
