@@ -1,21 +1,21 @@
 //! A person's browser as far as HTTP goes: a cookie jar, redirects followed by hand, forms sent as forms.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, response};
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use url::Url;
 
 /// A user agent with its own cookies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Agent {
-    client: Client<HttpConnector, Full<Bytes>>,
     /// By host, without the port: cookies are not isolated by port (RFC 6265 §8.5).
     cookies: BTreeMap<(String, String), String>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Form {
 impl Agent {
     /// An agent that has been nowhere yet.
     pub(crate) fn new() -> Self {
-        Self { client: Client::builder(TokioExecutor::new()).build_http(), cookies: BTreeMap::new() }
+        Self::default()
     }
 
     /// The cookies for one host, as `name=value`.
@@ -56,15 +56,9 @@ impl Agent {
         if !cookies.is_empty() && !request.headers().contains_key(COOKIE) {
             request.headers_mut().insert(COOKIE, cookies.join("; ").parse().map_err(|_| "a bad cookie")?);
         }
-        let exchange = async {
-            let (head, body) = self.client.request(request).await.map_err(|error| error.to_string())?.into_parts();
-            Ok((head, body.collect().await.map_err(|error| error.to_string())?.to_bytes()))
-        };
-        let late = |_| Err(format!("no answer in {PATIENCE:?}"));
-        let (head, body) = tokio::time::timeout(PATIENCE, exchange)
-            .await
-            .unwrap_or_else(late)
-            .map_err(|why| format!("{url}: {why}"))?;
+        let answer = tokio::time::timeout(PATIENCE, exchange(&url, request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}").into()));
+        let (head, body) = answer.map_err(|why| format!("{url}: {why}"))?;
         for cookie in head.headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
             self.keep(&host, cookie);
         }
@@ -159,13 +153,30 @@ pub(crate) fn unescape(text: &str) -> String {
     text.replace("&#38;", "&").replace("&amp;", "&")
 }
 
+/// One request on a connection of its own, its answer read to the end.
+async fn exchange(
+    url: &Url,
+    mut request: Request<Full<Bytes>>,
+) -> Result<(response::Parts, Bytes), Box<dyn Error + Send + Sync>> {
+    let place = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(place).await?)).await?;
+    // The answer says what went wrong with the connection.
+    let connection = tokio::spawn(connection);
+    let authority = request.uri().authority().map_or("", |authority| authority.as_str());
+    let authority = authority.parse()?;
+    request.headers_mut().entry(HOST).or_insert(authority);
+    *request.uri_mut() = request.uri().path_and_query().map_or("/", |target| target.as_str()).parse()?;
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    connection.abort();
+    Ok((head, body))
+}
+
 /// What a browser says of itself when a person opens a page (Fetch Metadata).
 fn navigation(method: Method, url: &Url, body: Bytes) -> Request<Full<Bytes>> {
-    let authority = url.as_str().split('/').nth(2).unwrap_or_default();
     Request::builder()
         .method(method)
         .uri(url.as_str())
-        .header(HOST, authority)
         .header(ACCEPT, "text/html,application/xhtml+xml,*/*;q=0.8")
         .header("sec-fetch-mode", "navigate")
         .header("sec-fetch-dest", "document")
