@@ -26,6 +26,9 @@ async fn every_request_has_one_access_line() {
         ["timestamp", "level", "target", "request.id", "listener", "client", "method", "host", "path", "status"];
     let always: BTreeSet<&str> = always.into_iter().chain(["duration_ms"]).collect();
     let someone = ["route.name", "subject.source", "subject.id", "session.id"];
+    // lines come in order, so with this one all before it are there
+    let mark = client::send(world.at, Method::GET, "/.claviger/nothing", &client::headers(&[]), "").await;
+    access(&world, mark.header("x-request-id")).await;
     let before = world.claviger.events().iter().filter(|e| e["target"] == "claviger::access").count();
     let mut ids = BTreeSet::new();
     for (method, target, cookie, status, more) in [
