@@ -17,3 +17,4 @@ mod login;
 mod proxy;
 mod seeing;
 mod support;
+mod unauthorized;
