@@ -120,7 +120,13 @@ impl Config {
             named.collect()
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
-        let session = shape::read(file.session, "session", errors).unwrap_or_default();
+        let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
+        for (key, length) in [("idle", session.idle), ("lifetime", session.lifetime)] {
+            some_time(&below("session", key), length, errors);
+        }
+        if session.max_sessions == 0 {
+            errors.add("session.max_sessions", "is 0, with which nobody can log in; expected at least 1");
+        }
         let provider: Option<Service<ProviderSettings>> =
             service::read(file.provider, "provider", &surroundings, errors);
         let authority: Option<Service<AuthoritySettings>> =
@@ -173,6 +179,14 @@ fn section_name(section: &str, name: &str, errors: &mut ConfigErrors) -> String 
         errors.add(&path, "is no name for a section; expected lower-case letters, digits and -");
     }
     path
+}
+
+/// The length of time, and an error where it is over before anything can happen.
+fn some_time(path: &str, length: Duration, errors: &mut ConfigErrors) -> Duration {
+    if length.is_zero() {
+        errors.add(path, "is no time at all; expected something like 30s or 15m");
+    }
+    length
 }
 
 /// As systemd gives it, else as the XDG base directory specification has it; the config's own wins.

@@ -45,6 +45,9 @@ pub enum Fault {
     /// The policy says no.
     #[error("denied")]
     Denied(#[source] Denied),
+    /// Another site has the browser ask for what would be signed with the person's role (A12).
+    #[error("another site asks with the person's role")]
+    CrossSite,
     /// There are no credentials to be had.
     #[error("no credentials")]
     Issue(#[source] Arc<IssueError>),
@@ -183,6 +186,14 @@ impl Fault {
                 format!("What your identity provider says of you does not make a valid AWS role session: {what}."),
             )
             .with(Next::SwitchUser),
+            Self::CrossSite => face(
+                403,
+                "cross_site",
+                "Another site asked for this",
+                "A page of another site had your browser send this request, which would have been signed with your AWS \
+                 role. Nothing was sent. If you do want it, open the address yourself, or start from a page of this app."
+                    .into(),
+            ),
             Self::Issue(error) => match &**error {
                 IssueError::Refused { role, code, .. } => face(
                     403,

@@ -38,7 +38,8 @@ pub struct Policy {
     grants: Derived<Arc<Grant>>,
 }
 
-/// Leave to pass. Only [`Policy::decide`] makes one; only a permit is dressed and sent.
+/// Leave to pass. Only [`Policy::decide`] and, for what is nobody's, [`Policy::preflight`] make one; only a permit is
+/// dressed and sent.
 #[derive(Clone, Debug)]
 pub struct Permit {
     identity: Option<Identity>,

@@ -31,14 +31,14 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
-use url::{Host, Url};
+use url::Url;
 
 use crate::clock::Clock;
 use crate::jose::{JoseError, Signer};
 use crate::secret::Secret;
 use crate::server::Handler;
 use crate::users::Users;
-use crate::web::{Request, Response, json};
+use crate::web::{Request, Response, is_loopback, json};
 use asked::{Asked, Cookies};
 use devices::Devices;
 use grants::Grants;
@@ -270,13 +270,8 @@ fn not_allowed(methods: &[Method]) -> Response {
 
 /// The issuer as text and the path below which it answers.
 fn place(issuer: &Url) -> Result<(String, String), &'static str> {
-    let here = match issuer.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => return Err("must have a host"),
-    };
-    if issuer.scheme() != "https" && !(issuer.scheme() == "http" && here) {
+    let Some(host) = issuer.host() else { return Err("must have a host") };
+    if issuer.scheme() != "https" && !(issuer.scheme() == "http" && is_loopback(&host)) {
         return Err("must be https, or http on this machine: passwords would travel in the clear");
     }
     // OpenID Connect Discovery §3

@@ -21,6 +21,7 @@ use crate::route::{Host, Route};
 use crate::session::{CookieNames, Sessions};
 use crate::web::{self, Body, Caller, Connection, Request, Response};
 
+mod cross_site;
 mod cut;
 mod dress;
 mod forwarded;
@@ -103,12 +104,15 @@ impl Proxy {
             Some(permit) => permit,
             None => route.policy.decide(ask)?,
         };
+        let session = session.filter(|session| permit.identity().is_some_and(|who| who.holder.id == session.id()));
+        if session.is_some() && permit.grant().is_some() {
+            cross_site::check(head, &host, route)?;
+        }
         let credentials = self.credentials(generation, &permit, arrival.now).await?;
 
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
-        let session = session.filter(|session| permit.identity().is_some_and(|who| who.holder.id == session.id()));
         let body = dress::while_it_lasts(body, session.as_ref());
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
         let request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;

@@ -1,5 +1,6 @@
 //! HTTP words that all doors share: requests, answers, bodies, cookies, hop-by-hop headers.
 
+mod address;
 pub mod xml;
 
 use std::convert::Infallible;
@@ -16,6 +17,8 @@ use http::{StatusCode, request};
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Limited};
+
+pub use address::{is_loopback, network};
 
 /// An error whose kind does not matter to who passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

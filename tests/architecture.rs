@@ -31,13 +31,13 @@ const MAY_USE: &[(&str, &str)] = &[
     // The sentence: it knows the domain, and no door.
     ("identity", "built_in clock fetch jose secret telemetry web"),
     ("session", "built_in clock identity secret telemetry web"),
-    ("policy", "arn built_in clock identity"), // what is wrong with its settings is said as every section says it
+    ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock identity jose policy secret web"),
     ("broker", "clock credentials identity policy session telemetry web"),
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
-    ("config", "arn authority built_in clock policy provider route secret session tls"),
+    ("config", "arn authority built_in clock policy provider route secret session tls web"),
     ("generation", "built_in clock config credentials fetch identity inject policy route session tls upstream web"),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy route session upstream web"),

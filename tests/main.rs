@@ -13,6 +13,7 @@
 mod architecture;
 mod conformance;
 mod credentials;
+mod findings_login;
 mod login;
 mod proxy;
 mod seeing;

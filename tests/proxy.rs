@@ -5,6 +5,7 @@ mod findings_proxy;
 mod forwarded;
 mod framing;
 mod identity_headers;
+mod listeners;
 mod main_job;
 mod passing;
 mod paths;

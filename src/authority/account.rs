@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use url::{Host, Url};
+use url::Url;
 
 use super::trust::{Known, PolicyError, TrustPolicy};
 use crate::arn::{AccountId, Region, RoleArn};
 use crate::built_in::SettingsError;
 use crate::secret::Secret;
+use crate::web::is_loopback;
 
 /// An AWS account: its OpenID providers, roles and users. Built by the config's `[authority]` section
 /// ([`AuthoritySettings::account`](super::AuthoritySettings::account)) or by code.
@@ -83,15 +84,9 @@ impl Account {
         if !plain || url.query().is_some() || url.fragment().is_some() {
             return bad("has a user, query or fragment, which no issuer has (OpenID Connect Discovery §3)");
         }
-        let on_loopback = match url.host() {
-            // RFC 6761 §6.3: localhost and every name below it
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => return bad("has no host"),
-        };
+        let Some(host) = url.host() else { return bad("has no host") };
         // keys fetched over plain http could be anyone's (A19)
-        if url.scheme() != "https" && !(url.scheme() == "http" && on_loopback) {
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&host)) {
             return bad("is not https; http is for loopback only");
         }
         if audiences.is_empty() {

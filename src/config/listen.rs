@@ -12,6 +12,7 @@ use super::file;
 use super::public_url::PublicUrl;
 use super::section_name;
 use crate::built_in::Surroundings;
+use crate::web::network;
 
 /// One listener.
 #[derive(Clone, Debug)]
@@ -75,6 +76,16 @@ fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors
     if tls.is_some() && public_url.as_ref().is_some_and(|url| !url.is_https()) {
         errors.add(below(path, "public_url"), "is http, but the listener speaks TLS; expected https, or no `tls`");
     }
+    // tickets without `Secure` never leave this machine (A9)
+    let plain = public_url.as_ref().filter(|url| !url.is_https());
+    if let (Some(url), Some(address)) = (plain, address.filter(|address| !address.ip().is_loopback())) {
+        let problem = format!(
+            "is {address}, which others reach, but `public_url` is {url}: logins would cross the network in clear text; \
+             expected a loopback address such as 127.0.0.1:{}, or an https `public_url`",
+            address.port()
+        );
+        errors.add(below(path, "address"), problem);
+    }
     let trusted_proxies = shape
         .trusted_proxies
         .iter()
@@ -108,11 +119,4 @@ pub(super) fn tls_files(
     };
     let (certificate, key) = (file("certificate", shape.certificate), file("key", shape.key));
     Some(TlsFiles { certificate: certificate?, key: key? })
-}
-
-/// `10.0.0.0/8`, or one address.
-fn network(text: &str) -> Result<IpNet, String> {
-    text.parse()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("`{text}` is not a network; expected something like 10.0.0.0/8 or fd00::/8"))
 }

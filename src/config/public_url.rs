@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use url::{Host, Url};
+use url::Url;
+
+use crate::web::is_loopback;
 
 /// An origin: `https://apps.example.com`, or `http://` on loopback, without path, query or user.
 ///
@@ -62,7 +64,7 @@ impl FromStr for PublicUrl {
             }
             "https" => Ok(Self(url)),
             // cookies without `Secure` and codes in clear text never leave this machine
-            "http" if is_loopback(&url) => Ok(Self(url)),
+            "http" if url.host().is_some_and(|host| is_loopback(&host)) => Ok(Self(url)),
             "http" => Err("plain http is for loopback only (localhost, *.localhost, 127.0.0.1, [::1]); \
                            expected https, also where a load balancer speaks TLS for us"
                 .into()),
@@ -74,16 +76,6 @@ impl FromStr for PublicUrl {
 impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.origin())
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        // RFC 6761 §6.3: localhost and every name below it
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

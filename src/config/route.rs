@@ -10,7 +10,7 @@ use url::Url;
 
 use super::error::{ConfigErrors, below};
 use super::file;
-use super::section_name;
+use super::{section_name, some_time};
 use crate::built_in::Surroundings;
 use crate::policy::{AllowSettings, Oddities, WantSettings};
 use crate::route::{HostPattern, PathPrefix, Rewrite};
@@ -108,6 +108,9 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
         None => Some(PathPrefix::default()),
         Some(text) => errors.keep(at("path"), text.parse()),
     };
+    if prefix.as_ref().is_some_and(|prefix| is_ours(prefix.as_str())) {
+        errors.add(at("path"), "is claviger's own on every host; expected one that is not below /.claviger");
+    }
     let rewrite = prefix.as_ref().and_then(|prefix| {
         Rewrite::build(prefix, shape.strip_prefix.as_deref(), shape.add_prefix.as_deref())
             .map_err(|problems| problems.into_iter().for_each(|problem| errors.add_settings(path, problem)))
@@ -118,11 +121,7 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
         path: prefix.unwrap_or_default(),
         upstream: upstream.or_else(|| Url::parse("http://upstream.invalid").ok())?,
         upstream_ca: shape.upstream_ca.map(|file| sections.surroundings.path(&file)),
-        timeouts: Timeouts {
-            connect: shape.timeouts.connect.unwrap_or(CONNECT),
-            first_byte: shape.timeouts.first_byte.unwrap_or(FIRST_BYTE),
-            idle: shape.timeouts.idle.unwrap_or(IDLE),
-        },
+        timeouts: timeouts(&shape.timeouts, &at("timeouts"), errors),
         allow: shape.allow.unwrap_or(AllowSettings::SignedIn),
         identity,
         credentials,
@@ -141,6 +140,17 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
         cors_preflight: shape.cors_preflight.unwrap_or(false),
         pass_authorization: shape.pass_authorization.unwrap_or(false),
     })
+}
+
+fn timeouts(shape: &file::Timeouts, path: &str, errors: &mut ConfigErrors) -> Timeouts {
+    let mut read = |key: &str, written: Option<Duration>, default| {
+        written.map_or(default, |length| some_time(&below(path, key), length, errors))
+    };
+    Timeouts {
+        connect: read("connect", shape.connect, CONNECT),
+        first_byte: read("first_byte", shape.first_byte, FIRST_BYTE),
+        idle: read("idle", shape.idle, IDLE),
+    }
 }
 
 /// One host or several.
@@ -259,6 +269,11 @@ fn article(value: &Value) -> String {
     let kind = value.type_str();
     let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {kind}")
+}
+
+/// Whether requests below the prefix never come to a route.
+fn is_ours(prefix: &str) -> bool {
+    prefix.strip_prefix("/.claviger").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A handshake that takes longer will not come to anything.

@@ -100,10 +100,22 @@ fn every_error_is_found_in_one_go() {
 fn contradictions_are_errors() {
     for (more, error) in [
         ("[listen.two]\naddress = '127.0.0.1:8080'", "listen.two.address: is the address of `listen.main` too"),
+        ("[session]\nidle = '0s'", "session.idle: is no time at all"),
+        ("[session]\nlifetime = '0s'", "session.lifetime: is no time at all"),
+        ("[session]\nmax_sessions = 0", "session.max_sessions: is 0"),
+        ("timeouts = { connect = '0s' }", "route.wiki.timeouts.connect: is no time at all"),
+        ("timeouts = { first_byte = '0s' }", "route.wiki.timeouts.first_byte: is no time at all"),
+        ("timeouts = { idle = '0s' }", "route.wiki.timeouts.idle: is no time at all"),
+        ("path = '/.claviger'", "route.wiki.path: is claviger's own on every host"),
+        ("path = '/.claviger/me'", "route.wiki.path: is claviger's own on every host"),
         ("[admin]\naddress = '127.0.0.1:8080'", "admin.address: is the address of `listen.main` too"),
         (
             "[authority]\naddress = '127.0.0.1:8080'\naccount = '123456789012'\nregion = 'eu-west-1'",
             "authority.address: is the address of `listen.main` too",
+        ),
+        (
+            "[listen.two]\naddress = '0.0.0.0:1'\npublic_url = 'http://localhost:1'", // A9
+            "listen.two.address: is 0.0.0.0:1, which others reach, but `public_url` is http://localhost:1",
         ),
         (
             "[listen.two]\naddress = '127.0.0.1:1'\npublic_url = 'http://localhost'\ntls = { certificate = 'c', key = 'k' }",

@@ -14,6 +14,7 @@ use crate::built_in::{Settings, SettingsError};
 use crate::clock::Clock;
 use crate::policy::Grant;
 use crate::secret::Secret;
+use crate::web::is_loopback;
 
 /// A security token service that is asked with web identity tokens.
 #[derive(Debug)]
@@ -35,6 +36,16 @@ impl Service {
                 return Err(SettingsError::at(
                     "endpoint",
                     "expected an http or https URL without user, query and fragment",
+                ));
+            }
+            // the token and the keys it is answered with are secrets (A25)
+            if endpoint.scheme() == "http" && !endpoint.host().is_some_and(|host| is_loopback(&host)) {
+                return Err(SettingsError::at(
+                    "endpoint",
+                    format!(
+                        "`{endpoint}` is plain http: keys would cross the network in clear text; expected https, or \
+                         http on loopback"
+                    ),
                 ));
             }
         }

@@ -219,6 +219,8 @@ fn mistakes_name_their_keys() {
         ("kind = \"web_identity\"", ""),
         ("kind = \"web_identity\"\nregion = \"Europe\"", "region"),
         ("kind = \"web_identity\"\nregion = \"eu-west-1\"\nendpoint = \"ftp://x\"", "endpoint"),
+        ("kind = \"web_identity\"\nregion = \"eu-west-1\"\nendpoint = \"http://minio.example.com:9000\"", "endpoint"),
+        ("kind = \"web_identity\"\nregion = \"eu-west-1\"\nendpoint = \"http://10.0.0.1:9000\"", "endpoint"),
         ("kind = \"web_identity\"\nregion = \"eu-west-1\"\nendpoint = \"http://u@x/?a\"", "endpoint"),
         ("kind = \"web_identity\"\nregion = \"eu-west-1\"\nendpoint_ca = \"no-such.pem\"", "endpoint_ca"),
         ("kind = \"web_identity\"\nregion = \"eu-west-1\"\naudience = \"x\"", "audience"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::header;
 use toml::Table;
 
 use super::{Entrance, Generation, Parts};
@@ -12,7 +13,7 @@ use crate::credentials::{self, CredentialProvider};
 use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
-use crate::route::{Route, Routes};
+use crate::route::{HostPattern, Route, Routes};
 use crate::tls::{ServerIdentity, Trust};
 use crate::upstream::{Destination, Upstream};
 
@@ -102,14 +103,16 @@ impl Builder<'_> {
         self.look_for_role(config, &path, &injectors);
         self.look_for_subjects(config, &path);
         let signs = injectors.iter().flatten().any(|injector| injector.needs().credentials);
-        if signs && config.preserve_host == Some(true) {
-            let problem = "is true, but the request is signed, which is for the upstream's own host; expected false";
-            self.errors.add(below(&path, "preserve_host"), problem);
+        if signs {
+            self.look_for_what_breaks_a_signature(config, &path, &injectors);
         }
         let policy = self.policy(config, &path, providers);
         if policy.as_ref().is_some_and(|policy| !policy.is_public()) && self.config.identity.is_empty() {
             let problem = "needs a login, but there is no section [identity.<name>] to log in at";
             self.errors.add(below(&path, "allow"), problem);
+        }
+        if policy.as_ref().is_some_and(|policy| !policy.is_public()) {
+            self.look_for_hosts_off_loopback(config, &path);
         }
         let trust = match &config.upstream_ca {
             None => Some(self.parts.trust.clone()),
@@ -167,6 +170,44 @@ impl Builder<'_> {
         }
     }
 
+    /// An injector with credentials signs what is there: once, at last, and under an `Authorization` of its own.
+    fn look_for_what_breaks_a_signature(
+        &mut self,
+        config: &RouteConfig,
+        path: &str,
+        injectors: &[Option<Arc<dyn Injector>>],
+    ) {
+        if config.preserve_host == Some(true) {
+            let problem = "is true, but the request is signed, which is for the upstream's own host; expected false";
+            self.errors.add(below(path, "preserve_host"), problem);
+        }
+        if config.pass_authorization {
+            let problem = "is true, but the signature takes the place of the client's header; expected false";
+            self.errors.add(below(path, "pass_authorization"), problem);
+        }
+        let (mut put_on_after, mut signed_after) = (false, false);
+        // from the end: what comes after an injector is known before it
+        for ((path, _), injector) in config.inject.iter().zip(injectors).rev() {
+            let Some(injector) = injector else { continue };
+            if !injector.needs().credentials {
+                if injector.sets().contains(&header::AUTHORIZATION) {
+                    let problem = "sets Authorization, which the signature takes the place of; expected another header";
+                    self.errors.add(path.as_str(), problem);
+                }
+                put_on_after = true;
+                continue;
+            }
+            if signed_after {
+                self.errors
+                    .add(path.as_str(), "signs what is signed again after it; expected one that needs credentials");
+            }
+            if put_on_after {
+                self.errors.add(path.as_str(), "signs before all is put on the request; expected to be the last");
+            }
+            signed_after = true;
+        }
+    }
+
     /// `subjects` name sources, which must exist.
     fn look_for_subjects(&mut self, config: &RouteConfig, path: &str) {
         let rules: Vec<(String, _)> = match &config.allow {
@@ -185,6 +226,22 @@ impl Builder<'_> {
                     self.errors.add(below(&path, &format!("subjects[{i}]")), problem);
                 }
             }
+        }
+    }
+
+    /// Every host of a route gets tickets under the scheme of the listener's public URL, and those for plain http lack
+    /// `Secure`: they are for hosts of this machine (A9).
+    fn look_for_hosts_off_loopback(&mut self, config: &RouteConfig, path: &str) {
+        let listen = self.config.listen.iter();
+        let plain = listen.filter_map(|(name, listen)| Some((name, listen.public_url.as_ref()?)));
+        let Some((listener, url)) = plain.into_iter().find(|(_, url)| !url.is_https()) else { return };
+        for host in config.hosts.iter().filter(|host| **host != HostPattern::Any && !host.is_loopback()) {
+            let problem = format!(
+                "`{host}` is not on loopback, but people log in under `listen.{listener}.public_url`, {url}: their \
+                 tickets would cross the network in clear text; expected localhost, *.localhost, 127.0.0.1, [::1] or \
+                 *, or an https `public_url`"
+            );
+            self.errors.add(below(path, "host"), problem);
         }
     }
 

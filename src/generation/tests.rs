@@ -89,6 +89,58 @@ fn contradictions_have_their_key_path() {
 }
 
 #[test]
+fn what_breaks_a_signature_has_its_key_path() {
+    const SIGV4: &str = "{ kind = 'sigv4', service = 's3', region = 'eu-west-1' }";
+    const HEADERS: &str = "{ kind = 'headers' }";
+    const TOKEN: &str = "{ kind = 'headers', set = { Authorization = 'Bearer {claims.token}' } }";
+    let paths = |inject: &[&str], more: &str| {
+        let text = format!(
+            "{GOOD}\n[credentials.aws]\nkind = 'web_identity'\nregion = 'eu-west-1'\n[identity.corp]\nkind = 'oidc'\n\
+             issuer = 'https://idp.example.com'\nclient_id = 'c'\n[route.x]\nhost = 'x.localhost'\n\
+             upstream = 'http://127.0.0.1:1'\nallow = 'signed-in'\nrole = 'arn:aws:iam::123456789012:role/x'\n\
+             inject = [{}]\n{more}",
+            inject.join(", ")
+        );
+        let built = Generation::build(&config(&text), &parts());
+        built.err().map_or_else(Vec::new, |errors| errors.iter().map(|error| error.path.clone()).collect())
+    };
+    for (inject, more, expected) in [
+        (&[HEADERS, SIGV4][..], "", &[][..]),
+        (&[SIGV4], "preserve_host = true", &["route.x.preserve_host"]),
+        (&[SIGV4], "pass_authorization = true", &["route.x.pass_authorization"]),
+        (&[SIGV4, SIGV4], "", &["route.x.inject[0]"]),
+        (&[SIGV4, HEADERS], "", &["route.x.inject[0]"]),
+        (&[TOKEN, SIGV4], "", &["route.x.inject[0]"]),
+    ] {
+        assert_eq!(paths(inject, more), expected, "{inject:?} {more}");
+    }
+}
+
+/// A9: a ticket of a host that is not this machine would cross the network in clear text.
+#[test]
+fn a9_people_log_in_by_plain_http_on_loopback_alone() {
+    let paths = |host: &str, allow: &str, url: &str| {
+        let text = GOOD.replace("wiki.localhost", host).replace("http://127.0.0.1:8080", url);
+        let text = text.replace("\"anyone\"", &format!("\"{allow}\""));
+        let text = format!("{text}\n[identity.corp]\nkind = 'oidc'\nissuer = 'https://idp'\nclient_id = 'c'");
+        let built = Generation::build(&config(&text), &parts());
+        built.err().map_or_else(Vec::new, |errors| errors.iter().map(|error| error.path.clone()).collect())
+    };
+    let (http, https) = ("http://127.0.0.1:8080", "https://apps.example.com");
+    for (host, allow, url, expected) in [
+        ("reports.example.com", "signed-in", http, Some("route.wiki.host")),
+        ("*.example.com", "signed-in", http, Some("route.wiki.host")),
+        ("reports.example.com", "anyone", http, None),
+        ("reports.example.com", "signed-in", https, None),
+        ("*.localhost", "signed-in", http, None),
+        ("127.0.0.1", "signed-in", http, None),
+        ("*", "signed-in", http, None),
+    ] {
+        assert_eq!(paths(host, allow, url), Vec::from_iter(expected), "{host} {allow} {url}");
+    }
+}
+
+#[test]
 fn every_section_is_looked_at() {
     let text = format!("{GOOD}\n[identity.a]\nkind = 'x'\n[identity.b]\nkind = 'y'\n[credentials.c]\nkind = 'z'");
     let errors = Generation::build(&config(&text), &parts()).unwrap_err();

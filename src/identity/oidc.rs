@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::fetch::{Fetch, Reach};
 use crate::jose::{self, Expected, JoseError, RemoteIssuer};
 use crate::secret::Secret;
-use crate::web::Caller;
+use crate::web::{Caller, is_loopback};
 
 mod login;
 mod provider;
@@ -177,20 +177,24 @@ impl OidcSettings {
     /// (OpenID Connect Core §16.17).
     fn check_issuer(&self) -> Result<String, SettingsError> {
         let wrong = |problem: &str| Err(SettingsError::at("issuer", format!("`{}` {problem}", self.issuer)));
-        let (loopback, host) = match self.issuer.host() {
-            Some(Host::Domain(name)) => (name == "localhost" || name.ends_with(".localhost"), name.to_owned()),
-            Some(Host::Ipv4(address)) => (address.is_loopback(), address.to_string()),
-            Some(Host::Ipv6(address)) => (address.is_loopback(), address.to_string()),
-            None => return wrong("has no host; it should be an https URL"),
-        };
+        let Some(host) = self.issuer.host() else { return wrong("has no host; it should be an https URL") };
         if self.issuer.query().is_some() || self.issuer.fragment().is_some() {
             return wrong("has a query or a fragment, which an issuer never has (OpenID Connect Discovery §2)");
         }
         match self.issuer.scheme() {
-            "https" => Ok(host),
-            "http" if loopback => Ok(host),
+            "https" => Ok(bare(&host)),
+            "http" if is_loopback(&host) => Ok(bare(&host)),
             _ => wrong("is not https; plain http is for loopback addresses only"),
         }
+    }
+}
+
+/// As a name to look up: an IPv6 address without its brackets.
+fn bare(host: &Host<&str>) -> String {
+    match host {
+        Host::Domain(name) => (*name).to_owned(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
     }
 }
 

@@ -45,6 +45,9 @@ impl Headers {
             if Vouched::new(&RESERVED).has(&header) {
                 return Err(at("belongs to HTTP itself, and can't be set".to_owned()));
             }
+            if Vouched::new(&TOLD).has(&header) {
+                return Err(at("is told by claviger itself on every request; expected another name".to_owned()));
+            }
             if Vouched::new(&names).has(&header) {
                 return Err(at("is set twice: servers may take `-`, `_` and `.` for the same".to_owned()));
             }
@@ -115,6 +118,14 @@ const RESERVED: [HeaderName; 14] = [
     header::EXPECT,
     header::COOKIE,
     header::PROXY_AUTHORIZATION,
+];
+
+/// What the proxy says of every request, whoever asks.
+const TOLD: [HeaderName; 4] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-request-id"),
 ];
 
 #[cfg(test)]
@@ -189,6 +200,11 @@ mod tests {
             ("set = {}", "set"),
             ("set.Host = \"x\"", "set.Host"),
             ("set.Content_Length = \"x\"", "set.Content_Length"),
+            ("set.Cookie = \"x\"", "set.Cookie"),
+            ("set.X-Forwarded-For = \"x\"", "set.X-Forwarded-For"),
+            ("set.x_forwarded_proto = \"x\"", "set.x_forwarded_proto"),
+            ("set.X-Forwarded-Host = \"x\"", "set.X-Forwarded-Host"),
+            ("set.X-Request-Id = \"x\"", "set.X-Request-Id"),
             ("set.\"a b\" = \"x\"", "set.a b"),
             ("set = { X-A = \"x\", x_a = \"y\" }", "set.x_a"),
             ("set.X-A = \"{claim.x}\"", "set.X-A"),

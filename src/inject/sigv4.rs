@@ -64,6 +64,10 @@ struct Sigv4 {
 
 impl Sigv4 {
     fn new(settings: Sigv4Settings) -> Result<Self, SettingsError> {
+        if settings.service.is_s3() && settings.body_limit.is_some() {
+            let problem = "is of no effect for s3, whose bodies stream through unsigned; expected no `body_limit`";
+            return Err(SettingsError::at("body_limit", problem));
+        }
         let limit = match settings.body_limit {
             Some(count) => count.bytes().filter(|bytes| *bytes > 0).ok_or_else(|| {
                 SettingsError::at("body_limit", "expected a number of bytes, or a text like \"8MiB\"")
@@ -416,6 +420,8 @@ mod tests {
         ] {
             assert_eq!(with(bad).unwrap_err().key, "body_limit", "{bad}");
         }
+        let s3 = build("service = \"s3\"\nregion = \"eu-west-1\"\nbody_limit = \"8MiB\"");
+        assert_eq!(s3.unwrap_err().key, "body_limit");
         assert_eq!(with("regions = []").unwrap_err().key, "regions");
         assert_eq!(build("service = \"S3\"\nregion = \"eu-west-1\"").unwrap_err().key, "service");
         assert!(build("region = \"eu-west-1\"").is_err());

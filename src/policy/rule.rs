@@ -1,7 +1,6 @@
 //! One rule of a route: who, and under which conditions.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
@@ -14,6 +13,7 @@ use super::settings::{AllowSettings, RuleSettings, Who};
 use super::{Ask, Named};
 use crate::built_in::SettingsError;
 use crate::identity::{Claims, Email, Identity, Subject};
+use crate::web::network;
 
 /// A rule: all of its conditions must hold.
 #[derive(Debug)]
@@ -216,11 +216,6 @@ fn method(text: &str) -> Result<Method, String> {
         .ok()
         .filter(|_| text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-'))
         .ok_or_else(|| format!("`{text}` is not a method; expected one in capitals, such as GET"))
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| format!("`{text}` is not a network; expected something like 10.0.0.0/8 or 192.0.2.7"))
 }
 
 /// Names of sources have no slash, so that the first one ends the name (A27).

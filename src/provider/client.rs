@@ -7,10 +7,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap};
-use url::{Host, Url};
+use url::Url;
 
 use super::form::Form;
 use crate::secret::Secret;
+use crate::web::is_loopback;
 
 /// A registered client.
 #[derive(Clone, Debug)]
@@ -90,13 +91,8 @@ impl FromStr for RedirectUri {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not have a user before its host");
         }
-        let here = match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            None => return Err("must have a host"),
-        };
-        if url.scheme() != "https" && !(url.scheme() == "http" && here) {
+        let Some(host) = url.host() else { return Err("must have a host") };
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&host)) {
             return Err("must be https, or http to this machine: the code would travel in the clear");
         }
         let loopback = ["http://127.0.0.1", "http://[::1]"].into_iter().find_map(|origin| {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::web::is_loopback;
+
 /// The host a request is for, in lower case, without port and without the root's dot.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Host<'a>(Cow<'a, str>);
@@ -58,6 +60,18 @@ impl<'a> Host<'a> {
     /// The host.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl HostPattern {
+    /// Whether every host it is for is this machine. Of `*` there is no saying: it is for whatever leads here.
+    pub fn is_loopback(&self) -> bool {
+        let host = match self {
+            Self::Exactly(name) => url::Host::parse(name),
+            Self::OneLabelBelow(suffix) => url::Host::parse(suffix.trim_start_matches('.')),
+            Self::Any => return false,
+        };
+        host.is_ok_and(|host| is_loopback(&host))
     }
 }
 
@@ -152,6 +166,23 @@ mod tests {
             "[::1].:80.",
         ] {
             assert_eq!(Host::parse(bad), Err(HostError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_this_machine_are_known() {
+        for (pattern, is) in [
+            ("localhost", true),
+            ("wiki.localhost", true),
+            ("*.localhost", true),
+            ("127.0.0.1", true),
+            ("[::1]", true),
+            ("reports.example.com", false),
+            ("*.example.com", false),
+            ("10.0.0.1", false),
+            ("*", false),
+        ] {
+            assert_eq!(pattern.parse().map(|pattern: HostPattern| pattern.is_loopback()), Ok(is), "{pattern}");
         }
     }
 

@@ -69,7 +69,7 @@ impl Access<'_> {
             text(&mut line, "session.id", session);
         }
         let _ = writeln!(line, ",\"duration_ms\":{:.3}}}", self.took.as_secs_f64() * 1000.0);
-        lines.offer(line.into_bytes());
+        lines.offer(line.as_bytes());
     }
 }
 

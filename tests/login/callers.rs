@@ -23,12 +23,13 @@ const NAVIGATES: (&str, &str) = ("sec-fetch-mode", "navigate");
 const DOCUMENT: (&str, &str) = ("sec-fetch-dest", "document");
 const HTML: (&str, &str) = ("accept", "text/html,*/*;q=0.8");
 
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Fetch Metadata decides where there is any, then `Accept`.
 #[tokio::test]
 async fn a_navigation_is_redirected_and_everybody_else_gets_401() {
     let world = Plan::with_routes(ROUTES).start().await;
-    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], bool);
-    let cases: [Case<'_>; 13] = [
+    let cases: [(&str, Headers, bool); 13] = [
         ("GET", &[NAVIGATES, DOCUMENT, HTML], true),
         ("GET", &[NAVIGATES, DOCUMENT], true),
         ("GET", &[HTML], true),

@@ -7,7 +7,7 @@ use crate::support::wire::{Behind, Wire};
 use crate::support::world::Plan;
 
 const ROUTES: &str = r#"
-[listen.balanced]
+[listen.trusting]
 address = "127.0.0.1:0"
 trusted_proxies = ["127.0.0.0/8"]
 
@@ -42,7 +42,8 @@ path = "/signed"
 upstream = "{upstream}"
 credentials = "minted"
 allow = "signed-in"
-role = "arn:aws:iam::123456789012:role/anyone"
+role = "arn:aws:iam::123456789012:role/{claims.department}"
+tags = { department = "{claims.department}" }
 inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
 "#;
 
@@ -50,7 +51,7 @@ inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
 #[tokio::test]
 async fn a6_a_believed_peer_that_names_no_address_opens_nothing() {
     let world = Plan::with_routes(ROUTES).start().await;
-    let balanced = world.claviger.address("balanced").await;
+    let balanced = world.claviger.address("trusting").await;
     let ask = async |line: &[u8]| {
         let start = b"GET /inside HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nX-Forwarded-For: ";
         raw(balanced, [&start[..], line, b"\r\n\r\n"].concat()).await
@@ -69,7 +70,7 @@ async fn a6_a_believed_peer_that_names_no_address_opens_nothing() {
 #[tokio::test]
 async fn a6_the_host_is_the_one_that_was_routed_by() {
     let world = Plan::with_routes(ROUTES).start().await;
-    let balanced = world.claviger.address("balanced").await;
+    let balanced = world.claviger.address("trusting").await;
     let sent =
         client::headers(&[("host", "a.test"), ("x-forwarded-host", "evil.test"), ("x-forwarded-for", "1.2.3.4")]);
     assert_eq!(client::send(balanced, Method::GET, "/public", &sent, "").await.status, 200);
@@ -183,4 +184,40 @@ async fn a5_our_own_paths_reach_no_upstream() {
         assert!(answer.status == 404, "{path}: {}", answer.status);
     }
     assert!(world.upstream.seen().is_empty());
+}
+
+/// A ticket comes along with what sibling hosts ask for, and with anybody's links: neither may use the person's role.
+#[tokio::test]
+async fn a12_another_site_gets_nothing_signed() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let ticket = world.ticket("alice").await;
+    let ask = async |method: Method, path: &str, more: &[(&str, &str)]| {
+        let before = world.upstream.seen().len();
+        let sent = client::headers(&[&[("cookie", ticket.as_str())], more].concat());
+        let answer = client::send(world.at, method, path, &sent, "").await;
+        let reached = world.upstream.seen().len() > before;
+        assert_eq!(reached, answer.status == 200, "{more:?}");
+        if !reached {
+            assert_eq!((answer.status.as_u16(), &answer.json()["error"]), (403, &"cross_site".into()), "{more:?}");
+        }
+        reached
+    };
+    let (navigate, cors) = (("sec-fetch-mode", "navigate"), ("sec-fetch-mode", "cors"));
+    let no_cors = ("sec-fetch-mode", "no-cors");
+    for site in ["cross-site", "same-site"] {
+        let site = ("sec-fetch-site", site);
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            assert!(!ask(method.clone(), "/signed", &[site, navigate]).await);
+            assert!(!ask(method, "/signed", &[site, cors]).await);
+        }
+        assert!(!ask(Method::GET, "/signed", &[site, no_cors]).await);
+        assert!(!ask(Method::GET, "/signed", &[site, ("sec-fetch-mode", "websocket")]).await);
+        assert!(!ask(Method::GET, "/signed?Action=TerminateInstances", &[site, navigate]).await);
+        assert!(ask(Method::GET, "/signed", &[site, navigate]).await, "the way back from a login");
+        assert!(ask(Method::POST, "/", &[site, no_cors]).await, "no role, so the app's own affair");
+    }
+    assert!(!ask(Method::POST, "/signed", &[("origin", "http://evil.test")]).await);
+    for own in [&[("sec-fetch-site", "same-origin"), cors][..], &[("sec-fetch-site", "none"), navigate], &[]] {
+        assert!(ask(Method::POST, "/signed?Action=SendMessage", own).await);
+    }
 }

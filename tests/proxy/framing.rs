@@ -44,6 +44,7 @@ async fn a3_ambiguous_requests_are_refused_and_end_the_connection() {
         format!("GET / HTTP/1.2\r\n{host}\r\n{hidden}"),
         format!("GET / HTTP/9.1\r\n{host}\r\n{hidden}"),
         format!("GET /\r\n{host}\r\n{hidden}"),
+        format!("GET /#/../ HTTP/1.1\r\n{host}\r\n{hidden}"), // CVE-2026-41059
         format!(" GET / HTTP/1.1\r\n{host}\r\n{hidden}"),
         // where does it end
         format!("POST / HTTP/1.1\r\n{host}Content-Length: +{length}\r\n\r\n{hidden}"),
@@ -65,7 +66,16 @@ async fn a3_ambiguous_requests_are_refused_and_end_the_connection() {
         format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n{hidden}"),
         format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
         format!("POST / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: 0\r\nContent-Length: 0\r\n\r\n{hidden}"),
+        format!(
+            "POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
+        ),
         // what belongs to what
+        format!("GET / HTTP/1.1\n{host}\r\n{hidden}"),
+        format!("GET / HTTP/1.1\r\n{host}X: y\n\r\n{hidden}"),
+        format!("GET / HTTP/1.1\r\n{host}\n{hidden}"),
         format!("GET / HTTP/1.1\r\n{host}X: a\r\n b: c\r\n\r\n{hidden}"),
         format!("GET / HTTP/1.1\r\n Host: a.test\r\n\r\n{hidden}"),
         format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n{hidden}"),
@@ -99,6 +109,7 @@ async fn a3_chunks_that_cannot_be_are_not_passed_on_as_a_whole_body() {
         ";a=b\r\n0\r\n\r\n",
         "1_0\r\nx\r\n0\r\n\r\n",
         "1\rx\r\n0\r\n\r\n",
+        "1\nx\r\n0\r\n\r\n",
     ] {
         let request = format!("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{hidden}");
         let answer = raw(world.at, request).await;

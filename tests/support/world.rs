@@ -55,6 +55,7 @@ pub struct World {
 pub struct Plan {
     config: String,
     host: Option<String>,
+    also_at: Vec<String>,
     log: &'static str,
     client_secret: Option<String>,
     provider_is_up: bool,
@@ -69,6 +70,7 @@ impl Plan {
         Self {
             config: format!("{SOURCES}\n{routes}"),
             host: None,
+            also_at: Vec::new(),
             log: "debug",
             client_secret: None,
             provider_is_up: true,
@@ -87,6 +89,12 @@ impl Plan {
     /// A claviger whose `public_url` has this host, which must end in `localhost`. Without one it is known by its address.
     pub fn public_host(mut self, host: &str) -> Self {
         self.host = Some(host.to_owned());
+        self
+    }
+
+    /// A claviger to which the provider may send people back at this origin too, as another listener has it.
+    pub fn also_at(mut self, origin: &str) -> Self {
+        self.also_at.push(origin.to_owned());
         self
     }
 
@@ -159,10 +167,12 @@ impl Plan {
 
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let users = Arc::new(Users::new(self.people.clone(), Arc::clone(&clock)).unwrap());
+        let origins = || self.also_at.iter().chain([&origin]);
+        let back_at = |path: &str| origins().map(|origin| format!("{origin}{path}").parse().unwrap()).collect();
         let client = |id: &str| Client {
             secret: self.client_secret.as_deref().map(Secret::new).filter(|_| id == "claviger"),
-            redirect_uris: vec![format!("{origin}/.claviger/callback").parse().unwrap()],
-            post_logout_redirect_uris: vec![format!("{origin}/.claviger/signed-out").parse().unwrap()],
+            redirect_uris: back_at("/.claviger/callback"),
+            post_logout_redirect_uris: back_at("/.claviger/signed-out"),
             id_token_on_refresh: self.id_token_on_refresh,
             ..Client::new(id)
         };
