@@ -18,3 +18,4 @@ mod login;
 mod proxy;
 mod seeing;
 mod support;
+mod unauthorized;
