@@ -19,7 +19,7 @@ use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::keys::KeepError;
-use crate::config::{Config, ConfigErrors, PublicUrl};
+use crate::config::{Config, ConfigErrors};
 use crate::credentials::Mint;
 use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts};
@@ -237,8 +237,7 @@ impl App {
     }
 }
 
-/// Every listener of the config, bound. On loopback a listener without a public URL is known by its address, which
-/// with port 0 nobody knows before.
+/// Every listener of the config, bound.
 fn bind(
     config: &mut Config,
     bound: &mut BTreeMap<Arc<str>, Listener>,
@@ -250,10 +249,8 @@ fn bind(
             Some(listener) => listener,
             None => listen(&key, entry.address)?,
         };
-        if let (None, None, Ok(address)) = (&entry.public_url, &entry.tls, listener.local_addr())
-            && address.ip().is_loopback()
-        {
-            entry.public_url = format!("http://{address}").parse::<PublicUrl>().ok();
+        if let Ok(address) = listener.local_addr() {
+            entry.bound_at(address);
         }
         listeners.push((Arc::clone(name), listener));
     }

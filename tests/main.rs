@@ -11,6 +11,7 @@
 )]
 
 mod architecture;
+mod command_line;
 mod conformance;
 mod credentials;
 mod findings_login;

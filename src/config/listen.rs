@@ -19,7 +19,8 @@ use crate::web::network;
 pub struct Listen {
     /// Where it binds; port 0 takes a free one.
     pub address: SocketAddr,
-    /// The origin people know it by, which may be a load balancer's. Without one nobody can log in here.
+    /// The origin people know it by, which may be a load balancer's. Without one nobody can log in here. Where none is
+    /// written for any listener, those for plain HTTP on loopback are known by their addresses.
     pub public_url: Option<PublicUrl>,
     /// The files of its certificate chain and key; absent: plain HTTP.
     pub tls: Option<TlsFiles>,
@@ -36,6 +37,15 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+impl Listen {
+    /// It is bound at `address` now. Only from here on is it known which free port was taken where any was asked for.
+    pub fn bound_at(&mut self, address: SocketAddr) {
+        if self.address.port() == 0 && self.public_url.is_some() && self.public_url == own_origin(self.address) {
+            self.public_url = own_origin(address);
+        }
+    }
+}
+
 /// The listeners that make sense. At least one must be written.
 pub(super) fn listeners(
     listen: BTreeMap<String, file::Listen>,
@@ -45,11 +55,18 @@ pub(super) fn listeners(
     if listen.is_empty() {
         errors.add_missing("listen", "at least one section like [listen.main], with an `address`");
     }
+    let is_any_known = listen.values().any(|shape| shape.public_url.is_some());
     let read = listen.into_iter().filter_map(|(name, shape)| {
         let path = section_name("listen", &name, errors);
         Some((name.into(), listener(shape, &path, surroundings, errors)?))
     });
-    read.collect()
+    let mut listeners: BTreeMap<Arc<str>, Listen> = read.collect();
+    if !is_any_known {
+        for listener in listeners.values_mut().filter(|listener| listener.tls.is_none()) {
+            listener.public_url = own_origin(listener.address);
+        }
+    }
+    listeners
 }
 
 /// Each address is for one listener of ours, whatever it serves; port 0 is a free one each time.
@@ -93,6 +110,11 @@ fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors
         .filter_map(|(i, text)| errors.keep(below(path, &format!("trusted_proxies[{i}]")), network(text)))
         .collect();
     Some(Listen { address: address?, public_url, tls, trusted_proxies })
+}
+
+/// What a browser on this machine calls a listener there.
+fn own_origin(address: SocketAddr) -> Option<PublicUrl> {
+    address.ip().is_loopback().then(|| format!("http://{address}").parse().ok()).flatten()
 }
 
 /// An address to bind: an IP address and a port, as names may mean several.

@@ -128,6 +128,30 @@ fn contradictions_are_errors() {
 }
 
 #[test]
+fn where_no_listener_has_a_public_url_those_on_loopback_are_known_by_their_addresses() {
+    let good = GOOD.replace("public_url = \"http://127.0.0.1:8080\"", "");
+    let origin = |text: &str| {
+        let config = read(text).unwrap();
+        config.listen["two"].public_url.as_ref().map(|url| url.origin().to_owned())
+    };
+    for (address, tls, known) in [
+        ("127.0.0.1:8081", "", Some("http://127.0.0.1:8081")),
+        ("[::1]:8081", "", Some("http://[::1]:8081")),
+        ("127.0.0.1:8081", "tls = { certificate = 'c', key = 'k' }", None),
+        ("0.0.0.0:8081", "", None),
+    ] {
+        let two = format!("[listen.two]\naddress = '{address}'\n{tls}");
+        assert_eq!(origin(&format!("{good}\n{two}")).as_deref(), known, "{two}");
+        assert_eq!(origin(&format!("{GOOD}\n{two}")), None, "{two}: people use the other");
+    }
+    // any port: it is known by the one it got
+    let mut config = read(&good.replace(":8080", ":0")).unwrap();
+    let main = config.listen.get_mut("main").unwrap();
+    main.bound_at("127.0.0.1:40001".parse().unwrap());
+    assert_eq!(main.public_url.as_ref().map(PublicUrl::origin), Some("http://127.0.0.1:40001"));
+}
+
+#[test]
 fn an_empty_file_says_what_it_needs() {
     let errors = read("").unwrap_err();
     assert_eq!(errors.iter().map(|e| e.path.as_str()).collect::<Vec<_>>(), ["listen", "route"]);
