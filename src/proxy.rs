@@ -3,7 +3,6 @@
 //! Nothing is sent upstream without a [`Permit`], and only the policy makes one. Whatever
 //! fails is a [`Fault`], and the way ends there.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -168,10 +167,5 @@ impl Arrival<'_> {
     pub fn host(&self) -> Result<Host<'_>, Fault> {
         let host = self.host.to_str().ok().and_then(|text| Host::parse(text).ok());
         host.ok_or_else(|| Fault::Malformed("the Host header is not a host".into()))
-    }
-
-    /// The socket's other end.
-    fn peer(&self) -> SocketAddr {
-        self.connection.peer
     }
 }

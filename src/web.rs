@@ -158,8 +158,19 @@ pub struct Connection {
     pub listener: Arc<str>,
     /// The address at the other end of the socket, which may be a load balancer's.
     pub peer: SocketAddr,
+    /// That address without its port, as headers have it: written once for all requests.
+    pub peer_text: HeaderValue,
     /// Whether this connection itself is TLS.
     pub tls: bool,
+}
+
+impl Connection {
+    /// A connection that a listener has accepted.
+    pub fn new(listener: Arc<str>, peer: SocketAddr, tls: bool) -> Self {
+        // an address is always a header value
+        let peer_text = HeaderValue::try_from(peer.ip().to_canonical().to_string());
+        Self { listener, peer, peer_text: peer_text.unwrap_or(HeaderValue::from_static("")), tls }
+    }
 }
 
 /// Who calls and with what head: all that an identity source may look at.
@@ -208,21 +219,23 @@ pub fn chain(error: &dyn Error) -> String {
 ///
 /// It runs *before* anything is set, so that `Connection: x-forwarded-user` can't remove what we vouch for (A2).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in &HOP_BY_HOP {
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = named.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !is_usual(name));
+    let mut doomed: Vec<HeaderName> = named.filter_map(|name| name.parse().ok()).collect();
+    doomed.extend(headers.keys().filter(|name| is_hop_by_hop(name)).cloned());
+    for name in doomed {
         headers.remove(name);
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // most names are told apart by their length alone
+    HOP_BY_HOP_LENGTHS & 1 << name.as_str().len().min(31) != 0 && HOP_BY_HOP.contains(name)
+}
+
+/// What `Connection` nearly always says, which names nothing more than goes anyway.
+fn is_usual(option: &str) -> bool {
+    ["keep-alive", "close", "upgrade"].iter().any(|usual| option.eq_ignore_ascii_case(usual))
 }
 
 /// Whether the request asks for another protocol on this connection (RFC 9110 §7.8).
@@ -278,7 +291,7 @@ pub fn redirect(location: &str) -> Response {
     response
 }
 
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -288,6 +301,9 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
+
+/// Bit `n` is set where a name has `n` bytes.
+const HOP_BY_HOP_LENGTHS: u32 = 1 << 2 | 1 << 7 | 1 << 10 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 19;
 
 /// No scripts at all; styles only inline, as each page carries its own. Forms may lead on to the identity provider,
 /// which browsers check against `form-action` on redirects too, so that one is left open to http(s).
@@ -320,6 +336,15 @@ mod tests {
     fn a_chain_names_every_cause() {
         let inner = CollectError::Broken(CollectError::Broken("the peer went away".into()).into());
         assert_eq!(chain(&inner), "the body broke off: the body broke off: the peer went away");
+    }
+
+    #[test]
+    fn hop_by_hop_headers_go() {
+        let mut headers: HeaderMap =
+            HOP_BY_HOP.iter().map(|name| (name.clone(), HeaderValue::from_static("x"))).collect();
+        headers.insert("x-bar", HeaderValue::from_static("1"));
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-bar"]);
     }
 
     #[tokio::test]

@@ -241,7 +241,7 @@ async fn identified(
         request.headers_mut().append("authorization", name.parse().unwrap());
     }
     let (head, ()) = request.into_parts();
-    let connection = Connection { listener: "main".into(), peer: "127.0.0.1:1".parse().unwrap(), tls: false };
+    let connection = Connection::new("main".into(), "127.0.0.1:1".parse().unwrap(), false);
     let session = match session {
         Some(source) => Some(session_at(source).await),
         None => None,

@@ -59,7 +59,8 @@ pub(super) fn for_upstream(
     } else if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    arrival.client.tell(headers, arrival.peer(), arrival.host);
+    headers.reserve(ROOM);
+    arrival.client.tell(headers, &arrival.connection.peer_text, arrival.host);
     let host = if route.preserve_host { arrival.host } else { route.upstream.authority() };
     headers.insert(header::HOST, host.clone());
     if let Ok(id) = HeaderValue::from_str(arrival.id) {
@@ -185,6 +186,8 @@ fn is_http_again(protocol: &HeaderValue) -> bool {
     })
 }
 
+/// So many headers are usually set, by us and by injectors: the map then grows once.
+const ROOM: usize = 10;
 const TRAILERS: &str = "trailers";
 
 /// Framing, routing, authentication and the content's own description: no trailer may say these (RFC 9110 §6.5.1).

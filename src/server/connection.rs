@@ -77,8 +77,7 @@ impl Site {
         let _open = self.counts.opened();
         stream.set_nodelay(true)?;
         let stream = tokio::net::TcpStream::from_std(stream)?;
-        let connection =
-            Arc::new(Connection { listener: Arc::clone(&self.manner.name), peer, tls: self.tls.is_some() });
+        let connection = Arc::new(Connection::new(Arc::clone(&self.manner.name), peer, self.tls.is_some()));
         match &self.tls {
             None => self.http1(stream, connection).await,
             Some(tls) => Box::pin(self.secured(tls, stream, connection)).await,

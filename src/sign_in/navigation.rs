@@ -1,6 +1,6 @@
 //! Whether a request is a person's own step in a browser.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, request};
 
 /// Whether the request is a top-level navigation, which can be sent to log in and back: by Fetch Metadata where the
@@ -10,7 +10,7 @@ pub fn is_navigation(head: &request::Parts) -> bool {
         return false;
     }
     let headers = &head.headers;
-    match (text(headers, "sec-fetch-mode"), text(headers, "sec-fetch-dest")) {
+    match (text(headers, &SEC_FETCH_MODE), text(headers, &SEC_FETCH_DEST)) {
         (None, None) => {
             let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
             accepted.flat_map(|value| value.split(',')).any(|kind| {
@@ -25,19 +25,25 @@ pub fn is_navigation(head: &request::Parts) -> bool {
 /// Whether a POST comes from a page of this very host (A12). A cross-site one has no ticket anyway, as that is `Lax`; a
 /// sibling host's has. `Origin` is asked where there is no Fetch Metadata; a caller that sends neither is no browser.
 pub(super) fn is_from_our_page(headers: &HeaderMap, origin: &str) -> bool {
-    match text(headers, "sec-fetch-site") {
+    match text(headers, &SEC_FETCH_SITE) {
         Some(site) => matches!(site, "same-origin" | "none"),
         None => headers.get(header::ORIGIN).is_none_or(|sent| sent == origin),
     }
 }
 
 fn is_prefetch(headers: &HeaderMap) -> bool {
-    ["sec-purpose", "purpose"].iter().any(|name| text(headers, name).is_some_and(|value| value.contains("prefetch")))
+    [SEC_PURPOSE, PURPOSE].iter().any(|name| text(headers, name).is_some_and(|value| value.contains("prefetch")))
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+const PURPOSE: HeaderName = HeaderName::from_static("purpose");
 
 #[cfg(test)]
 mod tests {
