@@ -38,15 +38,14 @@ async fn each_renewal_shows_a_token_of_its_own() {
         format!("arn:aws:iam::123456789012:oidc-provider/{}", world.provider_at),
         "the provider's own token, not one of ours"
     );
-    let ask = async || {
+    let shown = async || {
         assert_eq!(world.get("/", &alice).await.status, StatusCode::OK);
-        world.sts_calls()
+        let said = world.sts_tap.said();
+        let parameters = said.iter().flat_map(|said| form_urlencoded::parse(said.asked.as_bytes()));
+        let tokens = parameters.filter(|(name, _)| name == "WebIdentityToken");
+        tokens.map(|(_, token)| token.into_owned()).collect::<Vec<_>>()
     };
-    until(ask, |calls| *calls >= 3).await;
-    let said = world.sts_tap.said();
-    let parameters = said.iter().flat_map(|said| form_urlencoded::parse(said.asked.as_bytes()));
-    let shown: Vec<_> = parameters.filter(|(name, _)| name == "WebIdentityToken").map(|(_, token)| token).collect();
-    assert!(shown.len() >= 3);
+    let shown = until(shown, |shown| shown.len() >= 3).await;
     assert_eq!(shown.iter().collect::<HashSet<_>>().len(), shown.len());
 }
 
