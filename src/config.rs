@@ -40,6 +40,8 @@ pub use service::Service;
 pub struct Config {
     /// Where relative paths and variables come from.
     pub surroundings: Surroundings,
+    /// The file, as it is written.
+    pub written: Table,
     /// Where what must outlive the process is kept: keys that were made.
     pub state_dir: PathBuf,
     /// How many threads serve; absent: one for each core.
@@ -86,10 +88,12 @@ impl Config {
     /// # Errors
     /// A file that can't be read or isn't TOML; anything else is in [`Reading::errors`].
     pub fn read(file: &Path, environment: &Environment) -> Result<Reading, ConfigErrors> {
-        let text = std::fs::read_to_string(file).map_err(|e| unreadable(&e))?;
         // `claviger.toml` alone has the empty parent
         let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        Self::parse(&text, Surroundings { folder: folder.to_owned(), environment: environment.clone() })
+        let surroundings = Surroundings::new(folder, environment.clone());
+        let file = file.file_name().map_or_else(|| file.to_owned(), |name| surroundings.path(Path::new(name)));
+        let text = std::fs::read_to_string(file).map_err(|e| unreadable(&e))?;
+        Self::parse(&text, surroundings)
     }
 
     /// Reads a text.
@@ -99,8 +103,8 @@ impl Config {
     pub fn parse(text: &str, surroundings: Surroundings) -> Result<Reading, ConfigErrors> {
         let table = text.parse::<Table>().map_err(|e| not_toml(text, &e))?;
         let mut errors = ConfigErrors::default();
-        let file: file::File = shape::read(table, "", &mut errors).unwrap_or_default();
-        let config = Self::from_file(file, surroundings, &mut errors);
+        let file: file::File = shape::read(table.clone(), "", &mut errors).unwrap_or_default();
+        let config = Self { written: table, ..Self::from_file(file, surroundings, &mut errors) };
         Ok(Reading { config, errors })
     }
 
@@ -157,6 +161,7 @@ impl Config {
             provider,
             authority,
             surroundings,
+            written: Table::new(),
         }
     }
 }
@@ -193,12 +198,12 @@ fn some_time(path: &str, length: Duration, errors: &mut ConfigErrors) -> Duratio
 fn state_dir(configured: Option<PathBuf>, surroundings: &Surroundings) -> PathBuf {
     let variable = |name: &str| surroundings.environment.value(name).filter(|value| !value.is_empty());
     let folder = configured
-        .map(|path| surroundings.path(&path))
+        .map(|path| surroundings.folder.join(path))
         // systemd.exec(5): several are separated by colons
         .or_else(|| variable("STATE_DIRECTORY").and_then(|list| list.split(':').next()).map(PathBuf::from))
         .or_else(|| variable("XDG_STATE_HOME").map(|home| Path::new(home).join("claviger")))
         .or_else(|| variable("HOME").map(|home| Path::new(home).join(".local/state/claviger")));
-    folder.unwrap_or_else(|| surroundings.path(Path::new("state")))
+    folder.unwrap_or_else(|| surroundings.folder.join("state"))
 }
 
 fn log_level(text: &str) -> Result<LevelFilter, String> {

@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(found.is_ok(), fits, "{text:?}");
             assert!(fits || matches!(found, Err(KeepError::Short(_))), "{text:?}");
 
-            let surroundings = Surroundings { folder: folder.path().to_owned(), environment: Environment::default() };
+            let surroundings = Surroundings::new(folder.path(), Environment::default());
             let keys = Keys { cookie: vec![source(r#"{ file = "cookie.key" }"#)], minted: Vec::new() };
             let read = keys.read(Purpose::Cookie, &surroundings);
             assert_eq!(read.is_ok(), fits, "{text:?}");

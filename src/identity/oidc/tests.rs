@@ -19,7 +19,7 @@ fn materials() -> Materials {
 
 fn surroundings() -> Surroundings {
     let environment = Environment::from_iter([("OIDC_SECRET".to_owned(), "canary".to_owned())]);
-    Surroundings { folder: PathBuf::from("."), environment }
+    Surroundings::new(".", environment)
 }
 
 fn source(text: &str) -> Result<Arc<dyn IdentitySource>, SettingsError> {
