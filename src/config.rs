@@ -48,6 +48,8 @@ pub struct Config {
     pub workers: Option<usize>,
     /// How long requests under way may take to finish when claviger stops.
     pub drain: Duration,
+    /// How often the files of the config are looked at for changes; absent: never.
+    pub watch: Option<Duration>,
     /// `[listen.<name>]`, at least one.
     pub listen: BTreeMap<Arc<str>, Listen>,
     /// `[admin] address`: health and metrics; absent: none.
@@ -115,6 +117,7 @@ impl Config {
         if file.server.workers == Some(0) {
             errors.add("server.workers", "is 0; expected at least 1, or no `workers` for one a core");
         }
+        let watch_every = some_time("server.watch_every", file.server.watch_every.unwrap_or(WATCH_EVERY), errors);
         let level = file.log.level.and_then(|level| errors.keep("log.level", log_level(&level)));
         let mut sections = |section: &str, tables: BTreeMap<String, Table>| {
             let named = tables.into_iter().map(|(name, table)| {
@@ -149,6 +152,7 @@ impl Config {
             state_dir,
             workers: file.server.workers,
             drain: file.server.drain.unwrap_or(DRAIN),
+            watch: file.server.watch.unwrap_or(true).then_some(watch_every),
             listen,
             admin,
             log_level: level.unwrap_or(LevelFilter::INFO),
@@ -236,6 +240,8 @@ fn not_toml(text: &str, error: &toml::de::Error) -> ConfigErrors {
 
 /// Long enough for a slow page; systemd itself waits for 90 s before it kills.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Soon enough for a certificate that is renewed weeks ahead and for a person who waits; next to nothing for a disk.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

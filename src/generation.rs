@@ -17,7 +17,7 @@ use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
 use crate::inject::Vouched;
 use crate::route::{Route, Routes};
-use crate::session::Session;
+use crate::session::{CookieNames, Session};
 use crate::tls::{ServerIdentity, Trust};
 use crate::web::Caller;
 
@@ -46,6 +46,8 @@ pub struct Generation {
 pub struct Entrance {
     /// The origin people know it by.
     pub public_url: Option<PublicUrl>,
+    /// What our cookies are called here; absent where nobody can log in.
+    pub cookies: Option<CookieNames>,
     /// What it shows to those who connect; absent: plain HTTP.
     pub tls: Option<ServerIdentity>,
     /// The peers whose `X-Forwarded-For` and `-Proto` are believed (A6).

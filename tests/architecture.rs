@@ -52,8 +52,8 @@ const MAY_USE: &[(&str, &str)] = &[
     // Wiring.
     (
         "app",
-        "admin authority broker built_in clock config credentials fault fetch generation identity jose policy provider \
-         proxy route secret server session sign_in telemetry tls upstream users web",
+        "admin authority broker built_in clock config credentials fault fetch files generation identity jose policy \
+         provider proxy route secret server session sign_in telemetry tls upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (

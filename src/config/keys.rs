@@ -29,7 +29,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn key(self) -> &'static str {
+    /// The key of `[keys]`, which is the name of the file as well.
+    pub fn key(self) -> &'static str {
         match self {
             Self::Cookie => "cookie",
             Self::Minted => "minted",

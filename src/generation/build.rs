@@ -15,6 +15,7 @@ use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
 use crate::route::{HostPattern, Route, Routes};
+use crate::session::CookieNames;
 use crate::tls::{ServerIdentity, Trust};
 use crate::upstream::{Destination, Upstream};
 
@@ -63,7 +64,12 @@ impl Builder<'_> {
         let tls = listen.tls.as_ref().and_then(|files| {
             self.errors.keep(format!("listen.{name}.tls"), ServerIdentity::load(&files.certificate, &files.key))
         });
-        Entrance { public_url: listen.public_url.clone(), tls, trusted_proxies: listen.trusted_proxies.clone() }
+        Entrance {
+            public_url: listen.public_url.clone(),
+            cookies: listen.public_url.as_ref().map(|url| CookieNames::under(url.as_url())),
+            tls,
+            trusted_proxies: listen.trusted_proxies.clone(),
+        }
     }
 
     fn sources(&mut self) -> BTreeMap<Arc<str>, Arc<dyn IdentitySource>> {

@@ -2,7 +2,6 @@
 
 mod idp;
 
-use std::path::PathBuf;
 
 use serde_json::json;
 
