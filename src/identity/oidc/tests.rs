@@ -2,7 +2,6 @@
 
 mod idp;
 
-
 use serde_json::json;
 
 use super::*;
