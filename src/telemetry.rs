@@ -1,21 +1,23 @@
 //! Names of log targets, fields and metrics; where logs go, and the metrics of one running claviger.
 //!
-//! Logs are a readable sentence with dotted fields (`route.name`, `subject.source`, `duration_ms`), one JSON object a
-//! line. `warn` means we carried on, `error` means a person must look. No token, assertion, cookie, body or query
+//! Logs are a readable sentence with dotted fields (`route.name`, `subject.source`, `duration_ms`), one JSON object or one
+//! text a line. `warn` means we carried on, `error` means a person must look. No token, assertion, cookie, body or query
 //! string ever gets there.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder as _, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
 
 mod access;
 mod lines;
+mod text;
 
 pub use access::Access;
 pub use lines::{Line, Lines};
@@ -27,11 +29,37 @@ pub const AUDIT: &str = "claviger::audit";
 #[derive(Clone, Debug)]
 pub struct LogLevel(reload::Handle<Targets, Registry>);
 
-/// Sends this process's events to `lines` as JSON: ours from `level` on, other crates' from `warn` on.
+/// How a line is written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Format {
+    /// An object.
+    #[default]
+    Json,
+    /// For people's eyes.
+    Text,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err(format!("`{text}` is no format; it may be one of: json, text")),
+        }
+    }
+}
+
+/// Sends this process's events to `lines`: ours from `level` on, other crates' from `warn` on.
 ///
 /// Other crates stay at `warn` whatever is asked for: at `trace` some write whole requests, keys included (A36).
-pub fn log_to(lines: &Lines, level: LevelFilter) -> LogLevel {
-    let format = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(lines.clone());
+pub fn log_to(lines: &Lines, level: LevelFilter, format: Format) -> LogLevel {
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone());
+    let format = match format {
+        Format::Json => layer.json().flatten_event(true).boxed(),
+        Format::Text => layer.event_format(text::Text).boxed(),
+    };
     let (filter, handle) = reload::Layer::new(targets(level));
     // a second call, as in tests that start claviger twice in one process, keeps the first
     let _ = tracing_subscriber::registry().with(filter).with(format).try_init();

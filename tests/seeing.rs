@@ -3,6 +3,8 @@
 mod health;
 mod lines;
 mod secrets;
+mod text;
+mod traces;
 
 /// A path that is signed for whoever is logged in, one that is not, and one that STS refuses to most.
 const ROUTES: &str = r#"
