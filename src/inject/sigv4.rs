@@ -13,7 +13,7 @@ use crate::arn::{Region, ServiceName};
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::sigv4::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
 use crate::sigv4::{HexDigest, Keys, Payload, STREAMING_UNSIGNED_PAYLOAD_TRAILER, SignError, Signer};
-use crate::web::{Body, Request};
+use crate::web::{Body, ByteCount, Request};
 
 pub(super) const BUILT_IN: BuiltIn<dyn Injector, ()> = BuiltIn {
     kind: "sigv4",
@@ -28,30 +28,6 @@ struct Sigv4Settings {
     service: ServiceName,
     region: Region,
     body_limit: Option<ByteCount>,
-}
-
-/// `8388608` or `"8MiB"`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum ByteCount {
-    Number(usize),
-    Text(String),
-}
-
-impl ByteCount {
-    fn bytes(&self) -> Option<usize> {
-        let (number, unit) = match self {
-            Self::Number(bytes) => return Some(*bytes),
-            Self::Text(text) => text.split_at(text.find(|c: char| !c.is_ascii_digit())?),
-        };
-        let unit = match unit.trim_start() {
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return None,
-        };
-        number.parse::<usize>().ok()?.checked_mul(unit)
-    }
 }
 
 #[derive(Debug)]
@@ -69,7 +45,7 @@ impl Sigv4 {
             return Err(SettingsError::at("body_limit", problem));
         }
         let limit = match settings.body_limit {
-            Some(count) => count.bytes().filter(|bytes| *bytes > 0).ok_or_else(|| {
+            Some(ByteCount(count)) => usize::try_from(count).ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
                 SettingsError::at("body_limit", "expected a number of bytes, or a text like \"8MiB\"")
             })?,
             None => BODY_LIMIT,
