@@ -28,6 +28,23 @@ struct Sigv4Settings {
     service: ServiceName,
     region: Region,
     body_limit: Option<ByteCount>,
+    #[serde(default)]
+    unsigned_headers: Vec<String>,
+}
+
+/// Names of headers that AWS does not want to be signed: it wants `host` and every `x-amz-*` that is there.
+fn unsigned_headers(names: &[String]) -> Result<Vec<HeaderName>, SettingsError> {
+    let read = names.iter().map(|text| {
+        let name: HeaderName = text.parse().map_err(|_| format!("`{text}` is no name of a header"))?;
+        if name == header::HOST || name.as_str().starts_with("x-amz-") {
+            return Err(format!("`{name}` must be signed, or the service refuses the request"));
+        }
+        Ok(name)
+    });
+    let with_key = |(i, name): (usize, Result<_, String>)| {
+        name.map_err(|problem| SettingsError::at(format!("unsigned_headers[{i}]"), problem))
+    };
+    read.enumerate().map(with_key).collect()
 }
 
 #[derive(Debug)]
@@ -52,7 +69,8 @@ impl Sigv4 {
         };
         // S3 takes unsigned payloads, so its bodies stream; every other service wants their digest.
         let body = if settings.service.is_s3() { BodyNeed::Nothing } else { BodyNeed::Whole { limit } };
-        let signer = Signer::new(settings.service, settings.region);
+        let signer =
+            Signer::new(settings.service, settings.region).leaving_out(unsigned_headers(&settings.unsigned_headers)?);
         Ok(Self { signer, body, replaced: Vouched::new(&REPLACED) })
     }
 
@@ -306,6 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn what_hops_after_us_change_passes_unsigned() {
+        let settings = "service = \"s3\"\nregion = \"eu-west-1\"\nunsigned_headers = [\"X-Hop\", \"accept\"]";
+        let (credentials, sent) = (credentials(), [("x-hop", "1"), ("accept", "*/*"), ("x-app", "1")]);
+        let given = Given { identity: None, credentials: Some(&credentials), now: from_epoch_seconds(NOW) };
+        let mut signed = build(settings).unwrap().inject(request("/k", &sent, Body::Empty), &given).unwrap();
+        let line = signed.headers()["authorization"].to_str().unwrap();
+        assert!(line.contains(";x-app,") && !line.contains("x-hop") && !line.contains("accept"), "{line}");
+        signed.headers_mut().insert("x-hop", HeaderValue::from_static("2"));
+        assert_eq!(signed.headers()["accept"], "*/*");
+        assert_eq!(believed("s3", signed, b"").as_deref(), Some("ASIAOURS"));
+    }
+
+    #[test]
     fn s3_bodies_stream_unsigned_and_no_body_is_hashed() {
         for (body, declared) in [
             (stream(), "UNSIGNED-PAYLOAD"),
@@ -399,6 +430,10 @@ mod tests {
         let s3 = build("service = \"s3\"\nregion = \"eu-west-1\"\nbody_limit = \"8MiB\"");
         assert_eq!(s3.unwrap_err().key, "body_limit");
         assert_eq!(with("regions = []").unwrap_err().key, "regions");
+        for bad in ["Host", "X-Amz-Target", "not a name"] {
+            let refused = with(&format!("unsigned_headers = ['via', '{bad}']")).unwrap_err();
+            assert_eq!(refused.key, "unsigned_headers[1]", "{bad}");
+        }
         assert_eq!(build("service = \"S3\"\nregion = \"eu-west-1\"").unwrap_err().key, "service");
         assert!(build("region = \"eu-west-1\"").is_err());
     }
