@@ -296,6 +296,7 @@ impl Upstream {
         response: http::Response<Incoming>,
         deadline: Option<Instant>,
     ) -> Result<Response, UpstreamError> {
+        lease.answered();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             // nobody asked, and what follows would be read as we please (A4)
             return Err(self.broken("it switched protocols without being asked".into()));

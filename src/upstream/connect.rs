@@ -140,7 +140,7 @@ where
     let known = Arc::clone(&streams);
     tokio::spawn(poll_fn(move |cx| {
         let end = Pin::new(&mut connection).poll(cx);
-        known.set_most(connection.current_max_send_streams());
+        known.set_most(connection.current_max_send_streams(), cx);
         end.map(drop)
     }));
     Ok(Connection::Http2(Http2::new(sender, scheme, streams)))

@@ -3,8 +3,10 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Context;
 
 use futures_util::future::Either;
+use futures_util::task::AtomicWaker;
 use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
 use http::{Request, Response, Version};
@@ -52,6 +54,10 @@ pub(super) struct Streams {
     in_use: AtomicUsize,
     /// As many as the other side takes (RFC 9113 §6.5.2).
     most: AtomicUsize,
+    /// Whether that was heard: its SETTINGS come before its first answer (RFC 9113 §3.4).
+    heard: AtomicBool,
+    /// Wakes who drives the connection, to look at what it says.
+    driver: AtomicWaker,
     /// Whether the other side takes no more.
     retired: AtomicBool,
 }
@@ -91,6 +97,15 @@ impl Lease {
             }
             // the connection leaves with the lease itself, so it is here
             None => Either::Right(Either::Right(std::future::pending())),
+        }
+    }
+
+    /// An answer has come.
+    pub(super) fn answered(&self) {
+        if let Some(Connection::Http2(connection)) = &self.connection
+            && !connection.streams.heard.swap(true, Ordering::Relaxed)
+        {
+            connection.streams.driver.wake();
         }
     }
 
@@ -180,11 +195,13 @@ impl Drop for Http2 {
 impl Streams {
     pub(super) fn new() -> Self {
         let most = AtomicUsize::new(MOST_STREAMS);
-        Self { in_use: AtomicUsize::new(0), most, retired: AtomicBool::new(false) }
+        let (heard, driver, retired) = (AtomicBool::new(false), AtomicWaker::new(), AtomicBool::new(false));
+        Self { in_use: AtomicUsize::new(0), most, heard, driver, retired }
     }
 
-    /// As its SETTINGS say.
-    pub(super) fn set_most(&self, most: usize) {
+    /// As its SETTINGS say, as far as they have come. Whoever says so is woken when more is to be known.
+    pub(super) fn set_most(&self, most: usize, cx: &Context<'_>) {
+        self.driver.register(cx.waker());
         self.most.store(most, Ordering::Relaxed);
     }
 }

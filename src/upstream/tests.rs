@@ -17,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::tls::{Trust, testing};
 
+mod http2;
+mod several;
+
 /// What stands behind us: it counts its connections and does on each what the test says.
 struct Behind {
     url: String,
