@@ -211,6 +211,7 @@ impl HttpBody for Reply {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.waiting = None;
+                self.lease.as_ref().inspect(|lease| lease.answered());
                 if let Some(trailers) = frame.trailers_mut() {
                     strip_from_trailers(trailers);
                 }

@@ -17,7 +17,7 @@ use super::body::Outgoing;
 use super::destination::{Address, Protocol};
 use super::dial::dial;
 use super::lease::{Connection, Http1, Http2, Lease, MOST_STREAMS, Streams};
-use super::listening::Listening;
+use super::listening::{Allowance, Listening};
 use super::pool;
 use super::target::{Endpoint, Target};
 use crate::web::BoxError;
@@ -109,7 +109,8 @@ async fn begin_http1<S>(stream: S, what: Use) -> Result<Connection, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = TokioIo::new(Listening::new(stream));
+    let allowance = Arc::new(Allowance::new());
+    let stream = TokioIo::new(Listening::new(stream, Arc::clone(&allowance)));
     let mut builder = http1::Builder::new();
     builder.writev(false).max_header_size(HEAD_LIMIT); // one buffer: heads are small, and bodies go the other way
     let (sender, connection) = builder.handshake::<_, Outgoing>(stream).await?;
@@ -119,7 +120,7 @@ where
         Use::Pooled | Use::Once => tokio::spawn(async { drop(connection.await) }),
         Use::Upgrade => tokio::spawn(async { drop(connection.with_upgrades().await) }),
     };
-    Ok(Connection::Http1(Http1::new(sender, task.abort_handle())))
+    Ok(Connection::Http1(Http1::new(sender, task.abort_handle(), allowance)))
 }
 
 async fn begin_http2<S>(stream: S, scheme: Scheme) -> Result<Connection, BoxError>

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 
 use super::body::Outgoing;
 use super::failure::Failure;
+use super::listening::Allowance;
 use super::pool;
 use super::target::Load;
 
@@ -38,6 +39,7 @@ pub(super) enum Connection {
 pub(super) struct Http1 {
     sender: http1::SendRequest<Outgoing>,
     task: AbortHandle,
+    allowance: Arc<Allowance>,
 }
 
 /// A stream of a connection that others share, or in the pool the connection itself.
@@ -88,6 +90,7 @@ impl Lease {
         match self.connection.as_mut() {
             Some(Connection::Http1(connection)) => {
                 into_origin_form(&mut request);
+                connection.allowance.renew();
                 Either::Left(connection.sender.try_send_request(request))
             }
             Some(Connection::Http2(connection)) => {
@@ -100,12 +103,14 @@ impl Lease {
         }
     }
 
-    /// An answer has come.
+    /// The answer's head has come, or a piece of it.
     pub(super) fn answered(&self) {
-        if let Some(Connection::Http2(connection)) = &self.connection
-            && !connection.streams.heard.swap(true, Ordering::Relaxed)
-        {
-            connection.streams.driver.wake();
+        match &self.connection {
+            Some(Connection::Http1(connection)) => connection.allowance.renew(),
+            Some(Connection::Http2(connection)) if !connection.streams.heard.swap(true, Ordering::Relaxed) => {
+                connection.streams.driver.wake();
+            }
+            _ => {}
         }
     }
 
@@ -131,7 +136,9 @@ impl Lease {
 
     /// Lets the connection's task end by itself: an upgrade has taken its stream.
     pub(super) fn release(mut self) {
-        self.connection = None;
+        if let Some(Connection::Http1(connection)) = self.connection.take() {
+            connection.allowance.lift();
+        }
     }
 }
 
@@ -145,8 +152,8 @@ impl Drop for Lease {
 
 impl Http1 {
     /// A connection that is driven by `task`.
-    pub(super) fn new(sender: http1::SendRequest<Outgoing>, task: AbortHandle) -> Self {
-        Self { sender, task }
+    pub(super) fn new(sender: http1::SendRequest<Outgoing>, task: AbortHandle, allowance: Arc<Allowance>) -> Self {
+        Self { sender, task, allowance }
     }
 
     pub(super) fn is_ready(&self) -> bool {

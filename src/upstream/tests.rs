@@ -17,8 +17,10 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::tls::{Trust, testing};
 
+mod hostile;
 mod http2;
 mod several;
+mod tls;
 
 /// What stands behind us: it counts its connections and does on each what the test says.
 struct Behind {
