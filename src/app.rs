@@ -30,6 +30,7 @@ use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, LogLevel, Metrics};
 use crate::tls::{Handshakes, Trust};
 use crate::trace::{self, Exporter};
+use crate::upstream::Upstreams;
 
 mod changes;
 mod current;
@@ -146,8 +147,9 @@ impl Running {
         let metrics = Metrics::new();
         let listeners = bind(&mut config, &mut bound)?;
         let trust = Trust::system();
-        let fetch = Arc::new(Fetch::new(&trust));
-        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, mint: None };
+        let fetch = Arc::new(Fetch::new(&trust).counted(&metrics));
+        let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
+        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None };
         let plan = Plan::read(&config, &parts).map_err(StartError::Config)?;
         let current = Current::first(config, &parts)?;
         let (config, generation) = (&current.config, &current.generation);

@@ -29,14 +29,16 @@ mod route;
 mod service;
 mod shape;
 mod tracing;
+mod upstream;
 
 pub use error::{ConfigError, ConfigErrors, below};
 pub use keys::Keys;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
-pub use route::{RouteConfig, Timeouts};
+pub use route::RouteConfig;
 pub use service::Service;
 pub use tracing::Tracing;
+pub use upstream::UpstreamConfig;
 
 /// A config.
 #[derive(Clone, Debug)]

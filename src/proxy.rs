@@ -25,6 +25,7 @@ mod cross_site;
 mod cut;
 mod dress;
 mod forwarded;
+mod trailers;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};

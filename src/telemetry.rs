@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder as _, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
@@ -80,7 +80,13 @@ fn targets(level: LevelFilter) -> Targets {
 
 /// The metrics of one running claviger: a value that is handed around, not a global, so that two can run in one process.
 #[derive(Clone)]
-pub struct Metrics(Arc<PrometheusRecorder>);
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    recorder: PrometheusRecorder,
+    /// What is known elsewhere, and asked for only when somebody looks.
+    looks: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+}
 
 impl Metrics {
     /// None counted yet.
@@ -89,46 +95,52 @@ impl Metrics {
         // refused only where it is empty
         let builder = PrometheusBuilder::new();
         let builder = builder.set_buckets(&BUCKETS).unwrap_or_else(|_| PrometheusBuilder::new());
-        Self(Arc::new(builder.build_recorder()))
+        Self(Arc::new(Inner { recorder: builder.build_recorder(), looks: Mutex::default() }))
     }
 
     /// A counter. Keep it where it is counted often: looking it up costs more than counting.
     pub fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        self.0.register_counter(&key(name, labels), &METADATA)
+        self.0.recorder.register_counter(&key(name, labels), &METADATA)
     }
 
     /// A gauge.
     pub fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
-        self.0.register_gauge(&key(name, labels), &METADATA)
+        self.0.recorder.register_gauge(&key(name, labels), &METADATA)
     }
 
     /// A histogram, in seconds.
     pub fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
-        self.0.register_histogram(&key(name, labels), &METADATA)
+        self.0.recorder.register_histogram(&key(name, labels), &METADATA)
     }
 
     /// Says what a metric means, for the `# HELP` line.
     pub fn describe(&self, name: &'static str, unit: Option<Unit>, text: &'static str) {
         let (name, text) = (KeyName::from_const_str(name), SharedString::const_str(text));
         if name.as_str().ends_with("_total") {
-            self.0.describe_counter(name, unit, text);
+            self.0.recorder.describe_counter(name, unit, text);
         } else if name.as_str().ends_with("_seconds") && !name.as_str().ends_with("_timestamp_seconds") {
-            self.0.describe_histogram(name, unit, text);
+            self.0.recorder.describe_histogram(name, unit, text);
         } else {
-            self.0.describe_gauge(name, unit, text);
+            self.0.recorder.describe_gauge(name, unit, text);
         }
+    }
+
+    /// Calls `look` before they are rendered, to set gauges of what is known elsewhere.
+    pub fn on_look(&self, look: impl Fn() + Send + Sync + 'static) {
+        self.0.looks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(look));
     }
 
     /// All of them in Prometheus's text form.
     pub fn render(&self) -> String {
-        let handle = self.0.handle();
+        self.0.looks.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|look| look());
+        let handle = self.0.recorder.handle();
         handle.run_upkeep();
         handle.render()
     }
 
     /// Puts the samples of histograms into their buckets, so that they don't pile up between two scrapes.
     pub fn gather(&self) {
-        self.0.handle().run_upkeep();
+        self.0.recorder.handle().run_upkeep();
     }
 }
 

@@ -13,6 +13,7 @@ use claviger::fetch::Fetch;
 use claviger::generation::{Generation, Parts};
 use claviger::jose::Signer;
 use claviger::tls::Trust;
+use claviger::upstream::Upstreams;
 use claviger::{identity, inject};
 use toml::{Table, Value};
 
@@ -142,7 +143,13 @@ fn parts() -> Parts {
     let trust = Trust::system();
     let (signer, _) = Signer::generate().unwrap();
     let mint = Mint::new("https://apps.example.com/.claviger/issuer".parse().unwrap(), signer, Vec::new());
-    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: Some(mint) }
+    Parts {
+        clock,
+        fetch: Arc::new(Fetch::new(&trust)),
+        trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
+        mint: Some(mint),
+    }
 }
 
 fn root() -> &'static Path {

@@ -2,6 +2,7 @@
 
 mod health;
 mod lines;
+mod metrics;
 mod secrets;
 mod text;
 mod traces;

@@ -16,8 +16,8 @@ use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
 use crate::route::{HostPattern, Route, Routes};
 use crate::session::CookieNames;
-use crate::tls::{ServerIdentity, Trust};
-use crate::upstream::{Destination, Upstream};
+use crate::tls::{ClientIdentity, ServerIdentity, Trust};
+use crate::upstream::{Address, Destination, Upstream};
 
 /// The generation before, and what of it is not to be carried over.
 type Before<'a> = Option<(&'a Generation, &'a BTreeSet<Arc<str>>)>;
@@ -39,6 +39,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
     builder.look_for_a_way_back(&sources);
     builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
+    let vouched = Arc::new(vouched);
     let routes = Routes::build(routes).unwrap_or_else(|problems| {
         problems.into_iter().for_each(|problem| builder.errors.add_settings("", problem));
         Routes::default()
@@ -156,10 +157,8 @@ impl Builder<'_> {
         if policy.as_ref().is_some_and(|policy| !policy.is_public()) {
             self.look_for_hosts_off_loopback(config, &path);
         }
-        let trust = match &config.upstream_ca {
-            None => Some(self.parts.trust.clone()),
-            Some(file) => self.errors.keep(below(&path, "upstream_ca"), Trust::with_file(file)),
-        };
+        let upstream = self.upstream(config, &path, signs);
+        let is_renamed = config.upstream.host.is_some();
         Some(Route {
             name: Arc::clone(name),
             hosts: config.hosts.clone(),
@@ -169,18 +168,63 @@ impl Builder<'_> {
             sources: config.identity.clone(),
             credentials: config.credentials.clone(),
             injectors: injectors.into_iter().collect::<Option<_>>()?,
-            upstream: Upstream::new(Destination {
-                origin: config.upstream.clone(),
-                trust: trust?,
-                connect: config.timeouts.connect,
-                first_byte: config.timeouts.first_byte,
-                idle: config.timeouts.idle,
-            }),
+            upstream: upstream?,
             rewrite: config.rewrite.clone(),
-            preserve_host: config.preserve_host.unwrap_or(!signs),
+            preserve_host: config.preserve_host.unwrap_or(!signs && !is_renamed),
             cors_preflight: config.cors_preflight,
             pass_authorization: config.pass_authorization,
         })
+    }
+
+    fn upstream(&mut self, config: &RouteConfig, path: &str, signs: bool) -> Option<Upstream> {
+        let written = &config.upstream;
+        let path = below(path, "upstream");
+        self.look_for_one_host(config, &path, signs);
+        let trust = match &written.ca {
+            None => Some(self.parts.trust.clone()),
+            Some(file) => self.errors.keep(below(&path, "ca"), Trust::with_file(file)),
+        };
+        let shown = written.certificate.as_ref().map(|files| {
+            self.errors.keep(below(&path, "certificate"), ClientIdentity::load(&files.certificate, &files.key))
+        });
+        let trust = match shown {
+            None => trust?,
+            Some(identity) => trust?.showing(identity?),
+        };
+        let destination = Destination {
+            addresses: written.addresses.clone(),
+            protocol: written.protocol,
+            trust,
+            host: written.host.clone(),
+            health: written.health.clone(),
+        };
+        Some(self.parts.upstreams.of(destination, config.bounds))
+    }
+
+    /// Where the upstream sees a host of its own, it must be clear which.
+    fn look_for_one_host(&mut self, config: &RouteConfig, path: &str, signs: bool) {
+        let written = &config.upstream;
+        if written.host.is_some() {
+            if config.preserve_host == Some(true) {
+                let problem =
+                    "is what the upstream sees as its host, but `preserve_host` is true; expected one of them";
+                self.errors.add(below(path, "host"), problem);
+            }
+            return;
+        }
+        if config.preserve_host.unwrap_or(!signs) {
+            return;
+        }
+        let authorities: BTreeSet<String> = written.addresses.iter().map(Address::authority).collect();
+        let is_socket = written.addresses.iter().any(|address| matches!(address, Address::Unix(_)));
+        if authorities.len() > 1 {
+            let why = if signs { "the request is signed for one host" } else { "`preserve_host` is false" };
+            let expected = format!("the host that all these addresses are sent, as {why}");
+            self.errors.add_missing(&below(path, "host"), &expected);
+        } else if signs && is_socket {
+            let expected = "the host to sign for, as a socket has none";
+            self.errors.add_missing(&below(path, "host"), expected);
+        }
     }
 
     fn policy(

@@ -63,8 +63,13 @@ async fn spans_of_a_request_come_to_the_collector() {
     assert_eq!(client::send(world.at, Method::GET, "/open", &headers, "").await.status, 502);
 
     let trace = "0af7651916cd43dd8448eb211c80319c";
-    let spans = until(async || spans(&received, trace), |spans| spans.len() >= 4).await;
-    let named: BTreeMap<&str, &Value> = spans.iter().map(|span| (span["name"].as_str().unwrap(), span)).collect();
+    let sent = async || {
+        world.metric("claviger_spans_total{outcome=\"sent\"}").await;
+        all(&received)
+    };
+    let all = until(sent, |spans| spans.iter().any(|span| failed(span, "GET open"))).await;
+    let spans: Vec<&Value> = all.iter().filter(|span| span["traceId"] == trace).collect();
+    let named: BTreeMap<&str, &Value> = spans.iter().map(|span| (span["name"].as_str().unwrap(), *span)).collect();
     let request = named["GET app"];
     assert_eq!((&request["kind"], &request["parentSpanId"]), (&json!(2), &json!("b7ad6b7169203331")));
     assert_eq!(attribute(request, "http.response.status_code"), json!({ "intValue": "200" }));
@@ -81,7 +86,6 @@ async fn spans_of_a_request_come_to_the_collector() {
     assert_eq!(told, format!("00-{trace}-{}-01", named["GET"]["spanId"].as_str().unwrap()));
 
     // the login's first request asked STS, and what failed says so
-    let all = until(async || all(&received), |spans| spans.iter().any(|span| failed(span, "GET open"))).await;
     assert!(all.iter().any(|span| failed(span, "GET")));
     let issue = all.iter().find(|span| span["name"] == "issue").unwrap();
     assert_eq!(attribute(issue, "claviger.credentials.provider"), json!({ "stringValue": "minted" }));
@@ -136,10 +140,6 @@ fn all(received: &Upstream) -> Vec<Value> {
         spans.extend(resource["scopeSpans"][0]["spans"].as_array().unwrap().iter().cloned());
     }
     spans
-}
-
-fn spans(received: &Upstream, trace: &str) -> Vec<Value> {
-    all(received).into_iter().filter(|span| span["traceId"] == trace).collect()
 }
 
 fn attribute(span: &Value, key: &str) -> Value {
