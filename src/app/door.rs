@@ -14,6 +14,7 @@ use crate::route::Host;
 use crate::server::Handler;
 use crate::sign_in::{Site, Visit, Wish, is_navigation};
 use crate::telemetry::Access;
+use crate::trace::Trace;
 use crate::web::{Body, Connection, Request, Response};
 
 /// The handler of a `[listen.<name>]`.
@@ -27,6 +28,7 @@ pub(super) struct Door {
 impl Handler for Door {
     async fn handle(&self, request: Request) -> Response {
         let started = Instant::now();
+        let _under_way = self.app.requests.begin();
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
             return Fault::Internal("a request came without its connection").answer("-", false);
         };
@@ -36,9 +38,13 @@ impl Handler for Door {
         let id = request_id();
         let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
         let client = Client::read(request.headers(), connection.peer, connection.tls, trusted);
+        let is_believed = client.as_ref().is_ok_and(Client::is_believed);
+        let now = self.app.clock.now();
+        let trace = Trace::of(request.headers(), self.app.exporter.as_ref(), is_believed, now);
         let arrival = Arrival {
             id: &id,
-            now: self.app.clock.now(),
+            trace: &trace,
+            now,
             connection: &connection,
             client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
@@ -47,7 +53,8 @@ impl Handler for Door {
 
         let (mut note, (mut head, body)) = (Note::default(), request.into_parts());
         let for_a_person = is_navigation(&head);
-        let log = current.config.log_access.then(|| (&self.app.lines, head.method.clone(), head.uri.clone()));
+        let is_told = current.config.log_access || trace.is_recorded();
+        let asked = is_told.then(|| (head.method.clone(), head.uri.clone()));
         // kept for a login, which comes back to where this request wanted to go
         let navigation = for_a_person.then(|| Box::new(remembered(&head)));
         let answered = match client {
@@ -60,7 +67,8 @@ impl Handler for Door {
         };
 
         self.app.requests.count(note.route.as_deref(), response.status(), started.elapsed());
-        if let Some((lines, method, uri)) = log {
+        let Some((method, uri)) = asked else { return response };
+        if current.config.log_access {
             let access = Access {
                 at: arrival.now,
                 request: &id,
@@ -74,10 +82,28 @@ impl Handler for Door {
                 route: note.route.as_deref().map(|route| &*route.name),
                 subject: note.identity.as_ref().map(|who| (&*who.subject.source, &*who.subject.id)),
                 session: note.identity.as_ref().map(|who| who.holder.id.to_string()),
+                trace: &trace.id(),
                 took: started.elapsed(),
             };
-            access.write(lines);
+            access.write(&self.app.lines, current.config.log_format);
         }
+        let status = response.status();
+        let (tls, address) = (arrival.client.tls, arrival.client.address);
+        trace.finish(status.is_server_error(), || {
+            let name = note.route.as_deref().map_or("", |route| &*route.name);
+            let mut attributes = vec![
+                ("http.request.method", method.as_str().into()),
+                ("url.scheme", if tls { "https" } else { "http" }.into()),
+                ("url.path", uri.path().into()),
+                ("server.address", host.to_str().unwrap_or_default().into()),
+                ("client.address", address.to_string().into()),
+                ("http.response.status_code", status.as_u16().into()),
+                ("claviger.request.id", id.clone().into()),
+                ("claviger.route", name.into()),
+            ];
+            attributes.extend(fault.map(|fault| ("error.type", fault.into())));
+            (format!("{method} {name}").trim_end().to_owned(), attributes)
+        });
         response
     }
 }
