@@ -20,3 +20,4 @@ mod proxy;
 mod seeing;
 mod support;
 mod unauthorized;
+mod upstreams;
