@@ -21,3 +21,4 @@ mod reload;
 mod seeing;
 mod support;
 mod unauthorized;
+mod upstreams;

@@ -127,6 +127,43 @@ fn what_breaks_a_signature_has_its_key_path() {
     }
 }
 
+#[test]
+fn an_upstream_sees_one_host() {
+    const TWO: &str = "['http://127.0.0.1:1', 'http://127.0.0.1:2']";
+    const SIGNED: &str = "role = 'arn:aws:iam::123456789012:role/x'\n\
+                          inject = { kind = 'sigv4', service = 's3', region = 'eu-west-1' }";
+    let path = |upstream: &str, more: &str| {
+        let text = format!(
+            "{GOOD}\n[credentials.aws]\nkind = 'web_identity'\nregion = 'eu-west-1'\n[identity.corp]\nkind = 'oidc'\n\
+             issuer = 'https://idp.example.com'\nclient_id = 'c'\n[route.x]\nhost = 'x.localhost'\n\
+             allow = 'signed-in'\nupstream = {upstream}\n{more}",
+        );
+        let built = Generation::build(&config(&text), &parts());
+        let route = |generation: Generation| {
+            let route = generation.routes.iter().find(|route| &*route.name == "x").cloned().unwrap();
+            let authority = route.upstream.authority().to_str().unwrap().to_owned();
+            if route.preserve_host { "the client's".to_owned() } else { authority }
+        };
+        built.map_or_else(|errors| errors.iter().map(|error| error.path.clone()).collect(), route)
+    };
+    let named = |url: &str| format!("{{ url = {url}, host = 'app.test:8080' }}");
+    for (upstream, more, expected) in [
+        (TWO, "", "the client's"),
+        (TWO, "preserve_host = false", "route.x.upstream.host"),
+        (TWO, SIGNED, "route.x.upstream.host"),
+        (&named(TWO), "", "app.test:8080"),
+        (&named(TWO), SIGNED, "app.test:8080"),
+        (&named(TWO), "preserve_host = false", "app.test:8080"),
+        (&named(TWO), "preserve_host = true", "route.x.upstream.host"),
+        ("'http://127.0.0.1:1'", SIGNED, "127.0.0.1:1"),
+        ("'unix:/run/x'", "preserve_host = false", "localhost"),
+        ("'unix:/run/x'", SIGNED, "route.x.upstream.host"),
+        (&named("'unix:/run/x'"), SIGNED, "app.test:8080"),
+    ] {
+        assert_eq!(path(upstream, more), expected, "{upstream} {more}");
+    }
+}
+
 /// A9: a ticket of a host that is not this machine would cross the network in clear text.
 #[test]
 fn a9_people_log_in_by_plain_http_on_loopback_alone() {
