@@ -80,23 +80,31 @@ pub async fn beside<T>(
     site: &Site,
     attack: impl Future<Output = T>,
 ) -> T {
+    beside_within(MOST_MIB, report, number, name, site, attack).await
+}
+
+/// The same where the attack may cost so many MiB.
+pub async fn beside_within<T>(
+    most_mib: f64,
+    report: &Report,
+    number: &'static str,
+    name: &str,
+    site: &Site,
+    attack: impl Future<Output = T>,
+) -> T {
     let (pid, at) = (site.world.claviger.id(), site.world.at);
     let before = Bystander::for_a(CALM, at).await;
     let (held, peak, bystander) = (resident_mib(pid), Peak::watch(pid), Bystander::at(at));
     let outcome = attack.await;
     let (during, grown) = (bystander.end(), peak.end() - held);
     let most = before.p99() * 2 + FLOOR;
-    let fared = format!(
-        "{} (before {}), {} served, {} failed",
-        ms(during.p99()),
-        ms(before.p99()),
-        during.served(),
-        during.failed()
-    );
+    let (now, then) = (ms(during.p99()), ms(before.p99()));
+    let fared = format!("{now} (before {then}), {} served, {} failed", during.served(), during.failed());
     let well = during.served() > 0 && during.failed() == 0 && during.p99() <= most;
     report.row(number, format!("{name}: another's p99"), format!("at most {}, none failed", ms(most)), fared, well);
     let grew = format!("{grown:.1} MiB (from {held:.1})");
-    report.row(number, format!("{name}: memory grows by"), "less than 20 MiB", grew, grown < MOST_MIB);
+    let name = format!("{name}: memory grows by");
+    report.row(number, name, format!("less than {most_mib} MiB"), grew, grown < most_mib);
     outcome
 }
 

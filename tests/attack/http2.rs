@@ -1,7 +1,7 @@
 //! A13: HTTP/2 as the specification has it, and what clients do that want to be a burden.
 
 mod floods;
-mod frames;
+pub mod frames;
 mod spec;
 
 use crate::Tools;

@@ -18,12 +18,20 @@
 )]
 
 mod bystander;
+mod canaries;
 mod framing;
+mod garbage;
+mod headers;
 mod http2;
+mod logins;
 mod memory;
+mod paths;
 mod recorder;
 mod report;
+mod shortage;
+mod signing;
 mod site;
+mod slow;
 #[path = "../support"]
 mod support {
     pub mod browser;
@@ -37,6 +45,8 @@ mod support {
     pub mod wire;
     pub mod world;
 }
+mod upgrades;
+mod upstreams;
 
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -68,7 +78,17 @@ struct Tools {
 /// All of them, in order.
 const ATTACKS: &[Attack] = &[
     Attack { name: "a3-framing", within: minutes(1), run: |report, _| Box::pin(framing::check(report)) },
+    Attack { name: "a4-upgrades", within: minutes(1), run: |report, _| Box::pin(upgrades::check(report)) },
+    Attack { name: "a5-paths", within: minutes(1), run: |report, _| Box::pin(paths::check(report)) },
+    Attack { name: "a1-a2-a6-headers", within: minutes(1), run: |report, _| Box::pin(headers::check(report)) },
+    Attack { name: "a7-a9-a10-a12-logins", within: minutes(2), run: |report, _| Box::pin(logins::check(report)) },
+    Attack { name: "a28-upstreams", within: minutes(1), run: |report, _| Box::pin(upstreams::check(report)) },
+    Attack { name: "a29-signing", within: minutes(1), run: |report, _| Box::pin(signing::check(report)) },
+    Attack { name: "a36-canaries", within: minutes(1), run: |report, _| Box::pin(canaries::check(report)) },
     Attack { name: "a13-http2", within: minutes(3), run: |report, tools| Box::pin(http2::check(report, tools)) },
+    Attack { name: "a14-slow", within: minutes(2), run: |report, _| Box::pin(slow::check(report)) },
+    Attack { name: "a37-shortage", within: minutes(1), run: |report, _| Box::pin(shortage::check(report)) },
+    Attack { name: "garbage", within: minutes(2), run: |report, _| Box::pin(garbage::check(report)) },
 ];
 
 fn main() -> ExitCode {

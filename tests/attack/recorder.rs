@@ -110,13 +110,13 @@ impl Line {
         loop {
             match self.request().await {
                 Ok(request) => {
-                    let answer = answer(&request);
+                    let (head, more) = answer(&request);
                     let slow = request.target.contains("slow");
                     self.records.lock().unwrap().requests.push(request);
                     if slow {
                         tokio::time::sleep(SLOW).await;
                     }
-                    if self.stream.write_all(&answer).await.is_err() {
+                    if self.write(&head, more).await.is_err() {
                         return;
                     }
                 }
@@ -127,6 +127,16 @@ impl Line {
                 }
             }
         }
+    }
+
+    async fn write(&mut self, head: &[u8], mut more: usize) -> std::io::Result<()> {
+        self.stream.write_all(head).await?;
+        while more > 0 {
+            let piece = more.min(PIECE.len());
+            self.stream.write_all(&PIECE[..piece]).await?;
+            more -= piece;
+        }
+        Ok(())
     }
 
     async fn request(&mut self) -> Result<Arrived, End> {
@@ -234,17 +244,18 @@ impl Line {
     }
 }
 
-/// What the target asks for: `/…?bytes=N`, `/…?raw=<an answer>`, or two bytes.
-fn answer(request: &Arrived) -> Vec<u8> {
+/// What the target asks for: `/…?bytes=N`, `/…?raw=<an answer>`, or two bytes. So many bytes are to follow.
+fn answer(request: &Arrived) -> (Vec<u8>, usize) {
     let query = request.target.split_once('?').map_or("", |(_, query)| query);
     let asked = |name: &str| form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, v)| v);
     if let Some(raw) = asked("raw") {
-        return raw.into_owned().into_bytes();
+        return (raw.into_owned().into_bytes(), 0);
     }
-    let length = asked("bytes").and_then(|length| length.parse().ok()).unwrap_or(2);
-    let body = if length == 2 { b"ok".to_vec() } else { vec![b'x'; length] };
-    let body = if request.method == "HEAD" { Vec::new() } else { body };
-    [format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &body].concat()
+    match asked("bytes").and_then(|length| length.parse().ok()) {
+        Some(length) => (format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes(), length),
+        None if request.method == "HEAD" => (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n".to_vec(), 0),
+        None => (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(), 0),
+    }
 }
 
 fn fault<T>(what: &str, text: &str) -> Result<T, End> {
@@ -253,5 +264,6 @@ fn fault<T>(what: &str, text: &str) -> Result<T, End> {
 
 /// Enough for every case, and bounded in a flood.
 const MOST_RAW: usize = 16 << 20;
+static PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
 /// How long an answer takes where the target has the word.
 const SLOW: Duration = Duration::from_millis(300);

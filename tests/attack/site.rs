@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use claviger::tls::Trust;
 use rustls::pki_types::ServerName;
@@ -29,15 +28,17 @@ impl Site {
         Self::with("", |plan| plan).await
     }
 
-    /// One with more of a config before the routes: `{recorder}` and `{folder}` stand for the upstream and the folder of
-    /// the certificate.
+    /// One with more routes: `{recorder}` and `{folder}` stand for the upstream and a folder
+    /// with a certificate and an empty file of users.
     pub async fn with(more: &str, plan: impl FnOnce(Plan) -> Plan) -> Self {
         let (folder, recorder) = (tempfile::tempdir().unwrap(), Recorder::start().await);
         let trust = certificate(folder.path());
+        std::fs::write(folder.path().join("users.toml"), "").unwrap();
         let written = |text: &str| {
             text.replace("{folder}", folder.path().to_str().unwrap()).replace("{recorder}", &recorder.url())
         };
-        let usual = Plan::with_routes(&written(ROUTES)).config(&written(more)).log("info").also_at("https://apps.test");
+        let usual = Plan::with_routes(&format!("{}\n{}", written(ROUTES), written(more)));
+        let usual = usual.public_host("127.0.0.1").also_at("https://apps.test").log("info");
         let world = plan(usual).start().await;
         let secure_at = world.claviger.address("secure").await;
         Self { world, secure_at, recorder, trust, folder }
@@ -48,12 +49,16 @@ impl Site {
         self.folder.path()
     }
 
+    /// What connects over TLS, and speaks this protocol there.
+    pub fn connector(&self, protocol: &[u8]) -> TlsConnector {
+        TlsConnector::from(self.trust.client_config(&[protocol]))
+    }
+
     /// A connection over TLS that speaks this protocol.
     pub async fn tls(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
-        let connector = TlsConnector::from(Arc::clone(&self.trust.client_config(&[protocol])));
         let stream = TcpStream::connect(self.secure_at).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        connector.connect(ServerName::try_from("apps.test").unwrap(), stream).await.unwrap()
+        self.connector(protocol).connect(ServerName::try_from("apps.test").unwrap(), stream).await.unwrap()
     }
 }
 
@@ -82,4 +87,17 @@ host = "*"
 path = "/public"
 upstream = "{recorder}"
 allow = "anyone"
+"#;
+
+/// Further: a store whose requests are signed, behind which is [`World::upstream`].
+pub const SIGNED: &str = r#"
+[route.store]
+host = "*"
+path = "/store"
+upstream = "{upstream}"
+credentials = "minted"
+allow = "signed-in"
+role = "arn:aws:iam::123456789012:role/{claims.department}"
+tags = { department = "{claims.department}" }
+inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
 "#;
