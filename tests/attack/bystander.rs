@@ -136,5 +136,5 @@ const PAUSE: Duration = Duration::from_millis(2);
 const CALM: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Other programs share the machine.
-const FLOOR: Duration = Duration::from_millis(200);
+const FLOOR: Duration = Duration::from_millis(250);
 const MOST_MIB: f64 = 20.0;

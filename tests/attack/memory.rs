@@ -12,11 +12,6 @@ pub fn resident_mib(pid: u32) -> f64 {
     line.and_then(|kib| kib.trim().parse::<f64>().ok()).unwrap_or_default() / 1024.0
 }
 
-/// How many descriptors a process has open.
-pub fn descriptors(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
-}
-
 /// Looks at a process's memory all the time, on a thread of its own.
 pub struct Peak {
     stop: Arc<AtomicBool>,

@@ -1,12 +1,14 @@
 //! A28: an upstream that means ill gets nothing of ours, and nobody takes its half answers for whole ones.
 
+use std::time::{Duration, Instant};
+
 use http::Method;
 
 use crate::bystander::beside;
 use crate::report::Report;
 use crate::site::Site;
 use crate::support::client::{self, headers, raw};
-use crate::support::wire::Behind;
+use crate::support::wire::{Behind, Wire};
 
 pub async fn check(report: Report) {
     let site = Site::start().await;
@@ -17,6 +19,7 @@ pub async fn check(report: Report) {
         report.equal("A28", format!("an upstream answers with {name}"), (*expected).to_owned(), seen);
     }
     floods(&report).await;
+    for_ever(&report).await;
     let after = client::send(site.world.at, Method::GET, "/public", &headers(&[]), "").await.status;
     report.equal("A28", "and afterwards a request", 200, after.as_u16());
 }
@@ -70,10 +73,35 @@ async fn redirects(report: &Report, site: &Site) {
     }
 }
 
+/// Interim answers are no answer, however long they go on.
+async fn for_ever(report: &Report) {
+    let upstream = Behind::new(async |mut wire: Wire| {
+        wire.head().await;
+        for _ in 0..600 {
+            wire.send("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let more = format!(
+        "[route.behind]\nhost = \"*\"\npath = \"/behind\"\nupstream = \"{}\"\nallow = \"anyone\"\n\
+         timeouts = {{ first_byte = \"1s\" }}\n",
+        upstream.url()
+    );
+    let site = Site::with(&more, |plan| plan).await;
+    let begun = Instant::now();
+    let answer =
+        raw(site.world.at, format!("GET /behind HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", site.world.at))
+            .await;
+    let seen = format!("{} after {:.1?}", answer.get(9..12).unwrap_or("nothing"), begun.elapsed());
+    let met = answer.starts_with("HTTP/1.1 504") && begun.elapsed() < Duration::from_secs(5);
+    report.row("A28", "interim answers for ever, where `first_byte` is 1s", "504 after a second", seen, met);
+}
+
 /// More than anybody needs, of what costs memory or time.
 async fn floods(report: &Report) {
     for (name, piece, count) in
-        [("interim answers", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 100_000), ("headers", "", 0)]
+        [("interim answers", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 2_000), ("headers", "", 0)]
     {
         let head = if name == "headers" {
             format!("HTTP/1.1 200 OK\r\n{}", "X: y\r\n".repeat(100_000))
@@ -91,7 +119,8 @@ async fn floods(report: &Report) {
         let seen = beside(report, "A28", &format!("an upstream's flood of {name}"), &flooded, async {
             let asked = format!("GET /behind HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", flooded.world.at);
             let mut seen = std::collections::BTreeSet::new();
-            for _ in 0..10 {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(2) {
                 let answer = raw(flooded.world.at, &asked).await;
                 seen.insert(
                     answer.rsplit("HTTP/1.1 ").next().and_then(|last| last.get(..3)).unwrap_or("nothing").to_owned(),
