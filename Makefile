@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint contract attack bench release clean
+.PHONY: help demo test lint contract attack fuzz bench release clean
 
 # Outside the checkout, so that a clean one does not fetch the real servers again.
 CACHE ?= $(or $(CLAVIGER_CACHE),$(HOME)/.cache/claviger)
@@ -34,6 +34,13 @@ attack: ## Try known attacks on the real binary, for ten minutes at most
 	@.ci/packages build attack
 	@tests/attack/counterparts "$(CACHE)"
 	cargo test --locked --test attack -- "$(CACHE)"
+
+# Of each target.
+FUZZ_SECONDS ?= 60
+
+fuzz: ## Fuzz every reader of hostile input, a minute each
+	@.ci/packages build fuzz
+	@tests/fuzz/run "$(CACHE)" "$(FUZZ_SECONDS)"
 
 bench: release ## Measure the release build beside nginx
 	@.ci/packages build bench
