@@ -37,7 +37,7 @@ mod me;
 mod navigation;
 mod once;
 mod rounds;
-mod target;
+pub mod target;
 mod underway;
 
 pub use navigation::is_navigation;
