@@ -23,6 +23,7 @@ use crate::config::{Config, ConfigErrors};
 use crate::credentials::Mint;
 use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts};
+use crate::inject::IdentityIssuer;
 use crate::proxy::Proxy;
 use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
 use crate::session::Sessions;
@@ -48,6 +49,7 @@ struct App {
     proxy: Proxy,
     sign_in: SignIn,
     mint: Option<Arc<Mint>>,
+    identity_issuer: Option<Arc<IdentityIssuer>>,
     requests: Requests,
     /// Absent where access lines are off.
     access: Option<Lines>,
@@ -132,9 +134,16 @@ impl Running {
         let listeners = bind(&mut config, &mut bound)?;
         let sealer = Arc::new(keys::sealer(&config)?);
         let mint = keys::mint(&config)?;
+        let identity_issuer = keys::identity_issuer(&config)?;
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust));
-        let parts = Parts { clock: Arc::clone(&clock), fetch: Arc::clone(&fetch), trust, mint: mint.clone() };
+        let parts = Parts {
+            clock: Arc::clone(&clock),
+            fetch: Arc::clone(&fetch),
+            trust,
+            mint: mint.clone(),
+            identity_issuer: identity_issuer.clone(),
+        };
         let generation = Generation::build(&config, &parts).map_err(StartError::Config)?;
 
         let sessions = Sessions::new(&config.session, Arc::clone(&clock), &metrics);
@@ -155,6 +164,7 @@ impl Running {
             draining: AtomicBool::new(false),
             clock,
             mint,
+            identity_issuer,
         });
 
         let mut serving: Vec<Serving> = Vec::new();

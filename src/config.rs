@@ -149,7 +149,7 @@ impl Config {
             admin,
             log_level: level.unwrap_or(LevelFilter::INFO),
             log_access: file.log.access.unwrap_or(true),
-            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
+            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted, identity: file.keys.identity },
             session,
             route,
             identity,

@@ -11,11 +11,13 @@ use serde::Serialize;
 use crate::arn::{RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
 use crate::built_in::SettingsError;
 use crate::identity::{Derived, Identity, Subject};
+use offer::Offer;
 use rule::Rule;
 use want::Want;
 
 mod explain;
 mod hours;
+mod offer;
 mod path;
 mod path_pattern;
 mod rule;
@@ -24,16 +26,19 @@ mod settings;
 mod template;
 mod want;
 
-pub use explain::{Asked, Explanation, Tag, Told, Verdict};
+pub use explain::{Asked, Explanation, RoleVerdict, Tag, Told, Verdict};
 pub use hours::Weekday;
+pub use offer::{Offered, Wanted};
 pub use path::{NormalPath, Oddities, Oddity, PathError};
-pub use settings::{AllowSettings, RuleSettings, Values, WantSettings, Who};
+pub use settings::{AllowSettings, RoleSettings, RuleSettings, Values, WantSettings, Who};
 
 /// A route's rules and wishes, read.
 #[derive(Debug)]
 pub struct Policy {
     rules: Vec<Rule>,
     want: Option<Want>,
+    /// Roles to choose among, in place of `want`; mostly none.
+    roles: Vec<Offer>,
     /// Filling a grant's templates and checking what came of it takes longer than all the rest of a decision.
     grants: Derived<Arc<Grant>>,
 }
@@ -106,6 +111,8 @@ pub struct Ask<'a> {
     pub path: &'a NormalPath<'a>,
     /// The client's address; behind a believed load balancer the one it vouches for (A6).
     pub peer: IpAddr,
+    /// Which role they want, where the route offers several.
+    pub role: Wanted<'a>,
     /// Now.
     pub now: SystemTime,
 }
@@ -122,6 +129,12 @@ pub enum Denied {
     /// A rule allows it, but the claims don't make a valid role, session name or tag (A20).
     #[error("the claims don't fill what the route asks STS for: {0}")]
     Unfillable(String),
+    /// Several roles are theirs, and they must say which they want: these.
+    #[error("several roles are theirs, and none was chosen: {}", .0.join(", "))]
+    RoleWanted(Vec<Arc<str>>),
+    /// The role they name is not theirs, whether or not there is one; these are.
+    #[error("the role that was named is not theirs; theirs are: {}", .0.join(", "))]
+    NotTheirRole(Vec<Arc<str>>),
 }
 
 /// How a credential provider can tell STS each value of a [`Grant`].
@@ -160,14 +173,21 @@ impl Policy {
         provider: Option<(&str, Tellable)>,
     ) -> Result<Self, Vec<SettingsError>> {
         let rules = Rule::read(allow);
-        let want = want.map_or(Ok(None), |want| Want::read(want, provider));
-        match (rules, want) {
-            (Ok(rules), Ok(Some(_))) if rules.iter().any(Rule::is_for_anyone) => Err(vec![SettingsError::at(
-                "allow",
-                "`anyone` has no role to sign with; give public paths a route without `role`",
-            )]),
-            (Ok(rules), Ok(want)) => Ok(Self { rules, want, grants: Derived::default() }),
-            (rules, want) => Err(rules.err().into_iter().chain(want.err()).flatten().collect()),
+        let several = want.filter(|want| !want.roles.is_empty());
+        let roles = several.map_or(Ok(Vec::new()), |want| Offer::read(want, provider));
+        let want = want.filter(|_| several.is_none()).map_or(Ok(None), |want| Want::read(want, provider));
+        match (rules, want, roles) {
+            (Ok(rules), Ok(want), Ok(roles)) => {
+                let is_signed = want.is_some() || !roles.is_empty();
+                if is_signed && rules.iter().any(Rule::is_for_anyone) {
+                    let problem = "`anyone` has no role to sign with; give public paths a route without `role`";
+                    return Err(vec![SettingsError::at("allow", problem)]);
+                }
+                Ok(Self { rules, want, roles, grants: Derived::default() })
+            }
+            (rules, want, roles) => {
+                Err(rules.err().into_iter().chain(want.err()).chain(roles.err()).flatten().collect())
+            }
         }
     }
 
@@ -177,19 +197,15 @@ impl Policy {
     /// [`Denied`], by what the caller can do about it.
     pub fn decide(&self, ask: Ask<'_>) -> Result<Permit, Denied> {
         let ask = ask.of_the_living();
-        let Some(rule) = self.rules.iter().find(|rule| rule.first_unmet(&ask).is_none()) else {
-            return Err(match ask.identity {
-                // who logs in where every rule is for anyone is asked for what the request lacks, not for who they are
-                None if !self.is_public() => Denied::Anonymous,
-                _ => Denied::Forbidden(self.objections(&ask)),
-            });
-        };
+        let rule = self.rule(&ask)?;
         let grant = match (&self.want, ask.identity) {
             (Some(want), Some(identity)) => {
                 Some(self.grants.of(identity, |identity| want.grant(identity).map(Arc::new))?)
             }
             (Some(_), None) => return Err(Denied::Anonymous),
-            (None, _) => None,
+            (None, _) if self.roles.is_empty() => None,
+            (None, Some(identity)) => Some(Offer::grant(&self.roles, identity, &ask)?),
+            (None, None) => return Err(Denied::Anonymous),
         };
         Ok(Permit { identity: ask.identity.cloned(), grant, rule: Arc::clone(&rule.name), is_preflight: false })
     }
@@ -210,7 +226,33 @@ impl Policy {
 
     /// Whether a permit of this policy comes with a grant.
     pub fn wants_role(&self) -> bool {
-        self.want.is_some()
+        self.want.is_some() || self.offers_roles()
+    }
+
+    /// Whether there are roles to choose among.
+    pub fn offers_roles(&self) -> bool {
+        !self.roles.is_empty()
+    }
+
+    /// The roles that whoever asks may choose among; none where there is nothing to choose.
+    ///
+    /// # Errors
+    /// [`Denied`], where they would not get as far as a role.
+    pub fn offers(&self, ask: Ask<'_>) -> Result<Vec<Offered>, Denied> {
+        let ask = ask.of_the_living();
+        self.rule(&ask)?;
+        let identity = ask.identity.ok_or(Denied::Anonymous)?;
+        let theirs = Offer::theirs(&self.roles, identity, &ask);
+        Ok(theirs.iter().map(|(offer, grant)| offer.offered(grant)).collect())
+    }
+
+    /// The first rule that lets pass.
+    fn rule(&self, ask: &Ask<'_>) -> Result<&Rule, Denied> {
+        self.rules.iter().find(|rule| rule.first_unmet(ask).is_none()).ok_or_else(|| match ask.identity {
+            // who logs in where every rule is for anyone is asked for what the request lacks, not for who they are
+            None if !self.is_public() => Denied::Anonymous,
+            _ => Denied::Forbidden(self.objections(ask)),
+        })
     }
 
     /// What each rule lacks.
@@ -283,7 +325,14 @@ mod tests {
 
     fn decide(policy: &Policy, identity: Option<&Identity>, method: Method, path: &str) -> Result<Permit, Denied> {
         let path = NormalPath::parse(path).unwrap();
-        policy.decide(Ask { identity, method: &method, path: &path, peer: PEER, now: from_epoch_seconds(NOW) })
+        policy.decide(Ask {
+            identity,
+            method: &method,
+            path: &path,
+            peer: PEER,
+            role: Wanted::Any,
+            now: from_epoch_seconds(NOW),
+        })
     }
 
     #[test]
@@ -365,8 +414,14 @@ mod tests {
         assert!(matches!(&denied, Denied::Unfillable(why) if why.contains("`role`") && why.contains("`department`")));
 
         let path = NormalPath::parse("/").unwrap();
-        let ask =
-            Ask { identity: Some(&who), method: &Method::GET, path: &path, peer: PEER, now: from_epoch_seconds(NOW) };
+        let ask = Ask {
+            identity: Some(&who),
+            method: &Method::GET,
+            path: &path,
+            peer: PEER,
+            role: Wanted::Any,
+            now: from_epoch_seconds(NOW),
+        };
         let explained = serde_json::to_value(policy.explain(ask)).unwrap();
         assert_eq!(explained["grant"]["tags"][0]["told"], "minted_claim");
         assert_eq!(explained["grant"]["session_name"]["value"], "alice");

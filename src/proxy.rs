@@ -24,9 +24,12 @@ mod cross_site;
 mod cut;
 mod dress;
 mod forwarded;
+mod role;
+mod tokens;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};
+use tokens::Tokens;
 
 /// The proxy: what outlives a generation.
 #[derive(Debug)]
@@ -98,7 +101,9 @@ impl Proxy {
         note.identity.clone_from(&identity);
 
         let peer = arrival.client.address;
-        let ask = Ask { identity: identity.as_ref(), method: &head.method, path: &path, peer, now: arrival.now };
+        let chosen = role::chosen(route, identity.as_ref(), session.as_ref());
+        let role = role::wanted(route, &head.headers, chosen.as_deref())?;
+        let ask = Ask { identity: identity.as_ref(), method: &head.method, path: &path, peer, role, now: arrival.now };
         let permit = match route.cors_preflight.then(|| route.policy.preflight(ask, &head.headers)).flatten() {
             Some(permit) => permit,
             None => route.policy.decide(ask)?,
@@ -108,6 +113,7 @@ impl Proxy {
             cross_site::check(head, &host, route)?;
         }
         let credentials = self.credentials(generation, &permit, arrival.now).await?;
+        let tokens = Tokens::of(route, &permit, arrival.now).await?;
 
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
@@ -115,7 +121,13 @@ impl Proxy {
         let body = dress::while_it_lasts(body, session.as_ref());
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
         let request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
-        let given = Given { identity: permit.identity(), credentials: credentials.as_ref(), now: arrival.now };
+        let given = Given {
+            identity: permit.identity(),
+            credentials: credentials.as_ref(),
+            access_token: tokens.access.as_ref(),
+            id_token: tokens.id.as_ref(),
+            now: arrival.now,
+        };
         let request = inject(route, &permit, request, &given)?;
         let sent = route.upstream.send(request);
         let response = match &session {

@@ -26,6 +26,7 @@ pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, C
     let routes: Vec<_> =
         config.route.iter().filter_map(|(name, route)| builder.route(name, route, &providers)).map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
+    builder.look_for_keys_in_common();
     builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
     let routes = Routes::build(routes).unwrap_or_else(|problems| {
@@ -98,8 +99,17 @@ impl Builder<'_> {
         providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     ) -> Option<Route> {
         let path = format!("route.{name}");
-        let injectors: Vec<Option<Arc<dyn Injector>>> =
-            config.inject.iter().map(|(path, table)| self.kind(name, path, table, inject::BUILT_INS, &())).collect();
+        let materials = inject::Materials {
+            identity_issuer: self.parts.identity_issuer.clone(),
+            upstream: config.upstream.clone(),
+            sources: config.identity.clone().unwrap_or_else(|| self.config.identity.keys().cloned().collect()),
+        };
+        let injectors: Vec<Option<Arc<dyn Injector>>> = config
+            .inject
+            .iter()
+            .map(|(path, table)| self.kind(name, path, table, inject::BUILT_INS, &materials))
+            .collect();
+        self.look_for_what_is_put_twice(config, &path, &injectors);
         self.look_for_role(config, &path, &injectors);
         self.look_for_subjects(config, &path);
         let signs = injectors.iter().flatten().any(|injector| injector.needs().credentials);
@@ -150,7 +160,7 @@ impl Builder<'_> {
         let provider =
             config.credentials.as_ref().and_then(|name| Some((name.as_ref(), providers.get(name)?.can_tell())));
         // without the provider, which has an error of its own, there is no saying what it could be told
-        let unknown = config.want.role.is_some() && provider.is_none();
+        let unknown = config.want.wants_role() && provider.is_none();
         let want = if unknown { &WantSettings::default() } else { &config.want };
         let policy = Policy::build(&config.allow, Some(want), provider);
         policy.map_err(|problems| problems.into_iter().for_each(|p| self.errors.add_settings(path, p))).ok()
@@ -159,14 +169,15 @@ impl Builder<'_> {
     /// Credentials come from a role, and a role without anything that signs is a mistake.
     fn look_for_role(&mut self, config: &RouteConfig, path: &str, injectors: &[Option<Arc<dyn Injector>>]) {
         let signs = |injector: &Arc<dyn Injector>| injector.needs().credentials;
-        if config.want.role.is_none() {
+        if !config.want.wants_role() {
             for ((path, _), _) in config.inject.iter().zip(injectors).filter(|(_, i)| i.as_ref().is_some_and(signs)) {
                 self.errors.add(path.as_str(), "needs credentials; expected a `role` in this route");
             }
         } else if injectors.iter().flatten().count() == injectors.len() && !injectors.iter().flatten().any(signs) {
             let problem =
                 "is of no use, as nothing in `inject` needs credentials; expected e.g. { kind = \"sigv4\", … }";
-            self.errors.add(below(path, "role"), problem);
+            let key = if config.want.role.is_some() { "role" } else { "roles" };
+            self.errors.add(below(path, key), problem);
         }
     }
 
@@ -190,7 +201,7 @@ impl Builder<'_> {
         for ((path, _), injector) in config.inject.iter().zip(injectors).rev() {
             let Some(injector) = injector else { continue };
             if !injector.needs().credentials {
-                if injector.sets().contains(&header::AUTHORIZATION) {
+                if injector.puts().contains(&header::AUTHORIZATION) {
                     let problem = "sets Authorization, which the signature takes the place of; expected another header";
                     self.errors.add(path.as_str(), problem);
                 }
@@ -205,6 +216,37 @@ impl Builder<'_> {
                 self.errors.add(path.as_str(), "signs before all is put on the request; expected to be the last");
             }
             signed_after = true;
+        }
+    }
+
+    /// One header has one value: of two injectors the last would win, and of an injector and the client nobody knows.
+    fn look_for_what_is_put_twice(
+        &mut self,
+        config: &RouteConfig,
+        path: &str,
+        injectors: &[Option<Arc<dyn Injector>>],
+    ) {
+        let mut so_far = Vec::new();
+        for ((at, _), injector) in config.inject.iter().zip(injectors) {
+            let Some(injector) = injector else { continue };
+            let put = Vouched::new(&so_far);
+            for name in injector.puts().iter().filter(|name| put.has(name)) {
+                let problem = format!("sets {name}, which an injector before it sets; expected another header");
+                self.errors.add(at.as_str(), problem);
+            }
+            so_far.extend(injector.puts().iter().cloned());
+        }
+        if config.pass_authorization && so_far.contains(&header::AUTHORIZATION) {
+            let problem = "is true, but something in `inject` takes the place of the client's header; expected false";
+            self.errors.add(below(path, "pass_authorization"), problem);
+        }
+    }
+
+    /// A key of two issuers would make a token of one good at the other: what an upstream is given, at STS.
+    fn look_for_keys_in_common(&mut self) {
+        let issuers = self.parts.mint.as_ref().zip(self.parts.identity_issuer.as_ref());
+        if issuers.is_some_and(|(mint, issuer)| issuer.keys().shares_a_key_with(mint.keys())) {
+            self.errors.add("keys.identity", "has a key that is in `keys.minted` too; expected keys of its own");
         }
     }
 

@@ -25,7 +25,13 @@ const GOOD: &str = r#"
 
 fn parts() -> Parts {
     let trust = Trust::system();
-    Parts { clock: Arc::new(ManualClock::at(1_000)), fetch: Arc::new(Fetch::new(&trust)), trust, mint: None }
+    Parts {
+        clock: Arc::new(ManualClock::at(1_000)),
+        fetch: Arc::new(Fetch::new(&trust)),
+        trust,
+        mint: None,
+        identity_issuer: None,
+    }
 }
 
 fn config(text: &str) -> Config {
