@@ -143,7 +143,8 @@ impl SignIn {
     ) -> serde_json::Map<String, serde_json::Value> {
         let Ok(host) = Host::parse(visit.host) else { return serde_json::Map::new() };
         let of_route = |route: &Arc<Route>| {
-            let path = NormalPath::parse(route.path.as_str()).ok()?;
+            let path = route.path.to_string();
+            let path = NormalPath::parse(&path).ok()?;
             let offers = self.offers(visit, route, session, &path).ok().filter(|offers| offers.len() > 1)?;
             let choice = serde_json::json!({
                 "roles": offers.iter().map(|offer| &offer.name).collect::<Vec<_>>(),
