@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    fn policy(text: &str) -> Result<Policy, Vec<SettingsError>> {
+    pub(super) fn policy(text: &str) -> Result<Policy, Vec<SettingsError>> {
         #[derive(serde::Deserialize)]
         struct Section {
             allow: AllowSettings,
@@ -470,9 +470,9 @@ mod tests {
         assert!(Policy::build(&AllowSettings::SignedIn, Some(&want), None).is_err());
     }
 
-    const NOW: u64 = 1_456_380_211; // 2016-02-25T06:03:31Z
+    pub(super) const NOW: u64 = 1_456_380_211; // 2016-02-25T06:03:31Z
     const ENDS: u64 = NOW + 3600;
-    const PEER: IpAddr = IpAddr::V6(std::net::Ipv4Addr::new(10, 0, 0, 7).to_ipv6_mapped());
+    pub(super) const PEER: IpAddr = IpAddr::V6(std::net::Ipv4Addr::new(10, 0, 0, 7).to_ipv6_mapped());
     const ALL: Tellable = Tellable {
         session_name: Way::Parameter,
         tags: Way::MintedClaim,

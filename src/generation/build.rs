@@ -252,13 +252,17 @@ impl Builder<'_> {
 
     /// `subjects` name sources, which must exist.
     fn look_for_subjects(&mut self, config: &RouteConfig, path: &str) {
-        let rules: Vec<(String, _)> = match &config.allow {
+        let of_roles = config.want.roles.iter().enumerate();
+        let of_roles =
+            of_roles.filter_map(|(i, role)| Some((below(path, &format!("roles[{i}]")), role.allow.as_ref()?)));
+        let rules = [(path.to_owned(), &config.allow)].into_iter().chain(of_roles);
+        let rules = rules.flat_map(|(path, allow)| match allow {
             AllowSettings::Anyone | AllowSettings::SignedIn => Vec::new(),
-            AllowSettings::Rule(rule) => vec![(below(path, "allow"), rule.as_ref())],
+            AllowSettings::Rule(rule) => vec![(below(&path, "allow"), rule.as_ref())],
             AllowSettings::AnyOf(rules) => {
-                rules.iter().enumerate().map(|(i, rule)| (below(path, &format!("allow[{i}]")), rule)).collect()
+                rules.iter().enumerate().map(|(i, rule)| (below(&path, &format!("allow[{i}]")), rule)).collect()
             }
-        };
+        });
         for (path, rule) in rules {
             for (i, subject) in rule.subjects.iter().flatten().enumerate() {
                 if let Some((source, _)) = subject.split_once('/')

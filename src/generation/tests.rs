@@ -7,6 +7,7 @@ use crate::built_in::Surroundings;
 use crate::clock::ManualClock;
 use crate::config::Reading;
 use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, SignedIn, Subject, Tokens};
+use crate::jose::{Signer, SigningKeys};
 use crate::session::{SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::Connection;
@@ -120,6 +121,59 @@ fn what_breaks_a_signature_has_its_key_path() {
     ] {
         assert_eq!(paths(inject, more), expected, "{inject:?} {more}");
     }
+}
+
+#[test]
+fn what_is_put_twice_has_its_key_path() {
+    const SIGV4: &str = "{ kind = 'sigv4', service = 's3', region = 'eu-west-1' }";
+    const BEARER: &str = "{ kind = 'bearer' }";
+    const JWT: &str = "{ kind = 'identity_jwt' }";
+    const OWN: &str = "{ kind = 'identity_jwt', header = 'Authorization' }";
+    const HEADERS: &str = "{ kind = 'headers', set = { X_Claviger_Identity = '{subject.id}' } }";
+    let issuer = IdentityIssuer::new("http://127.0.0.1:8080", SigningKeys::new(Signer::generate().unwrap().0, vec![]));
+    let parts = Parts { identity_issuer: Some(issuer), ..parts() };
+    let paths = |inject: &[&str], more: &str| {
+        let text = format!(
+            "{GOOD}\n[credentials.aws]\nkind = 'web_identity'\nregion = 'eu-west-1'\n[identity.corp]\nkind = 'oidc'\n\
+             issuer = 'https://idp.example.com'\nclient_id = 'c'\n[route.x]\nhost = 'x.localhost'\n\
+             upstream = 'http://127.0.0.1:1'\nallow = 'signed-in'\ninject = [{}]\n{more}",
+            inject.join(", ")
+        );
+        let built = Generation::build(&config(&text), &parts);
+        built.err().map_or_else(Vec::new, |errors| errors.iter().map(|error| error.path.clone()).collect())
+    };
+    const ROLE: &str = "role = 'arn:aws:iam::123456789012:role/x'";
+    for (inject, more, expected) in [
+        (&[JWT, BEARER][..], "", &[][..]),
+        (&[JWT, SIGV4], ROLE, &[]),
+        (&[BEARER, SIGV4], ROLE, &["route.x.inject[0]"]),
+        (&[OWN, SIGV4], ROLE, &["route.x.inject[0]"]),
+        (&[BEARER, OWN], "", &["route.x.inject[1]"]),
+        (&[JWT, HEADERS], "", &["route.x.inject[1]"]),
+        (&[BEARER], "pass_authorization = true", &["route.x.pass_authorization"]),
+        (&[JWT], "pass_authorization = true", &[]),
+        (
+            &[SIGV4],
+            "[[route.x.roles]]\nname = 'a'\nrole = 'arn:aws:iam::123456789012:role/x'\nallow = { subjects = ['nobody/1'] }",
+            &["route.x.roles[0].allow.subjects[0]"],
+        ),
+        (&[JWT], "[[route.x.roles]]\nname = 'a'\nrole = 'arn:aws:iam::123456789012:role/x'", &["route.x.roles"]),
+    ] {
+        assert_eq!(paths(inject, more), expected, "{inject:?} {more}");
+    }
+}
+
+/// What an upstream is given must be good at no STS.
+#[test]
+fn a_key_of_two_issuers_is_refused() {
+    let (_, pem) = Signer::generate().unwrap();
+    let signer = || Signer::from_pem(&pem).unwrap();
+    let mint = Mint::new("http://127.0.0.1:8080/.claviger/issuer".parse().unwrap(), signer(), Vec::new());
+    let keys = SigningKeys::new(Signer::generate().unwrap().0, vec![signer()]);
+    let issuer = IdentityIssuer::new("http://127.0.0.1:8080", keys);
+    let parts = Parts { mint: Some(mint), identity_issuer: Some(issuer), ..parts() };
+    let errors = Generation::build(&config(GOOD), &parts).unwrap_err();
+    assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), ["keys.identity"]);
 }
 
 /// A9: a ticket of a host that is not this machine would cross the network in clear text.

@@ -70,3 +70,63 @@ impl Injector for Bearer {
         Ok(request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::value::tests::someone;
+    use super::*;
+    use crate::secret::Secret;
+    use crate::web::Body;
+
+    fn build(text: &str, upstream: &str) -> Result<Bearer, SettingsError> {
+        let materials = Materials { identity_issuer: None, upstream: upstream.parse().unwrap(), sources: Vec::new() };
+        Bearer::new(crate::built_in::parse_table(text.parse().unwrap())?, &materials)
+    }
+
+    #[test]
+    fn the_token_takes_the_place_of_what_the_client_says() {
+        let (access, id, alice) = (Secret::new("access"), Secret::new("id"), someone("u-1", json!({})));
+        let given = Given {
+            identity: Some(&alice),
+            access_token: Some(&access),
+            id_token: Some(&id),
+            ..Given::nothing(std::time::SystemTime::UNIX_EPOCH)
+        };
+        for (text, name, value, vouched) in [
+            ("", "authorization", "Bearer access", false),
+            ("token = \"id\"", "authorization", "Bearer id", false),
+            ("header = \"X-Forwarded-Access-Token\"", "x-forwarded-access-token", "access", true),
+        ] {
+            let bearer = build(text, "https://api.internal").unwrap();
+            let mut request = Request::new(Body::Empty);
+            request.headers_mut().append("authorization", "Basic x".parse().unwrap());
+            request.headers_mut().append("authorization", "Bearer forged".parse().unwrap());
+            let put = bearer.inject(request, &given).unwrap();
+            assert_eq!(put.headers().get_all(name).iter().collect::<Vec<_>>(), [value], "{text}");
+            assert!(put.headers()[name].is_sensitive());
+            // A1: a name that upstreams may believe unseen is nobody's but ours; `Authorization` proves itself
+            assert_eq!(!bearer.sets().is_empty(), vouched, "{text}");
+        }
+        let nothing = Given { access_token: None, ..given };
+        let bearer = build("", "https://api.internal").unwrap();
+        assert!(matches!(bearer.inject(Request::new(Body::Empty), &nothing), Err(InjectError::Missing(_))));
+    }
+
+    #[test]
+    fn tokens_cross_no_network_in_clear_text_unless_it_is_written_down() {
+        for (text, upstream, key) in [
+            ("", "http://api.internal", Some("kind")),
+            ("", "http://192.0.2.7:80", Some("kind")),
+            ("plain_http = true", "http://api.internal", None),
+            ("", "http://127.0.0.1:3000", None),
+            ("", "http://app.localhost", None),
+            ("", "https://api.internal", None),
+            ("header = \"Cookie\"", "https://api.internal", Some("header")),
+            ("token = \"refresh\"", "https://api.internal", Some("token")),
+        ] {
+            assert_eq!(build(text, upstream).err().map(|error| error.key), key.map(str::to_owned), "{text} {upstream}");
+        }
+    }
+}

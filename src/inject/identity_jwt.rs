@@ -245,3 +245,123 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const USED: f64 = 0.7;
 /// How far an upstream's clock may be behind ours.
 const SLOW_CLOCK: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use serde_json::{Value, json};
+
+    use super::super::value::tests::someone;
+    use super::*;
+    use crate::jose::{Expected, KeySet, Signer, SigningKeys, verify};
+    use crate::web::Body;
+
+    const NOW: u64 = 1_780_000_000;
+
+    fn materials(upstream: &str, sources: &[&str]) -> Materials {
+        let keys = SigningKeys::new(Signer::generate().unwrap().0, Vec::new());
+        Materials {
+            identity_issuer: Some(IdentityIssuer::new("https://apps.example.com/", keys)),
+            upstream: upstream.parse().unwrap(),
+            sources: sources.iter().map(|name| (*name).into()).collect(),
+        }
+    }
+
+    fn build(text: &str, materials: &Materials) -> Result<IdentityJwt, SettingsError> {
+        IdentityJwt::new(crate::built_in::parse_table(text.parse().unwrap())?, materials)
+    }
+
+    /// What is put on at this time.
+    fn put(injector: &IdentityJwt, who: &Identity, now: u64) -> HeaderMap {
+        let given = Given { identity: Some(who), ..Given::nothing(from_epoch_seconds(now)) };
+        injector.inject(Request::new(Body::Empty), &given).unwrap().headers().clone()
+    }
+
+    fn until(ends: u64, claims: Value) -> Identity {
+        Identity { ends_at: from_epoch_seconds(ends), ..someone("u-1", claims) }
+    }
+
+    #[test]
+    fn a_token_is_made_anew_before_it_ends_and_by_our_clock() {
+        let materials = materials("https://wiki.internal", &["corp"]);
+        let injector = build("lifetime = \"100s\"", &materials).unwrap();
+        let alice = until(NOW + 10_000, json!({}));
+        let at = |now: u64| put(&injector, &alice, now)["x-claviger-identity"].clone();
+        let first = at(NOW);
+        assert!(first.is_sensitive() && !format!("{first:?}").contains("ey"));
+        assert_eq!((at(NOW + 69), at(NOW + 1)), (first.clone(), first.clone()));
+        let second = at(NOW + 70);
+        assert_ne!(second, first);
+        // a clock that was set back does not bring a token from the future
+        assert_ne!(at(NOW), second);
+        // another's is never found (A27), nor one of earlier claims
+        assert_ne!(put(&injector, &until(NOW + 10_000, json!({})), NOW)["x-claviger-identity"], at(NOW));
+        let renewed = Identity { claims: someone("x", json!({"name": "New"})).claims, ..alice.clone() };
+        assert_ne!(put(&injector, &renewed, NOW)["x-claviger-identity"], at(NOW));
+    }
+
+    #[test]
+    fn what_it_says_is_true_and_no_longer_than_the_login() {
+        let materials = materials("https://wiki.internal", &["corp"]);
+        let injector = build("", &materials).unwrap();
+        let claims = json!({
+            "email": "a@example.com", "email_verified": false, "name": "Größe", "groups": ["a"], "sub": "admin",
+            "exp": 9_999_999_999_u64, "secret": "x",
+        });
+        let alice = until(NOW + 60, claims);
+        let token = put(&injector, &alice, NOW)["x-claviger-identity"].to_str().unwrap().to_owned();
+        let issuer = materials.identity_issuer.as_ref().unwrap();
+        let keys = KeySet::parse(issuer.key_set().to_string().as_bytes()).unwrap();
+        let expected = Expected {
+            issuer: "https://apps.example.com",
+            audiences: &["https://wiki.internal"],
+            now: from_epoch_seconds(NOW),
+            leeway: Duration::ZERO,
+        };
+        let told = Value::Object(verify(&token, &keys, &expected).unwrap());
+        // A21: an unverified address is not told; A34: the login ends in a minute
+        assert_eq!(
+            told,
+            json!({
+                "iss": "https://apps.example.com", "aud": "https://wiki.internal", "sub": "corp/u-1", "iat": NOW,
+                "nbf": NOW - 30, "exp": NOW + 60, "name": "Größe", "groups": ["a"],
+            })
+        );
+        // to its very end, as a new one would say the same
+        assert_eq!(put(&injector, &alice, NOW + 59)["x-claviger-identity"], token.as_str());
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let (safe, open) = ("https://wiki.internal", "http://wiki.internal");
+        for (text, upstream, sources, key) in [
+            ("header = \"Host\"", safe, &["a"][..], "header"),
+            ("header = \"x_forwarded_for\"", safe, &["a"], "header"),
+            ("audience = \"\"", safe, &["a"], "audience"),
+            ("lifetime = \"10s\"", safe, &["a"], "lifetime"),
+            ("lifetime = \"2h\"", safe, &["a"], "lifetime"),
+            ("claims = [\"sub\"]", safe, &["a"], "claims"),
+            ("claims = [\"email_verified\"]", safe, &["a"], "claims"),
+            ("claims = [\"\"]", safe, &["a"], "claims"),
+            ("form = \"saml\"", safe, &["a"], "form"),
+            ("signer = \"x\"", safe, &["a"], "signer"),
+            ("access_token = true", safe, &["a"], "access_token"),
+            ("form = \"alb\"\nheader = \"X-A\"", safe, &["a"], "header"),
+            ("form = \"alb\"\nplain_http = true", open, &["a"], "plain_http"),
+            ("form = \"alb\"\naccess_token = true", open, &["a"], "kind"),
+            ("form = \"alb\"", safe, &["a", "b"], "form"),
+        ] {
+            assert_eq!(build(text, &materials(upstream, sources)).unwrap_err().key, key, "{text}");
+        }
+        for (text, upstream) in [
+            ("form = \"alb\"\naccess_token = true", "https://wiki.internal"),
+            ("form = \"alb\"\naccess_token = true", "http://127.0.0.1:1"),
+            ("form = \"alb\"\naccess_token = true\nplain_http = true", open),
+            ("", open),
+        ] {
+            build(text, &materials(upstream, &["a"])).unwrap();
+        }
+        let nobody = Materials { identity_issuer: None, ..materials(safe, &["a"]) };
+        assert_eq!(build("", &nobody).unwrap_err().key, "kind");
+    }
+}

@@ -3,15 +3,14 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::InjectError;
 use super::name::settable;
-use super::{InjectError, Vouched};
 use crate::built_in::SettingsError;
 
 /// Where a token goes: under `Authorization` with the scheme `Bearer` (RFC 6750 §2.1), under any other name as it is.
 #[derive(Debug)]
 pub(super) struct TokenHeader {
     names: [HeaderName; 1],
-    every_spelling: Vouched,
     is_authorization: bool,
 }
 
@@ -24,7 +23,7 @@ impl TokenHeader {
     fn of(name: HeaderName) -> Self {
         let is_authorization = name == header::AUTHORIZATION;
         let names = [name];
-        Self { every_spelling: Vouched::new(&names), names, is_authorization }
+        Self { names, is_authorization }
     }
 
     /// Its name.
@@ -47,11 +46,9 @@ impl TokenHeader {
         Ok(value)
     }
 
-    /// Puts the value on in place of whatever is there, in any spelling.
+    /// Puts the value on in place of all that is there. Other spellings of a vouched name are gone already, and
+    /// `Authorization` has none.
     pub(super) fn put(&self, headers: &mut HeaderMap, value: HeaderValue) {
-        if self.is_authorization {
-            self.every_spelling.strip(headers);
-        }
         let [name] = &self.names;
         headers.insert(name, value);
     }

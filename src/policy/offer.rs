@@ -181,3 +181,122 @@ impl RoleSettings {
 fn names(theirs: &[(&Offer, Arc<Grant>)]) -> Vec<Arc<str>> {
     theirs.iter().map(|(offer, _)| Arc::clone(&offer.name)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use serde_json::json;
+
+    use super::super::tests::{NOW, PEER, identity, policy};
+    use super::super::{NormalPath, Permit, Policy};
+    use super::*;
+    use crate::clock::from_epoch_seconds;
+
+    const ROLES: &str = r#"
+        allow = "signed-in"
+        [[want.roles]]
+        name = "reader"
+        role = "arn:aws:iam::123456789012:role/reader"
+        [[want.roles]]
+        name = "writer"
+        role = "arn:aws:iam::123456789012:role/writer-{claims.team}"
+        [[want.roles]]
+        name = "admin"
+        role = "arn:aws:iam::123456789012:role/admin"
+        allow = [{ groups = ["admins"] }, { claims = { level = 9 } }]
+    "#;
+
+    fn ask<'a>(identity: &'a Identity, role: Wanted<'a>, path: &'a NormalPath<'a>) -> Ask<'a> {
+        Ask { identity: Some(identity), method: &Method::GET, path, peer: PEER, role, now: from_epoch_seconds(NOW) }
+    }
+
+    fn decide(policy: &Policy, who: &Identity, role: Wanted<'_>) -> Result<Permit, Denied> {
+        policy.decide(ask(who, role, &NormalPath::parse("/").unwrap()))
+    }
+
+    fn outcome(policy: &Policy, who: &Identity, role: Wanted<'_>) -> String {
+        match decide(policy, who, role) {
+            Ok(permit) => permit.grant().unwrap().role.role_name().to_owned(),
+            Err(Denied::RoleWanted(names)) => format!("one of {}", names.join(" ")),
+            Err(Denied::NotTheirRole(names)) => format!("not among {}", names.join(" ")),
+            Err(denied) => panic!("{denied}"),
+        }
+    }
+
+    #[test]
+    fn the_role_is_the_one_that_is_named_or_chosen_or_the_only_one() {
+        use Wanted::{Any, Chosen, Named};
+        let policy = policy(ROLES).unwrap();
+        let alice = identity(json!({"team": "red", "groups": ["admins"]}));
+        let bob = identity(json!({"team": "blue", "level": 8}));
+        let carol = identity(json!({"groups": ["staff"]}));
+        for (who, role, expected) in [
+            (&alice, Any, "one of reader writer admin"),
+            (&alice, Named("writer"), "writer-red"),
+            (&alice, Chosen("admin"), "admin"),
+            (&alice, Named("root"), "not among reader writer admin"),
+            (&alice, Chosen("root"), "one of reader writer admin"),
+            (&bob, Any, "one of reader writer"),
+            (&bob, Named("admin"), "not among reader writer"),
+            (&bob, Chosen("admin"), "one of reader writer"),
+            (&bob, Chosen("writer"), "writer-blue"),
+            // no claim fills the writer's name for her, and one role is no choice
+            (&carol, Any, "reader"),
+            (&carol, Chosen("writer"), "reader"),
+            (&carol, Named("reader"), "reader"),
+            (&carol, Named("admin"), "not among reader"),
+        ] {
+            assert_eq!(outcome(&policy, who, role), expected, "{role:?} {:?}", who.claims);
+        }
+        // what they may have but can't fill is said to who names it
+        assert!(matches!(decide(&policy, &carol, Named("writer")), Err(Denied::Unfillable(_))));
+    }
+
+    #[test]
+    fn nobody_has_a_role_where_none_is_theirs_or_the_route_is_not() {
+        let text = ROLES.replace("\"signed-in\"", "{ groups = [\"staff\"] }");
+        let (all, policy) = (policy(ROLES).unwrap(), policy(&text).unwrap());
+        let outsider = identity(json!({"team": "red"}));
+        assert!(matches!(decide(&policy, &outsider, Wanted::Named("reader")), Err(Denied::Forbidden(_))));
+        let path = NormalPath::parse("/").unwrap();
+        assert!(policy.offers(ask(&outsider, Wanted::Any, &path)).is_err(), "nor are they shown any");
+        let names: Vec<_> = all.offers(ask(&outsider, Wanted::Any, &path)).unwrap();
+        assert_eq!(names.iter().map(|offer| &*offer.name).collect::<Vec<_>>(), ["reader", "writer"]);
+        let nobody = Ask { identity: None, ..ask(&outsider, Wanted::Any, &path) };
+        assert_eq!(all.decide(nobody).unwrap_err(), Denied::Anonymous);
+    }
+
+    #[test]
+    fn grants_of_two_roles_are_two() {
+        let policy = policy(ROLES).unwrap();
+        let alice = identity(json!({"team": "red", "groups": ["admins"]}));
+        let grant = |role| Arc::clone(decide(&policy, &alice, Wanted::Named(role)).unwrap().grant().unwrap());
+        assert_ne!(grant("reader"), grant("admin"));
+        assert!(Arc::ptr_eq(&grant("reader"), &grant("reader")), "each is filled once");
+    }
+
+    #[test]
+    fn mistakes_name_their_keys() {
+        let role = "role = \"arn:aws:iam::123456789012:role/x\"";
+        for (text, keys) in [
+            (format!("name = \"a\"\n{role}\n[[want.roles]]\nname = \"a\"\n{role}"), &["roles[1].name"][..]),
+            (format!("name = \"A b\"\n{role}"), &["roles[0].name"]),
+            ("name = \"a\"\nrole = \"{claims.x}\"".into(), &["roles[0].role"]),
+            (format!("name = \"a\"\n{role}\nallow = \"anyone\""), &["roles[0].allow"]),
+            (format!("name = \"a\"\n{role}\nallow = {{ groups = [] }}"), &["roles[0].allow.groups"]),
+            (format!("name = \"a\"\n{role}\nallow = {{ methods = [\"GET\"] }}"), &["roles[0].allow"]),
+            (format!("name = \"a\"\n{role}\nallow = [{{ paths = [\"/x\"] }}]"), &["roles[0].allow"]),
+            (format!("name = \"a\"\n{role}\n[want]\n{role}"), &["role"]),
+            // what is the route's own is said once
+            (
+                format!("name = \"a\"\n{role}\n[[want.roles]]\nname = \"b\"\n{role}\n[want]\nduration = \"1m\""),
+                &["duration"],
+            ),
+        ] {
+            let problems = policy(&format!("allow = \"signed-in\"\n[[want.roles]]\n{text}")).unwrap_err();
+            assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), keys, "{text}: {problems:?}");
+        }
+        let public = ROLES.replace("\"signed-in\"", "\"anyone\"");
+        assert_eq!(policy(&public).unwrap_err()[0].key, "allow");
+    }
+}

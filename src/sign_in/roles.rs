@@ -29,7 +29,8 @@ struct Choice {
 #[derive(Template)]
 #[template(path = "sign_in/roles.html", config = ".askama.toml")]
 struct Roles<'a> {
-    host: &'a str,
+    /// The host, and the path where the route is not for all of it.
+    place: String,
     name: String,
     /// Says the place, as in this page's own address.
     query: String,
@@ -58,7 +59,7 @@ impl SignIn {
         let choice = self.choice(site, visit).await?;
         let claims = choice.session.claims();
         let mut response = page(&Roles {
-            host: choice.to.host(),
+            place: format!("{}{}", choice.to.host(), choice.route.path.as_str()),
             name: super::me::name(&claims).unwrap_or_else(|| choice.session.subject().id.to_string()),
             query: query(&[("to", &choice.to.url(site))]),
             rows: choice.rows(site),
