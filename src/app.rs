@@ -30,6 +30,7 @@ use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, Metrics};
 use crate::tls::Trust;
+use crate::upstream::Upstreams;
 
 mod door;
 mod keys;
@@ -137,10 +138,12 @@ impl Running {
         let identity_issuer = keys::identity_issuer(&config)?;
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust));
+        let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
         let parts = Parts {
             clock: Arc::clone(&clock),
             fetch: Arc::clone(&fetch),
             trust,
+            upstreams,
             mint: mint.clone(),
             identity_issuer: identity_issuer.clone(),
         };

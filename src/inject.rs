@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderName;
-use url::Url;
 
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::credentials::Credentials;
 use crate::identity::{Identity, SourceName, TokenKind};
 use crate::secret::Secret;
-use crate::web::{Request, is_loopback};
+use crate::web::Request;
 
 mod bearer;
 mod headers;
@@ -36,8 +35,11 @@ pub const BUILT_INS: &[BuiltIn<dyn Injector, Materials>] =
 pub struct Materials {
     /// Signs identity JWTs; absent where no listener has a `public_url`.
     pub identity_issuer: Option<Arc<IdentityIssuer>>,
-    /// Where the route's requests go.
-    pub upstream: Url,
+    /// What the route's upstream is called: scheme, host and, where it isn't the scheme's own, port. Absent where it has
+    /// several addresses and no name of its own.
+    pub upstream: Option<String>,
+    /// An address of it that is reached in clear text over a network, if there is one.
+    pub in_clear_text: Option<String>,
     /// The `[identity.<name>]` that count on the route.
     pub sources: Vec<SourceName>,
 }
@@ -124,22 +126,13 @@ impl<'a> Given<'a> {
 }
 
 impl Materials {
-    /// Scheme, host and, where it isn't the scheme's own, port.
-    fn upstream_origin(&self) -> String {
-        self.upstream.as_str().trim_end_matches('/').to_owned()
-    }
-
     /// Refuses an upstream that tokens would reach in clear text over a network: whoever reads one there is that person
     /// at every service that takes it.
     fn keep_tokens_off_the_wire(&self) -> Result<(), SettingsError> {
-        let is_safe = self.upstream.scheme() != "http" || self.upstream.host().is_some_and(|host| is_loopback(&host));
-        if is_safe {
-            return Ok(());
-        }
+        let Some(address) = &self.in_clear_text else { return Ok(()) };
         let problem = format!(
-            "{} is plain http, where everybody on the way can read the person's token; expected an https upstream, or \
-             `plain_http = true` where the network itself is trusted",
-            self.upstream_origin()
+            "{address} is plain http, where everybody on the way can read the person's token; expected an https upstream, or \
+             `plain_http = true` where the network itself is trusted"
         );
         Err(SettingsError::at("kind", problem))
     }

@@ -26,6 +26,7 @@ mod dress;
 mod forwarded;
 mod role;
 mod tokens;
+mod trailers;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};

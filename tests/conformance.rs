@@ -14,6 +14,7 @@ use claviger::generation::{Generation, Parts};
 use claviger::inject::IdentityIssuer;
 use claviger::jose::{Signer, SigningKeys};
 use claviger::tls::Trust;
+use claviger::upstream::Upstreams;
 use claviger::{identity, inject};
 use toml::{Table, Value};
 
@@ -146,13 +147,18 @@ fn parts() -> Parts {
     let mint = Mint::new("https://apps.example.com/.claviger/issuer".parse().unwrap(), signer, Vec::new());
     let keys = SigningKeys::new(Signer::generate().unwrap().0, Vec::new());
     let identity_issuer = Some(IdentityIssuer::new("https://apps.example.com", keys));
-    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: Some(mint), identity_issuer }
+    let upstreams = Arc::new(Upstreams::unchecked());
+    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint: Some(mint), identity_issuer }
 }
 
 /// What an injector of a route to an upstream by https may use.
 fn route_materials(parts: &Parts) -> inject::Materials {
-    let upstream = "https://wiki.internal".parse().unwrap();
-    inject::Materials { identity_issuer: parts.identity_issuer.clone(), upstream, sources: vec!["corp".into()] }
+    inject::Materials {
+        identity_issuer: parts.identity_issuer.clone(),
+        upstream: Some("https://wiki.internal".into()),
+        in_clear_text: None,
+        sources: vec!["corp".into()],
+    }
 }
 
 fn root() -> &'static Path {

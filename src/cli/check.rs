@@ -21,6 +21,7 @@ use crate::jose::{Signer, SigningKeys};
 use crate::route::Route;
 use crate::secret::Secret;
 use crate::tls::Trust;
+use crate::upstream::Upstreams;
 
 pub(super) mod columns;
 
@@ -63,7 +64,8 @@ pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
         let identity_issuer = public_url
             .zip(identity)
             .map(|(url, (current, others))| IdentityIssuer::new(url.origin(), SigningKeys::new(current, others)));
-        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint, identity_issuer })
+        let upstreams = Arc::new(Upstreams::unchecked());
+        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint, identity_issuer })
     })
 }
 
@@ -210,7 +212,7 @@ fn from(route: &Route) -> Vec<String> {
 }
 
 fn to(written: &RouteConfig) -> String {
-    written.upstream.as_str().trim_end_matches('/').to_owned()
+    written.upstream.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The kinds of a route's injectors.

@@ -10,6 +10,7 @@ use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, H
 use crate::jose::{Signer, SigningKeys};
 use crate::session::{SessionSettings, Sessions};
 use crate::telemetry::Metrics;
+use crate::upstream::Upstreams;
 use crate::web::Connection;
 
 /// A config that has nothing wrong with it.
@@ -30,6 +31,7 @@ fn parts() -> Parts {
         clock: Arc::new(ManualClock::at(1_000)),
         fetch: Arc::new(Fetch::new(&trust)),
         trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
         mint: None,
         identity_issuer: None,
     }
@@ -68,7 +70,11 @@ fn contradictions_have_their_key_path() {
             format!("[route.x]\n{ROUTE}\nallow = {{ subjects = ['corp/1'] }}"),
             "route.x.allow.subjects[0]: there is no [identity.corp]",
         ),
-        (format!("[route.x]\n{ROUTE}\nallow = 'anyone'\nupstream_ca = 'no.pem'"), "route.x.upstream_ca: "),
+        (
+            "[route.x]\nhost = 'x.localhost'\nallow = 'anyone'\nupstream = { url = 'https://127.0.0.1', ca = 'no.pem' }"
+                .into(),
+            "route.x.upstream.ca: ",
+        ),
         (
             format!("[route.x]\n{ROUTE}\nallow = 'anyone'\nduration = '1h'"),
             "route.x.duration: is of no use without `role`",
@@ -160,6 +166,35 @@ fn what_is_put_twice_has_its_key_path() {
         (&[JWT], "[[route.x.roles]]\nname = 'a'\nrole = 'arn:aws:iam::123456789012:role/x'", &["route.x.roles"]),
     ] {
         assert_eq!(paths(inject, more), expected, "{inject:?} {more}");
+    }
+}
+
+#[test]
+fn tokens_go_where_nobody_reads_along_and_say_whom_they_are_for() {
+    let issuer = IdentityIssuer::new("http://127.0.0.1:8080", SigningKeys::new(Signer::generate().unwrap().0, vec![]));
+    let parts = Parts { identity_issuer: Some(issuer), ..parts() };
+    for (upstream, bearer, jwt) in [
+        ("'https://api.internal'", None, None),
+        ("'http://api.internal'", Some("route.x.inject.kind"), None),
+        ("'http://192.0.2.7:80'", Some("route.x.inject.kind"), None),
+        ("'http://127.0.0.1:3000'", None, None),
+        ("'http://[::1]:3000'", None, None),
+        ("'http://app.localhost'", None, None),
+        ("'unix:/run/app.sock'", None, None),
+        ("['http://127.0.0.1:1', 'http://127.0.0.1:2']", None, Some("route.x.inject.audience")),
+        ("['http://127.0.0.1:1', 'http://192.0.2.7']", Some("route.x.inject.kind"), Some("route.x.inject.audience")),
+        ("{ url = ['https://a.internal', 'https://b.internal'], host = 'api.internal' }", None, None),
+    ] {
+        for (kind, expected) in [("bearer", bearer), ("identity_jwt", jwt)] {
+            let text = format!(
+                "{GOOD}\n[identity.corp]\nkind = 'oidc'\nissuer = 'https://idp.example.com'\nclient_id = 'c'\n[route.x]\n\
+                 host = 'x.localhost'\nupstream = {upstream}\nallow = 'signed-in'\ninject = {{ kind = '{kind}' }}"
+            );
+            let built = Generation::build(&config(&text), &parts);
+            let paths: Vec<_> =
+                built.err().iter().flat_map(|errors| errors.iter()).map(|error| error.path.clone()).collect();
+            assert_eq!(paths, Vec::from_iter(expected), "{kind} {upstream}");
+        }
     }
 }
 

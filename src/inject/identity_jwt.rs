@@ -90,10 +90,11 @@ impl IdentityJwt {
         if !(SHORTEST..=LONGEST).contains(&lifetime) {
             return Err(SettingsError::at("lifetime", "expected 30s to 1h: nothing can take such a token back"));
         }
-        let audience = settings.audience.clone().unwrap_or_else(|| materials.upstream_origin());
-        if audience.is_empty() {
-            return Err(SettingsError::at("audience", "expected a text that names the upstream"));
-        }
+        let audience = settings.audience.clone().or_else(|| materials.upstream.clone()).filter(|text| !text.is_empty());
+        let audience = audience.ok_or_else(|| {
+            let problem = "expected a text that names the upstream, as it has several addresses and no `host`";
+            SettingsError::at("audience", problem)
+        })?;
         Ok(Self {
             form: Form::read(&settings, issuer, materials)?,
             issuer: Arc::clone(issuer),
@@ -262,7 +263,8 @@ mod tests {
         let keys = SigningKeys::new(Signer::generate().unwrap().0, Vec::new());
         Materials {
             identity_issuer: Some(IdentityIssuer::new("https://apps.example.com/", keys)),
-            upstream: upstream.parse().unwrap(),
+            upstream: Some(upstream.to_owned()).filter(|text| text != "several"),
+            in_clear_text: Some(upstream.to_owned()).filter(|text| text == "http://wiki.internal"),
             sources: sources.iter().map(|name| (*name).into()).collect(),
         }
     }
@@ -338,6 +340,7 @@ mod tests {
             ("header = \"Host\"", safe, &["a"][..], "header"),
             ("header = \"x_forwarded_for\"", safe, &["a"], "header"),
             ("audience = \"\"", safe, &["a"], "audience"),
+            ("", "several", &["a"], "audience"),
             ("lifetime = \"10s\"", safe, &["a"], "lifetime"),
             ("lifetime = \"2h\"", safe, &["a"], "lifetime"),
             ("claims = [\"sub\"]", safe, &["a"], "claims"),

@@ -6,6 +6,7 @@ use crate::config::ConfigErrors;
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::tls::Trust;
+use crate::upstream::Upstreams;
 
 const CONFIG: &str = r#"
     [listen.main]
@@ -72,6 +73,7 @@ fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), Str
         clock: Arc::new(SystemClock),
         fetch: Arc::new(Fetch::new(&trust)),
         trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
         mint: None,
         identity_issuer: None,
     };
