@@ -171,7 +171,7 @@ mod tests {
 
     fn read(text: &str) -> (UpstreamConfig, Vec<String>) {
         let table: toml::Table = format!("upstream = {text}").parse().unwrap();
-        let surroundings = Surroundings { folder: "/etc/claviger".into(), environment: Environment::default() };
+        let surroundings = Surroundings::new("/etc/claviger", Environment::default());
         let mut errors = ConfigErrors::default();
         let config = upstream(table.get("upstream").cloned(), "route.x.upstream", &surroundings, &mut errors);
         (config, errors.iter().map(ToString::to_string).collect())
