@@ -22,6 +22,11 @@ pub struct ServerIdentity {
     base: Arc<ServerConfig>,
 }
 
+/// How a listener shakes hands. Its clones are one: a change counts for every handshake after it, and for no connection
+/// that is there already.
+#[derive(Clone)]
+pub struct Handshakes(Arc<ArcSwap<ServerConfig>>);
+
 /// The roots we believe in, for connections to upstreams, providers and STS.
 ///
 /// The system's are read when the first configuration is asked for: parsing some 150 certificates would be a good part
@@ -100,6 +105,29 @@ impl ServerIdentity {
         let mut config = ServerConfig::clone(&self.base);
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)
+    }
+}
+
+impl Handshakes {
+    /// By this configuration.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// The configuration for the next handshake.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.0.load_full()
+    }
+
+    /// By this configuration from now on. Tickets of the one before are worth nothing: who comes back is looked at anew.
+    pub fn change(&self, config: Arc<ServerConfig>) {
+        self.0.store(config);
+    }
+}
+
+impl From<Arc<ServerConfig>> for Handshakes {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self::new(config)
     }
 }
 
@@ -184,6 +212,12 @@ impl fmt::Debug for ClientIdentity {
 impl fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerIdentity").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handshakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshakes").finish_non_exhaustive()
     }
 }
 

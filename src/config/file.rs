@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) listen: BTreeMap<String, Listen>,
     pub(super) admin: Admin,
     pub(super) log: Log,
+    pub(super) telemetry: Telemetry,
     pub(super) keys: Keys,
     // Kinds and rooms with shapes of their own
     pub(super) session: Table,
@@ -37,6 +38,9 @@ pub(super) struct Server {
     pub(super) workers: Option<usize>,
     #[serde(deserialize_with = "optional_duration_text")]
     pub(super) drain: Option<Duration>,
+    pub(super) watch: Option<bool>,
+    #[serde(deserialize_with = "optional_duration_text")]
+    pub(super) watch_every: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -66,6 +70,15 @@ pub(super) struct Admin {
 pub(super) struct Log {
     pub(super) level: Option<String>,
     pub(super) access: Option<bool>,
+    pub(super) format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Telemetry {
+    pub(super) otlp: Option<String>,
+    pub(super) service_name: Option<String>,
+    pub(super) sample: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
