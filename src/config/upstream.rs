@@ -110,7 +110,8 @@ fn addresses(
         };
         let Some(address) = errors.keep(&path, read) else { continue };
         let address = match address {
-            Address::Unix(socket) => Address::Unix(surroundings.path(&socket)),
+            // not a file of the config's: what an app does to its socket is no reason to reload
+            Address::Unix(socket) => Address::Unix(surroundings.folder.join(socket)),
             origin @ Address::Origin(_) => origin,
         };
         if addresses.contains(&address) {
