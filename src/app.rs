@@ -24,18 +24,20 @@ use crate::credentials::Mint;
 use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts};
 use crate::proxy::Proxy;
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Crowd, Handler, Limits, Listener, Manner, Workers, mind_memory};
 use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, Metrics};
 use crate::tls::Trust;
 
+mod bounds;
 mod door;
 mod keys;
 mod other_side;
 mod published;
 mod requests;
 
+use bounds::Bounds;
 use door::Door;
 use requests::Requests;
 
@@ -172,23 +174,29 @@ impl Running {
         };
 
         let mut addresses = Vec::new();
-        let mut serve = |workers: &Workers, Serving { name, listener, tls, handler }| {
+        let bounds = Bounds::new(&config);
+        let mut serve = |workers: &Workers, crowd: Arc<Crowd>, limits: Arc<ArcSwap<Limits>>, serving: Serving| {
+            let Serving { name, listener, tls, handler } = serving;
             addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
-            let manner = Manner { name, tls, timeouts: Timeouts::default(), metrics: metrics.clone() };
+            let manner = Manner { name, tls, limits, crowd, metrics: metrics.clone() };
             workers.serve(listener, manner, handler);
             Ok::<_, StartError>(())
         };
         let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
-        serving.into_iter().try_for_each(|serving| serve(&workers, serving))?;
+        serving.into_iter().try_for_each(|one| serve(&workers, bounds.crowd(), bounds.of(&one.name), one))?;
         let admin = match admin {
             Some(serving) => {
                 let workers = Workers::start(1).map_err(StartError::Workers)?;
-                serve(&workers, serving)?;
+                serve(&workers, bounds::of_admin(), Arc::default(), serving)?;
                 Some(workers)
             }
             None => None,
         };
-        let upkeep = vec![tokio::spawn(tend_sessions(Arc::clone(&app))), tokio::spawn(tend_metrics(metrics))];
+        let upkeep = vec![
+            tokio::spawn(tend_sessions(Arc::clone(&app))),
+            tokio::spawn(mind_memory(bounds.crowd(), metrics.clone())),
+            tokio::spawn(tend_metrics(metrics)),
+        ];
         Ok(Self { app, workers, admin, addresses, upkeep })
     }
 

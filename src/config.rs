@@ -22,6 +22,7 @@ use crate::session::SessionSettings;
 mod error;
 mod file;
 pub mod keys;
+mod limits;
 mod listen;
 mod public_url;
 mod route;
@@ -30,6 +31,7 @@ mod shape;
 
 pub use error::{ConfigError, ConfigErrors, below};
 pub use keys::Keys;
+pub use limits::LimitSettings;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
 pub use route::{RouteConfig, Timeouts};
@@ -54,6 +56,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// `[log] access`: a line for each request.
     pub log_access: bool,
+    /// `[limits]`.
+    pub limits: LimitSettings,
     /// `[keys]`.
     pub keys: Keys,
     /// `[session]`.
@@ -120,6 +124,7 @@ impl Config {
             named.collect()
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
+        let limits = limits::read(file.limits, errors);
         let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
         for (key, length) in [("idle", session.idle), ("lifetime", session.lifetime)] {
             some_time(&below("session", key), length, errors);
@@ -150,6 +155,7 @@ impl Config {
             log_level: level.unwrap_or(LevelFilter::INFO),
             log_access: file.log.access.unwrap_or(true),
             keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
+            limits,
             session,
             route,
             identity,

@@ -16,6 +16,7 @@ use crate::credentials::{CredentialProvider, Mint};
 use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
 use crate::inject::Vouched;
+use crate::rate::Rates;
 use crate::route::{Route, Routes};
 use crate::session::Session;
 use crate::tls::{ServerIdentity, Trust};
@@ -36,6 +37,8 @@ pub struct Generation {
     pub vouched: Vouched,
     /// `[listen.<name>]`.
     pub entrances: BTreeMap<Arc<str>, Entrance>,
+    /// `[limits.rate]`.
+    pub rates: Arc<Rates>,
 }
 
 /// What a listener is to the requests that come in by it.

@@ -96,6 +96,7 @@ impl Proxy {
         let caller = Caller { head, connection: arrival.connection };
         let identity = generation.identify(&caller, route, session.as_ref()).await?;
         note.identity.clone_from(&identity);
+        generation.rates.take_identity(identity.as_ref().map(|who| &who.subject), arrival.now)?;
 
         let peer = arrival.client.address;
         let ask = Ask { identity: identity.as_ref(), method: &head.method, path: &path, peer, now: arrival.now };

@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("tls", "clock secret"),
     ("fetch", "clock secret telemetry tls web"),
     ("server", "clock telemetry tls web"),
+    ("rate", "clock web"),
     ("upstream", "clock telemetry tls web"),
     ("jose", "clock fetch secret web"),
     ("sigv4", "arn clock secret web"),
@@ -37,10 +38,13 @@ const MAY_USE: &[(&str, &str)] = &[
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
-    ("config", "arn authority built_in clock policy provider route secret session tls web"),
-    ("generation", "built_in clock config credentials fetch identity inject policy route session tls upstream web"),
+    ("config", "arn authority built_in clock policy provider rate route secret server session tls web"),
+    (
+        "generation",
+        "built_in clock config credentials fetch identity inject policy rate route session tls upstream web",
+    ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
-    ("fault", "credentials generation identity inject policy route session upstream web"),
+    ("fault", "credentials generation identity inject policy rate route session upstream web"),
     // Doors: none uses another.
     ("proxy", "broker credentials fault generation identity inject policy route session telemetry upstream web"),
     ("sign_in", "broker clock config fault generation identity policy route secret session telemetry web"),

@@ -25,8 +25,14 @@ impl Requests {
     pub(super) fn new(metrics: Metrics) -> Self {
         metrics.describe("claviger_requests_total", None, "Requests answered, by route and status.");
         metrics.describe("claviger_request_seconds", None, "From a request's head to its answer's head.");
+        metrics.describe("claviger_rate_limited_total", None, "Requests answered with 429, by limit.");
         let took = metrics.histogram("claviger_request_seconds", &[]);
         Self { metrics, kept: RwLock::default(), took }
+    }
+
+    /// One more who asked too often, by the limit they ran into.
+    pub(super) fn limited(&self, limit: &'static str) {
+        self.metrics.counter("claviger_rate_limited_total", &[("limit", limit)]).increment(1);
     }
 
     pub(super) fn count(&self, route: Option<&Route>, status: StatusCode, took: Duration) {

@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) log: Log,
     pub(super) keys: Keys,
     // Kinds and rooms with shapes of their own
+    pub(super) limits: Table,
     pub(super) session: Table,
     pub(super) identity: BTreeMap<String, Table>,
     pub(super) credentials: BTreeMap<String, Table>,

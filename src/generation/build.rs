@@ -13,6 +13,7 @@ use crate::credentials::{self, CredentialProvider};
 use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
+use crate::rate::Rates;
 use crate::route::{HostPattern, Route, Routes};
 use crate::tls::{ServerIdentity, Trust};
 use crate::upstream::{Destination, Upstream};
@@ -32,7 +33,8 @@ pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, C
         problems.into_iter().for_each(|problem| builder.errors.add_settings("", problem));
         Routes::default()
     });
-    builder.errors.or(Generation { routes, sources, providers, vouched, entrances })
+    let rates = Rates::new(config.limits.rate);
+    builder.errors.or(Generation { routes, sources, providers, vouched, entrances, rates })
 }
 
 struct Builder<'a> {
