@@ -15,6 +15,7 @@ mod command_line;
 mod conformance;
 mod credentials;
 mod findings_login;
+mod limits;
 mod login;
 mod proxy;
 mod seeing;

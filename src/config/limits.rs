@@ -67,7 +67,7 @@ impl LimitSettings {
         let connections = self.connections.unwrap_or(connections);
         server::Most {
             connections,
-            connections_per_address: self.connections_per_address.unwrap_or((connections / 2).max(1)),
+            connections_per_address: self.connections_per_address.unwrap_or_else(|| (connections / 2).max(1)),
             requests: self.requests.unwrap_or(requests),
             memory: self.memory.or_else(server::memory_limit),
         }
@@ -197,7 +197,7 @@ const LEAST_HEAD: u64 = 8 * 1024;
 /// More is no head.
 const MOST_HEAD: u64 = 1024 * 1024;
 /// With less nothing could be served.
-const LEAST_MEMORY: u64 = 32 << 20;
+const LEAST_MEMORY: u64 = 8 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -130,6 +130,7 @@ impl Site {
             };
             let io = parts.io.into_inner();
             drop(parts.service);
+            let _parked = Open::counted_by(&self.counts.parked);
             match Box::pin(drive.park(io)).await {
                 Ok(more) => stream = more,
                 Err(end) => break end,
@@ -288,6 +289,7 @@ fn internal_error() -> Response {
 struct Counts {
     accepted: Counter,
     open: Gauge,
+    parked: Gauge,
     failed_handshakes: Counter,
 }
 
@@ -296,19 +298,24 @@ impl Counts {
         let (metrics, labels) = (&manner.metrics, [("listener", &*manner.name)]);
         metrics.describe("claviger_connections_total", None, "Connections that were accepted.");
         metrics.describe("claviger_connections", None, "Connections that are open.");
+        metrics.describe(
+            "claviger_connections_parked",
+            None,
+            "Connections whose buffers are given back: nothing is asked.",
+        );
         metrics.describe("claviger_timeouts_total", None, "Connections cut for what they let us wait for.");
         metrics.describe("claviger_tls_handshake_failures_total", None, "TLS handshakes that failed or took too long.");
         Self {
             accepted: metrics.counter("claviger_connections_total", &labels),
             open: metrics.gauge("claviger_connections", &labels),
+            parked: metrics.gauge("claviger_connections_parked", &labels),
             failed_handshakes: metrics.counter("claviger_tls_handshake_failures_total", &labels),
         }
     }
 
     fn opened(&self) -> Open {
         self.accepted.increment(1);
-        self.open.increment(1.0);
-        Open(self.open.clone())
+        Open::counted_by(&self.open)
     }
 
     #[cold]
@@ -324,8 +331,15 @@ impl Counts {
     }
 }
 
-/// An open connection, counted until it is dropped.
+/// A connection that is open, or parked, counted until it is dropped.
 struct Open(Gauge);
+
+impl Open {
+    fn counted_by(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {

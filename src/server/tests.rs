@@ -460,7 +460,6 @@ async fn whoever_lets_us_wait_is_cut() {
 #[tokio::test]
 async fn a_dribbled_body_is_cut_although_it_moves() {
     // A14
-    let long = Duration::from_secs(600);
     let served = serve(None, Limits { body: Duration::from_millis(50), ..patient() });
     let mut client = Client::connect(&served).await;
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n").await;
