@@ -18,6 +18,7 @@ mod findings_login;
 mod limits;
 mod login;
 mod proxy;
+mod reload;
 mod seeing;
 mod support;
 mod unauthorized;

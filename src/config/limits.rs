@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use toml::Table;
 
 use super::error::{ConfigErrors, below};
@@ -12,6 +12,7 @@ use super::{shape, some_time};
 use crate::clock::duration_text;
 use crate::rate::RateSettings;
 use crate::server;
+use crate::web::ByteCount;
 
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -25,9 +26,8 @@ pub struct LimitSettings {
     pub requests_per_connection: u32,
     /// Requests that are answered at once; absent: as many as there are descriptors for.
     pub requests: Option<usize>,
-    /// Memory, in bytes, near the end of which requests are refused; absent: what the control group allows.
-    #[serde(deserialize_with = "optional_size")]
-    pub memory: Option<u64>,
+    /// Memory near the end of which requests are refused; absent: what the control group allows.
+    pub memory: Option<ByteCount>,
     /// From accepting to a first byte.
     #[serde(deserialize_with = "duration_text")]
     pub first_byte: Duration,
@@ -38,16 +38,14 @@ pub struct LimitSettings {
     #[serde(deserialize_with = "duration_text")]
     pub head: Duration,
     /// For a head's size.
-    #[serde(deserialize_with = "size")]
-    pub head_bytes: u64,
+    pub head_bytes: ByteCount,
     /// Header lines in a head.
     pub headers: usize,
     /// For a body to bring `body_bytes`, and for a client to read the next piece of an answer.
     #[serde(deserialize_with = "duration_text")]
     pub body: Duration,
     /// What a body must bring in each `body`.
-    #[serde(deserialize_with = "size")]
-    pub body_bytes: u64,
+    pub body_bytes: ByteCount,
     /// Without a request.
     #[serde(deserialize_with = "duration_text")]
     pub idle: Duration,
@@ -69,22 +67,21 @@ impl LimitSettings {
             connections,
             connections_per_address: self.connections_per_address.unwrap_or_else(|| (connections / 2).max(1)),
             requests: self.requests.unwrap_or(requests),
-            memory: self.memory.or_else(server::memory_limit),
+            memory: self.memory.map(|memory| memory.0).or_else(server::memory_limit),
         }
     }
 
     /// What a connection may take on a listener that these proxies stand before.
     pub fn of_a_connection(&self, proxies: &[IpNet]) -> server::Limits {
-        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         server::Limits {
             first_byte: self.first_byte,
             handshake: self.handshake,
             head: self.head,
             body: self.body,
-            body_bytes: self.body_bytes,
+            body_bytes: self.body_bytes.0,
             idle: self.idle,
             park: self.park,
-            head_bytes: bytes(self.head_bytes),
+            head_bytes: usize::try_from(self.head_bytes.0).unwrap_or(usize::MAX),
             headers: self.headers,
             requests: self.requests_per_connection,
             streams: self.streams,
@@ -105,10 +102,10 @@ impl Default for LimitSettings {
             first_byte: usual.first_byte,
             handshake: usual.handshake,
             head: usual.head,
-            head_bytes: usual.head_bytes as u64,
+            head_bytes: ByteCount(usual.head_bytes as u64),
             headers: usual.headers,
             body: usual.body,
-            body_bytes: usual.body_bytes,
+            body_bytes: ByteCount(usual.body_bytes),
             idle: usual.idle,
             park: usual.park,
             streams: usual.streams,
@@ -135,8 +132,8 @@ pub(super) fn read(table: Table, errors: &mut ConfigErrors) -> LimitSettings {
         ("connections_per_address", limits.connections_per_address.unwrap_or(1) as u64, 1),
         ("requests_per_connection", limits.requests_per_connection.into(), 1),
         ("requests", limits.requests.unwrap_or(1) as u64, 1),
-        ("memory", limits.memory.unwrap_or(LEAST_MEMORY), LEAST_MEMORY),
-        ("head_bytes", limits.head_bytes, LEAST_HEAD),
+        ("memory", limits.memory.map_or(LEAST_MEMORY, |memory| memory.0), LEAST_MEMORY),
+        ("head_bytes", limits.head_bytes.0, LEAST_HEAD),
         ("headers", limits.headers as u64, 16),
         ("streams", limits.streams.into(), 1),
     ];
@@ -145,8 +142,8 @@ pub(super) fn read(table: Table, errors: &mut ConfigErrors) -> LimitSettings {
             errors.add(below("limits", key), format!("is {found}; expected at least {least}"));
         }
     }
-    if limits.head_bytes > MOST_HEAD {
-        errors.add("limits.head_bytes", format!("is {}; expected at most {MOST_HEAD}", limits.head_bytes));
+    if limits.head_bytes.0 > MOST_HEAD {
+        errors.add("limits.head_bytes", format!("is {}; expected at most {MOST_HEAD}", limits.head_bytes.0));
     }
     limits
 }
@@ -157,37 +154,6 @@ fn shares_of(descriptors: usize) -> (usize, usize) {
     let ours = (descriptors / 2).min(OURS);
     let left = descriptors - ours;
     ((left / 4 * 3).max(1), (left / 4).max(1))
-}
-
-/// `64KiB`, or a number of bytes.
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a size such as \"64KiB\" or \"512MiB\", or a number of bytes")]
-    enum Written {
-        Bytes(u64),
-        Text(String),
-    }
-    match Written::deserialize(deserializer)? {
-        Written::Bytes(bytes) => Ok(bytes),
-        Written::Text(text) => parse_size(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!("`{text}` is no size; expected something like 64KiB, 512MiB or 2GiB"))
-        }),
-    }
-}
-
-fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    size(deserializer).map(Some)
-}
-
-fn parse_size(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let unit: u64 = match unit {
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// Descriptors that are neither a client's nor for an upstream.
@@ -212,14 +178,5 @@ mod tests {
         }
         let (connections, requests) = shares_of(usize::MAX);
         assert!(connections < usize::MAX - requests);
-    }
-
-    #[test]
-    fn sizes_read_as_people_write_them() {
-        for (text, bytes) in
-            [("64KiB", Some(65_536)), ("2GiB", Some(2 << 30)), ("64", None), ("1kb", None), ("KiB", None)]
-        {
-            assert_eq!(parse_size(text), bytes, "{text}");
-        }
     }
 }

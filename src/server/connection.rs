@@ -34,7 +34,6 @@ use crate::web::{self, Connection, Request, Response};
 /// A listener's side of all its connections.
 pub(super) struct Site {
     manner: Manner,
-    tls: Option<TlsAcceptor>,
     handler: Arc<dyn Handler>,
     drain: Arc<Drain>,
     counts: Counts,
@@ -43,10 +42,9 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(manner: Manner, handler: Arc<dyn Handler>, drain: Arc<Drain>) -> Self {
-        let tls = manner.tls.clone().map(TlsAcceptor::from);
         let counts = Counts::new(&manner);
         let refusals = Refusals::new(&manner.metrics, &manner.name);
-        Self { manner, tls, handler, drain, counts, refusals }
+        Self { manner, handler, drain, counts, refusals }
     }
 
     /// The listener's name.
@@ -62,7 +60,7 @@ impl Site {
                 let (listener, reason) = (self.name(), reason.as_str());
                 tracing::warn!(listener.name = listener, %peer, reason, count, "connections were closed at once");
             }
-            self.tls.is_none().then_some(FULL)
+            self.manner.tls.is_none().then_some(FULL)
         })
     }
 
@@ -78,17 +76,17 @@ impl Site {
         let limits = self.manner.limits.load_full();
         stream.set_nodelay(true)?;
         let stream = tokio::net::TcpStream::from_std(stream)?;
-        let connection = Arc::new(Connection::new(Arc::clone(&self.manner.name), peer, self.tls.is_some()));
-        match &self.tls {
+        let connection = Arc::new(Connection::new(Arc::clone(&self.manner.name), peer, self.manner.tls.is_some()));
+        match &self.manner.tls {
             None => self.http1(stream, connection, &limits).await,
-            Some(tls) => Box::pin(self.secured(tls, stream, connection, &limits)).await,
+            Some(tls) => Box::pin(self.secured(TlsAcceptor::from(tls.config()), stream, connection, &limits)).await,
         }
         Ok(())
     }
 
     async fn secured(
         self: &Arc<Self>,
-        tls: &TlsAcceptor,
+        tls: TlsAcceptor,
         stream: tokio::net::TcpStream,
         connection: Arc<Connection>,
         limits: &Arc<Limits>,

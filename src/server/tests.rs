@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::tls::testing;
+use crate::tls::{Handshakes, testing};
 use crate::web::{self, Body, Connection};
 
 mod http2;
@@ -95,7 +95,7 @@ fn serve(tls: Option<Arc<rustls::ServerConfig>>, limits: Limits) -> Served {
     let echo = Arc::new(Echo { reached: Notify::new(), go: Notify::new(), handled: AtomicUsize::new(0) });
     let metrics = Metrics::new();
     let limits = Arc::new(ArcSwap::from_pointee(limits));
-    let manner = Manner { tls, limits, ..Manner::plain("main", &metrics) };
+    let manner = Manner { tls: tls.map(Handshakes::new), limits, ..Manner::plain("main", &metrics) };
     workers.serve(listener, manner, Arc::clone(&echo) as Arc<dyn Handler>);
     Served { workers, address, echo, metrics }
 }
