@@ -18,14 +18,14 @@ use tokio::task::JoinHandle;
 use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::keys::KeepError;
+use crate::config::keys::{KeepError, Purpose};
 use crate::config::{Config, ConfigErrors};
 use crate::credentials::Mint;
 use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts};
 use crate::proxy::Proxy;
 use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
-use crate::session::Sessions;
+use crate::session::{OpenError, Sessions};
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, Metrics};
 use crate::tls::Trust;
@@ -35,6 +35,7 @@ mod keys;
 mod other_side;
 mod published;
 mod requests;
+mod sessions;
 
 use door::Door;
 use requests::Requests;
@@ -104,6 +105,9 @@ pub enum StartError {
     /// A key of ours can't be kept in `state_dir`.
     #[error("the state folder can't be used")]
     Key(#[from] KeepError),
+    /// Kept sessions can't be used.
+    #[error("sessions can't be kept")]
+    Sessions(#[from] OpenError),
     /// The system gives no threads.
     #[error("workers can't be started")]
     Workers(#[source] io::Error),
@@ -114,7 +118,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::Address { .. } | Self::Key(_) | Self::Workers(_) => 1,
+            Self::Address { .. } | Self::Key(_) | Self::Sessions(_) | Self::Workers(_) => 1,
         }
     }
 }
@@ -130,14 +134,15 @@ impl Running {
         let Outside { clock, lines, mut bound } = outside;
         let metrics = Metrics::new();
         let listeners = bind(&mut config, &mut bound)?;
-        let sealer = Arc::new(keys::sealer(&config)?);
+        let sealer = Arc::new(keys::sealer(&config, Purpose::Cookie)?);
         let mint = keys::mint(&config)?;
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust));
         let parts = Parts { clock: Arc::clone(&clock), fetch: Arc::clone(&fetch), trust, mint: mint.clone() };
         let generation = Generation::build(&config, &parts).map_err(StartError::Config)?;
 
-        let sessions = Sessions::new(&config.session, Arc::clone(&clock), &metrics);
+        let place = sessions::place(&config)?;
+        let sessions = Sessions::kept_in(&config.session, place, Arc::clone(&clock), &metrics)?;
         let broker = Broker::new(Arc::clone(&clock), metrics.clone(), Handle::current(), GRANTS);
         let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source)));
         sessions.use_sources(sources).await;
@@ -201,6 +206,7 @@ impl Running {
     pub async fn drain(self, grace: Duration) {
         self.app.draining.store(true, Ordering::Relaxed);
         self.workers.drain(grace).await;
+        self.app.sessions.close().await;
         if let Some(admin) = self.admin {
             admin.drain(ADMIN_GRACE).await;
         }
@@ -229,7 +235,8 @@ impl App {
         let trouble = |(name, source): (&Arc<str>, &Arc<dyn crate::identity::IdentitySource>)| {
             source.trouble().map(|trouble| format!("identity.{name}: {trouble}"))
         };
-        let degraded: Vec<String> = generation.sources.iter().filter_map(trouble).collect();
+        let kept = self.sessions.trouble().map(|trouble| format!("session: {trouble}"));
+        let degraded: Vec<String> = generation.sources.iter().filter_map(trouble).chain(kept).collect();
         if generation.routes.iter().next().is_none() {
             return Readiness::Unusable { degraded };
         }

@@ -17,7 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::authority::AuthoritySettings;
 use crate::built_in::{Environment, Surroundings};
 use crate::provider::ProviderSettings;
-use crate::session::SessionSettings;
+use crate::session::{SessionSettings, StoreKind};
 
 mod error;
 mod file;
@@ -121,11 +121,11 @@ impl Config {
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
         let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
-        for (key, length) in [("idle", session.idle), ("lifetime", session.lifetime)] {
-            some_time(&below("session", key), length, errors);
+        for (key, problem) in session.problems() {
+            errors.add(below("session", key), problem);
         }
-        if session.max_sessions == 0 {
-            errors.add("session.max_sessions", "is 0, with which nobody can log in; expected at least 1");
+        if session.kind == StoreKind::Redis && file.keys.session.is_empty() {
+            errors.add("keys.session", "is missing; with sessions in Redis, all instances need the same keys");
         }
         let provider: Option<Service<ProviderSettings>> =
             service::read(file.provider, "provider", &surroundings, errors);
@@ -149,7 +149,7 @@ impl Config {
             admin,
             log_level: level.unwrap_or(LevelFilter::INFO),
             log_access: file.log.access.unwrap_or(true),
-            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
+            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted, session: file.keys.session },
             session,
             route,
             identity,

@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("upstream", "clock telemetry tls web"),
     ("jose", "clock fetch secret web"),
     ("sigv4", "arn clock secret web"),
+    ("redis", "clock secret telemetry tls"),
     ("aws", "arn clock fetch secret tls web"),
     // The other side: it could be another program. Its sections are read as any other's, so it knows `built_in`.
     ("users", "built_in clock secret"),
@@ -30,7 +31,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("demo", "arn clock fetch secret server sigv4 web"),
     // The sentence: it knows the domain, and no door.
     ("identity", "built_in clock fetch jose secret telemetry web"),
-    ("session", "built_in clock identity secret telemetry web"),
+    ("session", "built_in clock identity redis secret telemetry web"),
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock identity jose policy secret web"),
     ("broker", "clock credentials identity policy session telemetry web"),

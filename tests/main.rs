@@ -18,5 +18,6 @@ mod findings_login;
 mod login;
 mod proxy;
 mod seeing;
+mod sessions;
 mod support;
 mod unauthorized;

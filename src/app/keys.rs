@@ -9,13 +9,13 @@ use crate::credentials::Mint;
 use crate::jose::Signer;
 use crate::secret::{Sealer, Secret};
 
-/// Seals cookies.
-pub(super) fn sealer(config: &Config) -> Result<Sealer, StartError> {
-    let keys = config.keys.read(Purpose::Cookie, &config.surroundings).map_err(StartError::Config)?;
+/// Seals for this purpose.
+pub(super) fn sealer(config: &Config, purpose: Purpose) -> Result<Sealer, StartError> {
+    let keys = config.keys.read(purpose, &config.surroundings).map_err(StartError::Config)?;
     if let Some(sealer) = Sealer::new(&keys) {
         return Ok(sealer);
     }
-    let key = kept(&config.state_dir, Purpose::Cookie, || Ok(Secret::random(32)))?;
+    let key = kept(&config.state_dir, purpose, || Ok(Secret::random(32)))?;
     Ok(Sealer::new(&[key]).unwrap_or_else(Sealer::random))
 }
 

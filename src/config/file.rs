@@ -72,6 +72,7 @@ pub(super) struct Log {
 pub(super) struct Keys {
     pub(super) cookie: Vec<SecretSource>,
     pub(super) minted: Vec<SecretSource>,
+    pub(super) session: Vec<SecretSource>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -17,6 +17,8 @@ pub struct Keys {
     pub cookie: Vec<SecretSource>,
     /// Sign the tokens that `minted` shows to STS: P-256 keys as PKCS#8 PEM.
     pub minted: Vec<SecretSource>,
+    /// Seal sessions where they are kept outside of memory; as those for cookies. Required with `kind = "redis"`.
+    pub session: Vec<SecretSource>,
 }
 
 /// What a key is for, and the name of its file in `state_dir`.
@@ -26,6 +28,8 @@ pub enum Purpose {
     Cookie,
     /// `[keys] minted`
     Minted,
+    /// `[keys] session`
+    Session,
 }
 
 impl Purpose {
@@ -33,12 +37,13 @@ impl Purpose {
         match self {
             Self::Cookie => "cookie",
             Self::Minted => "minted",
+            Self::Session => "session",
         }
     }
 
     /// Whether a text is long enough for a key. Of a PEM the one who reads it knows more.
     fn takes(self, key: &Secret) -> bool {
-        self != Self::Cookie || key.expose().trim().len() >= SHORTEST
+        !matches!(self, Self::Cookie | Self::Session) || key.expose().trim().len() >= SHORTEST
     }
 }
 
@@ -90,6 +95,7 @@ impl Keys {
         match purpose {
             Purpose::Cookie => &self.cookie,
             Purpose::Minted => &self.minted,
+            Purpose::Session => &self.session,
         }
     }
 }
@@ -167,7 +173,7 @@ mod tests {
             assert!(fits || matches!(found, Err(KeepError::Short(_))), "{text:?}");
 
             let surroundings = Surroundings { folder: folder.path().to_owned(), environment: Environment::default() };
-            let keys = Keys { cookie: vec![source(r#"{ file = "cookie.key" }"#)], minted: Vec::new() };
+            let keys = Keys { cookie: vec![source(r#"{ file = "cookie.key" }"#)], ..Keys::default() };
             let read = keys.read(Purpose::Cookie, &surroundings);
             assert_eq!(read.is_ok(), fits, "{text:?}");
             let errors = read.err().map(|errors| errors.to_string()).unwrap_or_default();

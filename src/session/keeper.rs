@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use metrics::Counter;
 
+use super::file::{Files, OpenError};
 use super::memory::Memory;
-use super::{
-    CookieNames, Glance, Session, SessionSettings, SessionStore, StoreError, StoreKind, Ticket, TicketHash, Why,
-};
+use super::{CookieNames, Glance, Session, SessionSettings, SessionStore, StoreError, Ticket, TicketHash, Why};
 use crate::clock::Clock;
 use crate::identity::{HolderId, IdentitySource, SignedIn, SourceName, Subject};
+use crate::secret::Sealer;
 use crate::telemetry::Metrics;
 use crate::web::cookies;
 
@@ -33,21 +34,58 @@ pub(super) struct Upkeep {
     sources: ArcSwap<HashMap<SourceName, Arc<dyn IdentitySource>>>,
     on_end: RwLock<Vec<OnEnd>>,
     metrics: Metrics,
+    /// Where sessions are kept: they tell it when they change.
+    store: OnceLock<Weak<dyn SessionStore>>,
+}
+
+/// A place to keep sessions.
+#[derive(Debug)]
+pub enum Place {
+    /// This process.
+    Memory,
+    /// Files in this folder, sealed.
+    File {
+        /// The folder; made where there is none.
+        folder: PathBuf,
+        /// The session keys.
+        sealer: Arc<Sealer>,
+    },
 }
 
 type OnEnd = Box<dyn Fn(HolderId) + Send + Sync>;
 
 impl Sessions {
-    /// None yet. Nobody is recognised before [`Sessions::use_sources`].
+    /// None yet, kept in this process. Nobody is recognised before [`Sessions::use_sources`].
     pub fn new(settings: &SessionSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
-        metrics.describe("claviger_sessions", None, "Sessions kept in this process.");
-        metrics.describe("claviger_session_renewals_total", None, "Renewals of sessions' tokens, by outcome.");
-        let store = match settings.kind {
-            StoreKind::Memory => Arc::new(Memory::new(settings.max_sessions)),
+        let upkeep = Upkeep::new(clock, metrics);
+        Self::over(Arc::new(Memory::new(settings.max_sessions)), settings, upkeep)
+    }
+
+    /// Those that are kept in this place. Nobody is recognised before [`Sessions::use_sources`].
+    ///
+    /// # Errors
+    /// A place that can't be used.
+    pub fn kept_in(
+        settings: &SessionSettings,
+        place: Place,
+        clock: Arc<dyn Clock>,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, OpenError> {
+        let upkeep = Upkeep::new(clock, metrics);
+        let store: Arc<dyn SessionStore> = match place {
+            Place::Memory => Arc::new(Memory::new(settings.max_sessions)),
+            Place::File { folder, sealer } => Arc::new(Files::open(&folder, sealer, settings, &upkeep)?),
         };
-        let upkeep = Upkeep { clock, sources: ArcSwap::default(), on_end: RwLock::default(), metrics: metrics.clone() };
-        let count = metrics.gauge("claviger_sessions", &[]);
-        Arc::new(Self { store, settings: settings.clone(), upkeep: Arc::new(upkeep), count })
+        Ok(Self::over(store, settings, upkeep))
+    }
+
+    fn over(store: Arc<dyn SessionStore>, settings: &SessionSettings, upkeep: Arc<Upkeep>) -> Arc<Self> {
+        upkeep.metrics.describe("claviger_sessions", None, "Sessions kept in this process.");
+        let renewals = "Renewals of sessions' tokens, by outcome.";
+        upkeep.metrics.describe("claviger_session_renewals_total", None, renewals);
+        let _ = upkeep.store.set(Arc::downgrade(&store));
+        let count = upkeep.metrics.gauge("claviger_sessions", &[]);
+        Arc::new(Self { store, settings: settings.clone(), upkeep, count })
     }
 
     /// The sources of the config as it is now: renewals go to them. Sessions of a source that is gone end.
@@ -157,7 +195,7 @@ impl Sessions {
             choices.insert(Arc::clone(&route), Arc::clone(&role));
             choices
         });
-        Ok(())
+        self.store.update(session).await
     }
 
     /// A session by its id.
@@ -188,6 +226,17 @@ impl Sessions {
             }
         }
         self.count.set(f64::from(left));
+        self.store.tend().await;
+    }
+
+    /// Takes down what is not yet, before the process ends.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// What does not work now with keeping sessions, without secrets.
+    pub fn trouble(&self) -> Option<String> {
+        self.store.trouble()
     }
 
     #[cfg(test)]
@@ -207,6 +256,15 @@ impl Sessions {
 }
 
 impl Upkeep {
+    fn new(clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
+        let (sources, on_end) = (ArcSwap::default(), RwLock::default());
+        Arc::new(Self { clock, sources, on_end, metrics: metrics.clone(), store: OnceLock::new() })
+    }
+
+    pub(super) fn store(&self) -> Option<Arc<dyn SessionStore>> {
+        self.store.get()?.upgrade()
+    }
+
     pub(super) fn source(&self, name: &SourceName) -> Option<Arc<dyn IdentitySource>> {
         self.sources.load().get(name).cloned()
     }

@@ -92,6 +92,30 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Keeps a session, or one more ticket of a session that is kept: then that one is given back. Also gives back the
+    /// sessions that had to make room; ending them is the caller's.
+    pub(super) fn enter(&self, session: &Arc<Session>, ticket: TicketHash) -> (Arc<Session>, Vec<Arc<Session>>) {
+        let mut index = lock(&self.index);
+        let (session, crowded) = match index.by_id.get(&session.id) {
+            Some(kept) => (Arc::clone(&kept.session), Vec::new()),
+            None => (Arc::clone(session), self.make_room(&mut index, &session.subject)),
+        };
+        index.enter(&session, ticket).iter().for_each(|oldest| self.drop_ticket(oldest));
+        if let Some(shard) = self.shard(&ticket) {
+            let mut shard = shard.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            shard.insert(ticket, Arc::clone(&session));
+        }
+        (session, crowded)
+    }
+
+    /// A session that is kept, and its tickets.
+    pub(super) fn kept(&self, id: HolderId) -> Option<(Arc<Session>, Vec<TicketHash>)> {
+        let index = lock(&self.index);
+        index.by_id.get(&id).map(|kept| (Arc::clone(&kept.session), kept.tickets.clone()))
+    }
+}
+
 #[async_trait]
 impl SessionStore for Memory {
     fn glance(&self, ticket: &TicketHash) -> Glance {
@@ -117,17 +141,7 @@ impl SessionStore for Memory {
     }
 
     async fn keep(&self, session: &Arc<Session>, ticket: TicketHash) -> Result<(), StoreError> {
-        let mut index = lock(&self.index);
-        let crowded = match index.by_id.contains_key(&session.id) {
-            true => Vec::new(),
-            false => self.make_room(&mut index, &session.subject),
-        };
-        index.enter(session, ticket).iter().for_each(|oldest| self.drop_ticket(oldest));
-        if let Some(shard) = self.shard(&ticket) {
-            let mut shard = shard.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            shard.insert(ticket, Arc::clone(session));
-        }
-        drop(index);
+        let (_, crowded) = self.enter(session, ticket);
         crowded.iter().for_each(|session| session.end(Why::Crowded));
         Ok(())
     }

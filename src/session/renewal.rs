@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 use super::keeper::lock;
+use super::record::WordPart;
 use super::{Session, Why};
 use crate::identity::{Claims, Evidence, EvidenceError, RenewError, SignedIn, Tokens};
 use crate::web::chain;
@@ -52,6 +53,11 @@ impl Word {
             (now + life.mul_f64(USED), now + life)
         });
         Self { claims, tokens, received: now, renewal }
+    }
+
+    /// As it is kept.
+    pub(super) fn part(&self) -> WordPart {
+        WordPart { claims: self.claims.clone(), tokens: self.tokens.clone(), received: self.received }
     }
 
     /// The ID token, if it is valid until `until`.
@@ -124,6 +130,7 @@ impl Session {
         drop(flight);
         tokio::spawn(async move {
             let outcome = me.ask().await;
+            me.keep_word(&outcome).await;
             me.land(&outcome);
             let _ = tell.send(Some(outcome));
         });
@@ -163,6 +170,16 @@ impl Session {
                 }
                 Outcome::Unavailable(Arc::new(error))
             }
+        }
+    }
+
+    /// Has the store take down what may have come: a rotated refresh token must outlive this process.
+    async fn keep_word(&self, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Ended)
+            && let Some(store) = self.upkeep.store()
+            && let Err(error) = store.update(self).await
+        {
+            tracing::warn!(session.id = %self.id, reason = chain(&error), "renewed tokens could not be kept yet");
         }
     }
 

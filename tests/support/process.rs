@@ -76,6 +76,11 @@ impl Process {
         assert!(Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap().success());
     }
 
+    /// Kills it: it can finish nothing.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()

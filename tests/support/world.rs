@@ -1,7 +1,7 @@
 //! An identity provider, an STS and an upstream of our own making on free ports, and claviger between them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ pub struct World {
     pub idp_tap: Arc<Tap>,
     pub sts_tap: Arc<Tap>,
     people: Vec<User>,
+    environment: Vec<(&'static str, String)>,
     folder: tempfile::TempDir,
     _place: Place,
 }
@@ -160,8 +161,8 @@ impl Plan {
         }
         let file = folder.path().join("claviger.toml");
         std::fs::write(&file, config).unwrap();
-        let environment: Vec<_> = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.as_str())).collect();
-        let claviger = Process::start(&file, &environment);
+        let environment: Vec<_> = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.clone())).collect();
+        let claviger = start(&file, &environment);
         let at = claviger.address("main").await;
         assert_eq!(at, here.at());
 
@@ -206,6 +207,7 @@ impl Plan {
             idp_tap,
             sts_tap,
             people: self.people,
+            environment,
             folder,
             _place: here,
         };
@@ -219,6 +221,13 @@ impl Plan {
 }
 
 impl World {
+    /// Starts claviger again, on the same config and state, after it was asked to stop or was killed.
+    pub async fn restart(&mut self) {
+        self.claviger.wait();
+        self.claviger = start(&self.file("claviger.toml"), &self.environment);
+        assert_eq!(self.claviger.address("main").await, self.at);
+    }
+
     /// The URL of a path at claviger.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
@@ -311,6 +320,11 @@ impl World {
     pub fn audit(&self) -> Vec<Value> {
         self.claviger.events().into_iter().filter(|event| event["target"] == "claviger::audit").collect()
     }
+}
+
+fn start(config: &Path, environment: &[(&'static str, String)]) -> Process {
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Process::start(config, &environment)
 }
 
 /// Asks again and again until the answer is as it should be; fails when it never is.

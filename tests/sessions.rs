@@ -1,0 +1,3 @@
+//! Sessions that are kept outside of the process: across restarts, and among several of them.
+
+mod file;
