@@ -141,8 +141,9 @@ impl Running {
         let parts = Parts { clock: Arc::clone(&clock), fetch: Arc::clone(&fetch), trust, mint: mint.clone() };
         let generation = Generation::build(&config, &parts).map_err(StartError::Config)?;
 
-        let place = sessions::place(&config)?;
+        let place = sessions::place(&config, &metrics)?;
         let sessions = Sessions::kept_in(&config.session, place, Arc::clone(&clock), &metrics)?;
+        sessions.settled().await;
         let broker = Broker::new(Arc::clone(&clock), metrics.clone(), Handle::current(), GRANTS);
         let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source)));
         sessions.use_sources(sources).await;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::Table;
+use toml::{Table, Value};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::authority::AuthoritySettings;
@@ -26,6 +26,7 @@ mod listen;
 mod public_url;
 mod route;
 mod service;
+mod sessions;
 mod shape;
 
 pub use error::{ConfigError, ConfigErrors, below};
@@ -119,13 +120,21 @@ impl Config {
             });
             named.collect()
         };
-        let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
+        let (identity, credentials): (BTreeMap<Arc<str>, Table>, BTreeMap<_, Table>) =
+            (sections("identity", file.identity), sections("credentials", file.credentials));
         let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
         for (key, problem) in session.problems() {
             errors.add(below("session", key), problem);
         }
         if session.kind == StoreKind::Redis && file.keys.session.is_empty() {
-            errors.add("keys.session", "is missing; with sessions in Redis, all instances need the same keys");
+            errors.add("keys.session", SHARED_KEYS);
+        }
+        if session.kind == StoreKind::Redis && file.keys.cookie.is_empty() {
+            errors.add("keys.cookie", SHARED_KEYS);
+        }
+        let mints = credentials.values().any(|table| table.get("kind").and_then(Value::as_str) == Some("minted"));
+        if session.kind == StoreKind::Redis && file.keys.minted.is_empty() && mints {
+            errors.add("keys.minted", SHARED_KEYS);
         }
         let provider: Option<Service<ProviderSettings>> =
             service::read(file.provider, "provider", &surroundings, errors);
@@ -228,6 +237,8 @@ fn not_toml(text: &str, error: &toml::de::Error) -> ConfigErrors {
     errors.add("", format!("line {line}, column {column}: {}", error.message().trim_end().replace('\n', ", ")));
     errors
 }
+
+const SHARED_KEYS: &str = "is missing; with sessions in Redis, all instances need the same keys";
 
 /// Long enough for a slow page; systemd itself waits for 90 s before it kills.
 const DRAIN: Duration = Duration::from_secs(30);

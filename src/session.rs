@@ -20,15 +20,18 @@ use crate::identity::{
 };
 use crate::telemetry::AUDIT;
 
+mod commons;
 mod cookies;
 mod file;
 mod keeper;
 mod memory;
 mod record;
+mod redis;
 mod renewal;
 mod settings;
 mod ticket;
 
+pub use commons::Commons;
 pub use cookies::{CookieNames, strip_from_request, strip_from_response};
 pub use file::OpenError;
 pub use keeper::{Place, Sessions};
@@ -83,6 +86,17 @@ pub enum Why {
     Revoked,
     /// The login could not be kept, so it was none.
     Unkept,
+    /// Another instance ended it, and knows why.
+    Elsewhere,
+}
+
+/// A part of a session that changes while it lasts.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Changed {
+    /// What the provider says: claims and tokens.
+    Word,
+    /// What the person has chosen.
+    Choices,
 }
 
 /// What a store knows without waiting.
@@ -117,10 +131,20 @@ pub trait SessionStore: Debug + Send + Sync {
     async fn forget(&self, session: &Session) -> Result<(), StoreError>;
     /// The sessions held in this process.
     fn at_hand(&self) -> Vec<Arc<Session>>;
-    /// A session's tokens, claims or choices have changed.
-    async fn update(&self, _session: &Session) -> Result<(), StoreError> {
+    /// A part of a session has changed.
+    async fn update(&self, _session: &Session, _changed: Changed) -> Result<(), StoreError> {
         Ok(())
     }
+    /// Takes over what other instances have made of a session.
+    async fn reread(&self, _session: &Arc<Session>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// When any instance used a session last, as far as that is known elsewhere than here.
+    async fn used_elsewhere(&self, _session: &Session) -> Result<Option<SystemTime>, StoreError> {
+        Ok(None)
+    }
+    /// Waits until what is kept can be used, for so long at most.
+    async fn settled(&self, _patience: Duration) {}
     /// What is to be done from time to time: called every few seconds.
     async fn tend(&self) {}
     /// Takes down what it has not yet; the last call.
@@ -149,6 +173,7 @@ impl Why {
             Self::SourceGone => "source_gone",
             Self::Revoked => "revoked",
             Self::Unkept => "unkept",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -166,7 +191,7 @@ impl Session {
             ends: ends_at.map_or(end, |at| at.min(end)),
             idle: settings.idle,
         };
-        let word = WordPart { claims, tokens, received: now };
+        let word = WordPart { claims, tokens, received: now, revision: 0 };
         Self::restore(Record { login, word, choices: BTreeMap::new() }, now, upkeep)
     }
 
@@ -183,7 +208,7 @@ impl Session {
             idle: login.idle,
             last_use: AtomicU64::new(last_use),
             noted_use: AtomicU64::new(last_use),
-            word: ArcSwap::from_pointee(Word::new(word.claims, word.tokens, word.received)),
+            word: ArcSwap::from_pointee(Word::of(word)),
             choices: ArcSwap::from_pointee(choices),
             flight: Mutex::default(),
             over: AtomicBool::new(false),

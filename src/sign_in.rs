@@ -34,7 +34,6 @@ mod handover;
 mod leave;
 mod me;
 mod navigation;
-mod once;
 mod rounds;
 mod target;
 mod underway;
@@ -42,8 +41,6 @@ mod underway;
 pub use navigation::is_navigation;
 
 use begin::Ask;
-use handover::HandOvers;
-use once::Once;
 
 /// Where the door is, on every host. Nothing else is reserved.
 pub const PREFIX: &str = "/.claviger/";
@@ -55,9 +52,6 @@ pub struct SignIn {
     sealer: Arc<Sealer>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    /// States that came back: none does twice (A8).
-    finished: Once,
-    handovers: HandOvers,
 }
 
 /// A listener as the config of this moment has it.
@@ -149,7 +143,7 @@ impl SignIn {
     /// A door to these sessions.
     pub fn new(sessions: Arc<Sessions>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         metrics.describe("claviger_logins_total", None, "Logins that came back, by outcome.");
-        Self { sessions, sealer, clock, metrics, finished: Once::default(), handovers: HandOvers::default() }
+        Self { sessions, sealer, clock, metrics }
     }
 
     /// Answers a request under [`PREFIX`].

@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("upstream", "clock telemetry tls web"),
     ("jose", "clock fetch secret web"),
     ("sigv4", "arn clock secret web"),
-    ("redis", "clock secret telemetry tls"),
+    ("redis", "secret telemetry"),
     ("aws", "arn clock fetch secret tls web"),
     // The other side: it could be another program. Its sections are read as any other's, so it knows `built_in`.
     ("users", "built_in clock secret"),
@@ -38,7 +38,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
-    ("config", "arn authority built_in clock policy provider route secret session tls web"),
+    ("config", "arn authority built_in clock policy provider redis route secret session tls web"),
     ("generation", "built_in clock config credentials fetch identity inject policy route session tls upstream web"),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy route session upstream web"),
@@ -50,7 +50,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "app",
         "admin authority broker built_in clock config credentials fault fetch generation identity jose policy provider \
-         proxy route secret server session sign_in telemetry tls upstream users web",
+         proxy redis route secret server session sign_in telemetry tls upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (

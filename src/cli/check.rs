@@ -66,7 +66,8 @@ fn mint(config: &Config) -> Result<Option<Arc<Mint>>, ConfigErrors> {
         let keys = config.keys.read(purpose, &config.surroundings);
         keys.map_err(|found| errors.append(found)).unwrap_or_default()
     };
-    let (_, pems) = (read(Purpose::Cookie), read(Purpose::Minted));
+    let (_, _, pems) = (read(Purpose::Cookie), read(Purpose::Session), read(Purpose::Minted));
+    config.redis().map_err(|found| errors.append(found)).ok();
     let signers = pems.iter().enumerate();
     let signers = signers.filter_map(|(i, pem)| errors.keep(format!("keys.minted[{i}]"), Signer::from_pem(pem)));
     let mut signers = signers.collect::<Vec<_>>().into_iter();

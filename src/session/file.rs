@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use super::keeper::{Upkeep, lock};
 use super::memory::Memory;
-use super::{Glance, Session, SessionSettings, SessionStore, StoreError, TicketHash, Why};
+use super::{Changed, Glance, Session, SessionSettings, SessionStore, StoreError, TicketHash, Why};
 use crate::identity::{HolderId, Subject};
 use crate::secret::Sealer;
 
@@ -173,7 +173,7 @@ impl SessionStore for Files {
         self.near.at_hand()
     }
 
-    async fn update(&self, session: &Session) -> Result<(), StoreError> {
+    async fn update(&self, session: &Session, _changed: Changed) -> Result<(), StoreError> {
         self.write(session.id).await
     }
 

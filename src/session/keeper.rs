@@ -4,17 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use metrics::Counter;
 
+use super::commons::{Alone, Commons};
 use super::file::{Files, OpenError};
 use super::memory::Memory;
-use super::{CookieNames, Glance, Session, SessionSettings, SessionStore, StoreError, Ticket, TicketHash, Why};
+use super::redis::Shared;
+use super::{
+    Changed, CookieNames, Glance, Session, SessionSettings, SessionStore, StoreError, Ticket, TicketHash, Why,
+};
 use crate::clock::Clock;
 use crate::identity::{HolderId, IdentitySource, SignedIn, SourceName, Subject};
+use crate::redis::Redis;
 use crate::secret::Sealer;
 use crate::telemetry::Metrics;
 use crate::web::cookies;
@@ -23,6 +28,7 @@ use crate::web::cookies;
 #[derive(Debug)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
+    commons: Arc<dyn Commons>,
     settings: SessionSettings,
     upkeep: Arc<Upkeep>,
     count: metrics::Gauge,
@@ -35,7 +41,7 @@ pub(super) struct Upkeep {
     on_end: RwLock<Vec<OnEnd>>,
     metrics: Metrics,
     /// Where sessions are kept: they tell it when they change.
-    store: OnceLock<Weak<dyn SessionStore>>,
+    store: OnceLock<(Weak<dyn SessionStore>, Arc<dyn Commons>)>,
 }
 
 /// A place to keep sessions.
@@ -50,6 +56,13 @@ pub enum Place {
         /// The session keys.
         sealer: Arc<Sealer>,
     },
+    /// Redis, sealed, among other instances.
+    Redis {
+        /// Not connected yet.
+        redis: Arc<Redis>,
+        /// The session keys, which all instances have.
+        sealer: Arc<Sealer>,
+    },
 }
 
 type OnEnd = Box<dyn Fn(HolderId) + Send + Sync>;
@@ -58,7 +71,8 @@ impl Sessions {
     /// None yet, kept in this process. Nobody is recognised before [`Sessions::use_sources`].
     pub fn new(settings: &SessionSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
         let upkeep = Upkeep::new(clock, metrics);
-        Self::over(Arc::new(Memory::new(settings.max_sessions)), settings, upkeep)
+        let commons = Arc::new(Alone::new(Arc::clone(&upkeep.clock)));
+        Self::over(Arc::new(Memory::new(settings.max_sessions)), commons, settings, upkeep)
     }
 
     /// Those that are kept in this place. Nobody is recognised before [`Sessions::use_sources`].
@@ -72,20 +86,41 @@ impl Sessions {
         metrics: &Metrics,
     ) -> Result<Arc<Self>, OpenError> {
         let upkeep = Upkeep::new(clock, metrics);
-        let store: Arc<dyn SessionStore> = match place {
-            Place::Memory => Arc::new(Memory::new(settings.max_sessions)),
-            Place::File { folder, sealer } => Arc::new(Files::open(&folder, sealer, settings, &upkeep)?),
+        let alone = || Arc::new(Alone::new(Arc::clone(&upkeep.clock)));
+        let (store, commons): (Arc<dyn SessionStore>, Arc<dyn Commons>) = match place {
+            Place::Memory => (Arc::new(Memory::new(settings.max_sessions)), alone()),
+            Place::File { folder, sealer } => (Arc::new(Files::open(&folder, sealer, settings, &upkeep)?), alone()),
+            Place::Redis { redis, sealer } => {
+                let shared = Shared::join(redis, sealer, settings, &upkeep);
+                let commons = shared.commons();
+                (Arc::new(shared), commons)
+            }
         };
-        Ok(Self::over(store, settings, upkeep))
+        Ok(Self::over(store, commons, settings, upkeep))
     }
 
-    fn over(store: Arc<dyn SessionStore>, settings: &SessionSettings, upkeep: Arc<Upkeep>) -> Arc<Self> {
+    fn over(
+        store: Arc<dyn SessionStore>,
+        commons: Arc<dyn Commons>,
+        settings: &SessionSettings,
+        upkeep: Arc<Upkeep>,
+    ) -> Arc<Self> {
         upkeep.metrics.describe("claviger_sessions", None, "Sessions kept in this process.");
         let renewals = "Renewals of sessions' tokens, by outcome.";
         upkeep.metrics.describe("claviger_session_renewals_total", None, renewals);
-        let _ = upkeep.store.set(Arc::downgrade(&store));
+        let _ = upkeep.store.set((Arc::downgrade(&store), Arc::clone(&commons)));
         let count = upkeep.metrics.gauge("claviger_sessions", &[]);
-        Arc::new(Self { store, settings: settings.clone(), upkeep, count })
+        Arc::new(Self { store, commons, settings: settings.clone(), upkeep, count })
+    }
+
+    /// What all instances that share these sessions have in common.
+    pub fn commons(&self) -> &Arc<dyn Commons> {
+        &self.commons
+    }
+
+    /// Waits for the place to be reached, but not for long: without it everything else can start.
+    pub async fn settled(&self) {
+        self.store.settled(SETTLING).await;
     }
 
     /// The sources of the config as it is now: renewals go to them. Sessions of a source that is gone end.
@@ -159,7 +194,7 @@ impl Sessions {
             },
         };
         let now = self.upkeep.clock.now();
-        if let Some(why) = session.overdue(now) {
+        if let Some(why) = self.overdue(&session, now).await? {
             self.end(&session, why).await?;
             return Ok(None);
         }
@@ -170,6 +205,16 @@ impl Sessions {
             return Ok(None);
         }
         Ok(Some(session))
+    }
+
+    /// Why a session is over at `now`, as far as any instance knows; ends nothing.
+    async fn overdue(&self, session: &Session, now: SystemTime) -> Result<Option<Why>, StoreError> {
+        if session.overdue(now) == Some(Why::Idle)
+            && let Some(used) = self.store.used_elsewhere(session).await?
+        {
+            session.touch(used);
+        }
+        Ok(session.overdue(now))
     }
 
     /// Forgets one ticket of `host`. Its session ends if nothing else points to it.
@@ -195,7 +240,7 @@ impl Sessions {
             choices.insert(Arc::clone(&route), Arc::clone(&role));
             choices
         });
-        self.store.update(session).await
+        self.store.update(session, Changed::Choices).await
     }
 
     /// A session by its id.
@@ -218,7 +263,8 @@ impl Sessions {
         let now = self.upkeep.clock.now();
         let mut left = 0_u32;
         for session in self.store.at_hand() {
-            let why = session.overdue(now);
+            // what can't be known now is asked again at the next turn
+            let why = self.overdue(&session, now).await.unwrap_or_default();
             if why.is_none() && !session.is_over() {
                 left = left.saturating_add(1);
             } else if let Err(error) = self.end(&session, why.unwrap_or(Why::Provider)).await {
@@ -262,7 +308,11 @@ impl Upkeep {
     }
 
     pub(super) fn store(&self) -> Option<Arc<dyn SessionStore>> {
-        self.store.get()?.upgrade()
+        self.store.get()?.0.upgrade()
+    }
+
+    pub(super) fn commons(&self) -> Option<Arc<dyn Commons>> {
+        Some(Arc::clone(&self.store.get()?.1))
     }
 
     pub(super) fn source(&self, name: &SourceName) -> Option<Arc<dyn IdentitySource>> {
@@ -293,3 +343,5 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How late an expired session's streams may be cut.
 const SWEEP: Duration = Duration::from_secs(5);
+/// A connection within a network takes milliseconds.
+const SETTLING: Duration = Duration::from_secs(2);

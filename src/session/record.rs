@@ -35,6 +35,8 @@ pub(super) struct WordPart {
     pub(super) claims: Claims,
     pub(super) tokens: Tokens,
     pub(super) received: SystemTime,
+    /// How often it was renewed: which of two is newer, whatever the clocks of two instances say.
+    pub(super) revision: u64,
 }
 
 /// The role that the person has chosen, by route.

@@ -52,6 +52,14 @@ pub struct World {
     _place: Place,
 }
 
+/// A second claviger of a world.
+pub struct Another {
+    pub claviger: Process,
+    /// Where it listens.
+    pub at: SocketAddr,
+    _place: Place,
+}
+
 /// How a world is made.
 pub struct Plan {
     config: String,
@@ -59,6 +67,7 @@ pub struct Plan {
     also_at: Vec<String>,
     log: &'static str,
     client_secret: Option<String>,
+    environment: Vec<(&'static str, String)>,
     provider_is_up: bool,
     id_token_on_refresh: bool,
     lifetimes: Lifetimes,
@@ -74,6 +83,7 @@ impl Plan {
             also_at: Vec::new(),
             log: "debug",
             client_secret: None,
+            environment: Vec::new(),
             provider_is_up: true,
             id_token_on_refresh: true,
             lifetimes: Lifetimes::default(),
@@ -108,6 +118,12 @@ impl Plan {
     /// A claviger that is a confidential client, with this secret.
     pub fn client_secret(mut self, secret: &str) -> Self {
         self.client_secret = Some(secret.to_owned());
+        self
+    }
+
+    /// A variable of claviger's environment.
+    pub fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
         self
     }
 
@@ -161,7 +177,8 @@ impl Plan {
         }
         let file = folder.path().join("claviger.toml");
         std::fs::write(&file, config).unwrap();
-        let environment: Vec<_> = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.clone())).collect();
+        let secret = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.clone()));
+        let environment: Vec<_> = secret.chain(self.environment).collect();
         let claviger = start(&file, &environment);
         let at = claviger.address("main").await;
         assert_eq!(at, here.at());
@@ -226,6 +243,22 @@ impl World {
         self.claviger.wait();
         self.claviger = start(&self.file("claviger.toml"), &self.environment);
         assert_eq!(self.claviger.address("main").await, self.at);
+    }
+
+    /// One more claviger under the same public URL, as behind a balancer: it shares what the config says, and no disk.
+    pub async fn another(&self) -> Another {
+        let place = Place::reserve();
+        let config = std::fs::read_to_string(self.file("claviger.toml")).unwrap();
+        let listen = |at: SocketAddr| format!("address = \"{at}\"");
+        assert!(config.contains(&listen(self.at)) && config.contains("public_url = "));
+        let state = format!("state-{}", place.at().port());
+        let config = config.replace(&listen(self.at), &listen(place.at()));
+        let config = config.replace(self.file("state").to_str().unwrap(), self.file(&state).to_str().unwrap());
+        let file = self.file(&format!("{state}.toml"));
+        std::fs::write(&file, config).unwrap();
+        let claviger = start(&file, &self.environment);
+        assert_eq!(claviger.address("main").await, place.at());
+        Another { claviger, at: place.at(), _place: place }
     }
 
     /// The URL of a path at claviger.

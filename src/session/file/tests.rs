@@ -49,7 +49,7 @@ async fn sessions_tickets_tokens_and_choices_outlive_the_store() {
     store.keep(&alice, TWO).await.unwrap();
     store.keep(&bob, TicketHash([3; 32])).await.unwrap();
     alice.choices.store(Arc::new([("wiki".into(), "editor".into())].into()));
-    store.update(&alice).await.unwrap();
+    store.update(&alice, Changed::Choices).await.unwrap();
     store.forget(&bob).await.unwrap();
     assert_eq!(fs::metadata(kept.path(&alice)).unwrap().permissions().mode() & 0o777, 0o600);
     drop(store); // as after a kill: nothing is told to finish
@@ -144,7 +144,7 @@ async fn a_login_that_cannot_be_kept_is_none() {
     fs::write(kept.folder.path(), "").unwrap();
     assert!(store.keep(&bob, TWO).await.is_err() && found(&store, &TWO).is_none() && bob.is_over());
     assert!(found(&store, &ONE).is_some());
-    assert!(store.update(&alice).await.is_err() && store.trouble().is_some());
+    assert!(store.update(&alice, Changed::Choices).await.is_err() && store.trouble().is_some());
 
     fs::remove_file(kept.folder.path()).unwrap();
     fs::rename(&aside, kept.folder.path()).unwrap();
