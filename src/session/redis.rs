@@ -283,8 +283,7 @@ impl Inner {
     /// Reads a session at hand anew; it ends here where it has ended.
     async fn look_again(&self, session: &Arc<Session>) -> Result<(), StoreError> {
         let key = self.keys.session(&session.id.to_string());
-        let parts: Changing =
-            self.redis.ask(cmd("HMGET").arg(key).arg(&["word", "choices"])).await?;
+        let parts: Changing = self.redis.ask(cmd("HMGET").arg(key).arg(&["word", "choices"])).await?;
         match parts {
             (Some(word), Some(choices)) => self.take_over(session, &word, &choices),
             _ => self.end_here(session),
