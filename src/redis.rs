@@ -12,7 +12,7 @@ use ::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _,
     TlsCertificates,
 };
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::Notify;
 use url::Url;
@@ -39,7 +39,7 @@ pub struct Address {
 
 /// One Redis.
 pub struct Redis {
-    client: Client,
+    client: ArcSwap<Client>,
     prefix: String,
     connection: ArcSwapOption<MultiplexedConnection>,
     /// The connection is of no use any more.
@@ -119,7 +119,7 @@ impl Redis {
         metrics.describe("claviger_redis_failures_total", None, "Questions to Redis that were not answered.");
         metrics.describe("claviger_redis_up", None, "1 while there is a connection to Redis, else 0.");
         Ok(Arc::new(Self {
-            client: address.client()?,
+            client: ArcSwap::from_pointee(address.client()?),
             prefix: address.prefix.clone(),
             connection: ArcSwapOption::empty(),
             broken: Notify::new(),
@@ -128,6 +128,13 @@ impl Redis {
             failures: metrics.counter("claviger_redis_failures_total", &[]),
             up: metrics.gauge("claviger_redis_up", &[]),
         }))
+    }
+
+    /// Connects by this from the next time on: another password, other roots. One that is none changes nothing.
+    pub fn use_address(&self, address: &Address) {
+        if let Ok(client) = address.client() {
+            self.client.store(Arc::new(client));
+        }
     }
 
     /// What all our keys start with.
@@ -175,7 +182,7 @@ impl Redis {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE + patience));
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+        Ok(self.client.load_full().get_multiplexed_async_connection_with_config(&config).await?)
     }
 
     /// Connects, and connects again whenever the connection breaks; never ends. The connection lives on the runtime that
@@ -185,7 +192,7 @@ impl Redis {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
         loop {
-            match self.client.get_multiplexed_async_connection_with_config(&config).await {
+            match self.client.load_full().get_multiplexed_async_connection_with_config(&config).await {
                 Ok(connection) => {
                     self.connection.store(Some(Arc::new(connection)));
                     self.up.set(1.0);

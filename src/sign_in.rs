@@ -17,6 +17,7 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::{Method, request};
 use url::Url;
 
@@ -35,7 +36,7 @@ mod leave;
 mod me;
 mod navigation;
 mod rounds;
-mod target;
+pub mod target;
 mod underway;
 
 pub use navigation::is_navigation;
@@ -49,7 +50,7 @@ pub const PREFIX: &str = "/.claviger/";
 #[derive(Debug)]
 pub struct SignIn {
     sessions: Arc<Sessions>,
-    sealer: Arc<Sealer>,
+    sealer: ArcSwap<Sealer>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -143,7 +144,12 @@ impl SignIn {
     /// A door to these sessions.
     pub fn new(sessions: Arc<Sessions>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         metrics.describe("claviger_logins_total", None, "Logins that came back, by outcome.");
-        Self { sessions, sealer, clock, metrics }
+        Self { sessions, sealer: ArcSwap::new(sealer), clock, metrics }
+    }
+
+    /// Seals with this from now on. What was sealed before opens where it has that key too.
+    pub fn use_sealer(&self, sealer: Arc<Sealer>) {
+        self.sealer.store(sealer);
     }
 
     /// Answers a request under [`PREFIX`].

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::identity::{HolderId, IdentitySource, SignedIn, SourceName, Subject};
-use crate::redis::Redis;
-use crate::secret::Sealer;
+use crate::redis::{Address, Redis};
+use crate::secret::{Sealer, Secret};
 use crate::telemetry::Metrics;
 use crate::web::cookies;
 
@@ -29,7 +29,9 @@ use crate::web::cookies;
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
     commons: Arc<dyn Commons>,
-    settings: SessionSettings,
+    /// What seals outside of memory, and Redis where that is the place.
+    sealed: Option<(Arc<Sealer>, Option<Arc<Redis>>)>,
+    settings: ArcSwap<SessionSettings>,
     upkeep: Arc<Upkeep>,
     count: metrics::Gauge,
 }
@@ -72,7 +74,7 @@ impl Sessions {
     pub fn new(settings: &SessionSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
         let upkeep = Upkeep::new(clock, metrics);
         let commons = Arc::new(Alone::new(Arc::clone(&upkeep.clock)));
-        Self::over(Arc::new(Memory::new(settings.max_sessions)), commons, settings, upkeep)
+        Arc::new(Self::over(Arc::new(Memory::new(settings.max_sessions)), commons, settings, upkeep))
     }
 
     /// Those that are kept in this place. Nobody is recognised before [`Sessions::use_sources`].
@@ -87,6 +89,11 @@ impl Sessions {
     ) -> Result<Arc<Self>, OpenError> {
         let upkeep = Upkeep::new(clock, metrics);
         let alone = || Arc::new(Alone::new(Arc::clone(&upkeep.clock)));
+        let sealed = match &place {
+            Place::Memory => None,
+            Place::File { sealer, .. } => Some((Arc::clone(sealer), None)),
+            Place::Redis { redis, sealer } => Some((Arc::clone(sealer), Some(Arc::clone(redis)))),
+        };
         let (store, commons): (Arc<dyn SessionStore>, Arc<dyn Commons>) = match place {
             Place::Memory => (Arc::new(Memory::new(settings.max_sessions)), alone()),
             Place::File { folder, sealer } => (Arc::new(Files::open(&folder, sealer, settings, &upkeep)?), alone()),
@@ -96,7 +103,7 @@ impl Sessions {
                 (Arc::new(shared), commons)
             }
         };
-        Ok(Self::over(store, commons, settings, upkeep))
+        Ok(Arc::new(Self { sealed, ..Self::over(store, commons, settings, upkeep) }))
     }
 
     fn over(
@@ -104,13 +111,19 @@ impl Sessions {
         commons: Arc<dyn Commons>,
         settings: &SessionSettings,
         upkeep: Arc<Upkeep>,
-    ) -> Arc<Self> {
+    ) -> Self {
         upkeep.metrics.describe("claviger_sessions", None, "Sessions kept in this process.");
         let renewals = "Renewals of sessions' tokens, by outcome.";
         upkeep.metrics.describe("claviger_session_renewals_total", None, renewals);
+        let [started, ended] = ["claviger_sessions_started_total", "claviger_sessions_ended_total"];
+        upkeep.metrics.describe(started, None, "Logins that became sessions.");
+        upkeep.metrics.describe(ended, None, "Sessions that ended in this process, by why.");
+        for outcome in ["renewed", "ended", "unavailable"] {
+            upkeep.renewals(outcome).increment(0);
+        }
         let _ = upkeep.store.set((Arc::downgrade(&store), Arc::clone(&commons)));
         let count = upkeep.metrics.gauge("claviger_sessions", &[]);
-        Arc::new(Self { store, commons, settings: settings.clone(), upkeep, count })
+        Self { store, commons, sealed: None, settings: ArcSwap::from_pointee(settings.clone()), upkeep, count }
     }
 
     /// What all instances that share these sessions have in common.
@@ -121,6 +134,25 @@ impl Sessions {
     /// Waits for the place to be reached, but not for long: without it everything else can start.
     pub async fn settled(&self) {
         self.store.settled(SETTLING).await;
+    }
+
+    /// Seals what is kept with the first of these from now on, and believes all of them.
+    pub fn use_keys(&self, keys: &[Secret]) {
+        if let Some((sealer, _)) = &self.sealed {
+            sealer.replace_keys(keys);
+        }
+    }
+
+    /// Connects to Redis by this from the next time on, where sessions are kept there.
+    pub fn use_address(&self, address: &Address) {
+        if let Some((_, Some(redis))) = &self.sealed {
+            redis.use_address(address);
+        }
+    }
+
+    /// How long logins are remembered that are made from now on.
+    pub fn use_settings(&self, settings: &SessionSettings) {
+        self.settings.store(Arc::new(settings.clone()));
     }
 
     /// The sources of the config as it is now: renewals go to them. Sessions of a source that is gone end.
@@ -140,8 +172,9 @@ impl Sessions {
 
     /// Remembers a login. The ticket is new, whatever the browser had before (A10), and for `host`.
     pub async fn start(&self, signed_in: SignedIn, host: &str) -> Result<(Arc<Session>, Ticket), StoreError> {
-        let session = Session::new(signed_in, &self.settings, &self.upkeep);
+        let session = Session::new(signed_in, &self.settings.load(), &self.upkeep);
         let ticket = self.admit(&session, host).await?;
+        self.upkeep.metrics.counter("claviger_sessions_started_total", &[]).increment(1);
         Ok((session, ticket))
     }
 
@@ -263,8 +296,11 @@ impl Sessions {
         let now = self.upkeep.clock.now();
         let mut left = 0_u32;
         for session in self.store.at_hand() {
+            // a login that began before its source went may have come after everybody else was ended
+            let homeless = self.upkeep.source(&session.subject.source).is_none();
             // what can't be known now is asked again at the next turn
             let why = self.overdue(&session, now).await.unwrap_or_default();
+            let why = why.or_else(|| homeless.then_some(Why::SourceGone));
             if why.is_none() && !session.is_over() {
                 left = left.saturating_add(1);
             } else if let Err(error) = self.end(&session, why.unwrap_or(Why::Provider)).await {
@@ -319,7 +355,8 @@ impl Upkeep {
         self.sources.load().get(name).cloned()
     }
 
-    pub(super) fn ended(&self, id: HolderId) {
+    pub(super) fn ended(&self, id: HolderId, why: Why) {
+        self.metrics.counter("claviger_sessions_ended_total", &[("why", why.as_str())]).increment(1);
         for hook in self.on_end.read().unwrap_or_else(PoisonError::into_inner).iter() {
             hook(id);
         }
