@@ -165,6 +165,11 @@ impl Config {
         ];
         let others = others.into_iter().filter_map(|(section, address)| Some((section.to_owned(), address?)));
         listen::each_its_own(sections.chain(others), errors);
+        let vouches =
+            |route: &file::Route| route.inject.as_ref().is_some_and(|i| i.to_string().contains("identity_jwt"));
+        if session.kind == StoreKind::Redis && file.keys.identity.is_empty() && file.route.values().any(vouches) {
+            errors.add("keys.identity", SHARED_KEYS);
+        }
         let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
         let route = route::routes(file.route, &known, errors);
         Self {
@@ -178,7 +183,12 @@ impl Config {
             log_access: file.log.access.unwrap_or(true),
             log_format: format.unwrap_or_default(),
             tracing: tracing::read(file.telemetry, errors),
-            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted, session: file.keys.session },
+            keys: Keys {
+                cookie: file.keys.cookie,
+                minted: file.keys.minted,
+                identity: file.keys.identity,
+                session: file.keys.session,
+            },
             session,
             route,
             identity,

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{epoch_seconds, from_epoch_seconds};
 use crate::identity::{
-    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SignedIn, Subject, Tokens,
+    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SignedIn, Subject, TokenKind, Tokens,
 };
+use crate::secret::Secret;
 use crate::telemetry::AUDIT;
 
 mod commons;
@@ -365,6 +366,19 @@ impl EvidenceSource for Session {
             Some(evidence) if !self.is_over() => Ok(evidence),
             _ => Err(failure.unwrap_or(EvidenceError::Expired)),
         }
+    }
+
+    fn token(&self, kind: TokenKind, now: SystemTime) -> Option<Secret> {
+        let word = self.word.load();
+        let token = match kind {
+            TokenKind::Access => word.tokens.access.as_ref(),
+            TokenKind::Id => word.tokens.id.as_ref(),
+        };
+        token.filter(|token| token.ends > now).map(|token| token.text.clone())
+    }
+
+    async fn renew_tokens(&self) -> Result<(), EvidenceError> {
+        self.renewed().await
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Keys {
     pub cookie: Vec<SecretSource>,
     /// Sign the tokens that `minted` shows to STS: P-256 keys as PKCS#8 PEM.
     pub minted: Vec<SecretSource>,
+    /// Sign the tokens that `identity_jwt` shows to upstreams: P-256 keys as PKCS#8 PEM, and none of `minted`.
+    pub identity: Vec<SecretSource>,
     /// Seal sessions where they are kept outside of memory; as those for cookies. Required with `kind = "redis"`.
     pub session: Vec<SecretSource>,
 }
@@ -28,6 +30,8 @@ pub enum Purpose {
     Cookie,
     /// `[keys] minted`
     Minted,
+    /// `[keys] identity`
+    Identity,
     /// `[keys] session`
     Session,
 }
@@ -38,6 +42,7 @@ impl Purpose {
         match self {
             Self::Cookie => "cookie",
             Self::Minted => "minted",
+            Self::Identity => "identity",
             Self::Session => "session",
         }
     }
@@ -96,6 +101,7 @@ impl Keys {
         match purpose {
             Purpose::Cookie => &self.cookie,
             Purpose::Minted => &self.minted,
+            Purpose::Identity => &self.identity,
             Purpose::Session => &self.session,
         }
     }
