@@ -23,6 +23,7 @@ mod proxy;
 mod reload;
 mod roles;
 mod seeing;
+mod sessions;
 mod support;
 mod unauthorized;
 mod upstreams;

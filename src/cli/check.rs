@@ -80,7 +80,9 @@ fn keys(config: &Config) -> Result<(Signers, Signers), ConfigErrors> {
         let keys = config.keys.read(purpose, &config.surroundings);
         keys.map_err(|found| errors.append(found)).unwrap_or_default()
     };
-    let (_, minted, identity) = (read(Purpose::Cookie), read(Purpose::Minted), read(Purpose::Identity));
+    let (_, _) = (read(Purpose::Cookie), read(Purpose::Session));
+    let (minted, identity) = (read(Purpose::Minted), read(Purpose::Identity));
+    config.redis().map_err(|found| errors.append(found)).ok();
     let mut signers = |purpose: Purpose, pems: Vec<Secret>| {
         let read = |(i, pem)| errors.keep(format!("keys.{}[{i}]", purpose.key()), Signer::from_pem(pem));
         let mut signers = pems.iter().enumerate().filter_map(read).collect::<Vec<_>>().into_iter();

@@ -88,6 +88,7 @@ pub(super) struct Keys {
     pub(super) cookie: Vec<SecretSource>,
     pub(super) minted: Vec<SecretSource>,
     pub(super) identity: Vec<SecretSource>,
+    pub(super) session: Vec<SecretSource>,
 }
 
 #[derive(Debug, Default, Deserialize)]

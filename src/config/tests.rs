@@ -103,6 +103,21 @@ fn contradictions_are_errors() {
         ("[session]\nidle = '0s'", "session.idle: is no time at all"),
         ("[session]\nlifetime = '0s'", "session.lifetime: is no time at all"),
         ("[session]\nmax_sessions = 0", "session.max_sessions: is 0"),
+        ("[session]\noutage = '0s'", "session.outage: is no time at all"),
+        ("[session]\nfolder = 'sessions'", "session.folder: is for kind = \"file\" only"),
+        ("[session]\nkind = 'file'\nurl = 'rediss://r'", "session.url: is for kind = \"redis\" only"),
+        (
+            "[session]\nkind = 'redis'\n[keys]\ncookie = [{ env = 'C' }]\nminted = [{ env = 'M' }]\nsession = [{ env = 'S' }]",
+            "session.url: is missing",
+        ),
+        (
+            "[session]\nkind = 'redis'\nurl = 'rediss://r'\n[keys]\ncookie = [{ env = 'C' }]\nminted = [{ env = 'M' }]",
+            "keys.session: is missing; with sessions in Redis, all instances need the same keys",
+        ),
+        (
+            "[session]\nkind = 'redis'\nurl = 'rediss://r'\n[keys]\ncookie = [{ env = 'C' }]\nsession = [{ env = 'S' }]",
+            "keys.minted: is missing",
+        ),
         ("timeouts = { connect = '0s' }", "route.wiki.timeouts.connect: is no time at all"),
         ("timeouts = { first_byte = '0s' }", "route.wiki.timeouts.first_byte: is no time at all"),
         ("timeouts = { idle = '0s' }", "route.wiki.timeouts.idle: is no time at all"),
@@ -180,4 +195,30 @@ fn state_is_kept_where_the_system_says() {
     assert_eq!(folder(&[xdg, home], ""), "/x/claviger");
     assert_eq!(folder(&[home], ""), "/h/.local/state/claviger");
     assert_eq!(folder(&[], ""), "/etc/claviger/state");
+}
+
+/// `config/examples/session`: each key that a place for sessions has.
+#[test]
+fn examples_of_places_for_sessions_are_sound() {
+    let environment = [("REDIS_PASSWORD", "canary")];
+    for (example, is_redis) in [
+        (include_str!("../../config/examples/session/file.toml"), false),
+        (include_str!("../../config/examples/session/redis.toml"), true),
+    ] {
+        let config = Config::parse(&format!("{GOOD}\n{example}"), surroundings(&environment)).unwrap().sound().unwrap();
+        let address = config.redis().unwrap();
+        assert_eq!(address.is_some(), is_redis);
+        assert!(!format!("{address:?}").contains("canary"), "A36");
+    }
+    let text = GOOD.to_owned() + include_str!("../../config/examples/session/redis.toml");
+    for (from, to, error) in [
+        ("rediss://", "rediss://:canary@", "session.url: holds a user or password"),
+        ("rediss://", "http://", "session.url: is no address of redis"),
+        ("{ env = \"REDIS_PASSWORD\" }", "{ env = \"OTHER\" }", "session.password: the environment variable"),
+        ("prefix =", "ca = \"none.pem\"\nprefix =", "session.ca: `/etc/claviger/none.pem` can't be read"),
+    ] {
+        let config = Config::parse(&text.replacen(from, to, 1), surroundings(&environment)).unwrap().sound().unwrap();
+        let errors = config.redis().unwrap_err().to_string();
+        assert!(errors.starts_with(error) && !errors.contains("canary"), "{errors}");
+    }
 }

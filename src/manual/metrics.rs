@@ -14,7 +14,10 @@
 //! | `claviger_logins_total` | `outcome` | Logins that came back from a provider. |
 //! | `claviger_sessions` | | Sessions kept in this process. |
 //! | `claviger_sessions_started_total` | | Logins that became sessions. |
-//! | `claviger_sessions_ended_total` | `why` | Sessions that ended in this process: `logout`, `idle`, `lifetime`, `provider`, `replaced`, `crowded`, `source_gone`, `revoked`. |
+//! | `claviger_sessions_ended_total` | `why` | Sessions that ended in this process: `logout`, `idle`, `lifetime`, `provider`, `replaced`, `crowded`, `source_gone`, `revoked`, `unkept`, `elsewhere`. |
+//! | `claviger_redis_up` | | 1 while there is a connection to Redis, else 0; only with `[session] kind = "redis"`. |
+//! | `claviger_redis_seconds` | | How long Redis took for an answer. |
+//! | `claviger_redis_failures_total` | | Questions to Redis that were not answered, and connections that could not be made. |
 //! | `claviger_session_renewals_total` | `outcome` | Renewals of sessions' tokens. |
 //! | `claviger_credentials_lookups_total` | `verdict` | Credentials that were asked for, and were at hand (`hit`) or not (`miss`). |
 //! | `claviger_credentials_entries` | | Grants whose credentials are kept. |
