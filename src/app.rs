@@ -134,7 +134,13 @@ impl Running {
         let mint = keys::mint(&config)?;
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust));
-        let parts = Parts { clock: Arc::clone(&clock), fetch: Arc::clone(&fetch), trust, mint: mint.clone() };
+        let parts = Parts {
+            clock: Arc::clone(&clock),
+            fetch: Arc::clone(&fetch),
+            trust,
+            mint: mint.clone(),
+            metrics: metrics.clone(),
+        };
         let generation = Generation::build(&config, &parts).map_err(StartError::Config)?;
 
         let sessions = Sessions::new(&config.session, Arc::clone(&clock), &metrics);

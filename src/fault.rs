@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::credentials::IssueError;
 use crate::generation::Unidentified;
-use crate::identity::{LoginError, Rejection};
+use crate::identity::{LoginError, Presented, Rejection};
 use crate::inject::InjectError;
 use crate::policy::{Denied, PathError};
 use crate::session::StoreError;
@@ -42,6 +42,9 @@ pub enum Fault {
     /// Something was presented, and it is bad.
     #[error("a presented credential was rejected")]
     Rejected(#[source] Rejection),
+    /// Something was presented, and what it takes to judge it can't be had now.
+    #[error("a presented credential can't be judged now")]
+    Undecided(#[source] Unidentified),
     /// The policy says no.
     #[error("denied")]
     Denied(#[source] Denied),
@@ -135,7 +138,14 @@ impl Fault {
         }
         if face.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 §11.6.1: a 401 names a challenge; a bearer token is the one a program could bring
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"claviger\""));
+            let challenge = match self {
+                // RFC 6750 §3.1; what is wrong with the token is for the log alone
+                Self::Rejected(Rejection { presented: Presented::Bearer, .. }) => {
+                    "Bearer realm=\"claviger\", error=\"invalid_token\""
+                }
+                _ => "Bearer realm=\"claviger\"",
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }
@@ -165,12 +175,25 @@ impl Fault {
                 "This needs a login, and nobody can log in under the name you came by.".into(),
             )
             .with(Next::Open(url.clone())),
-            Self::Rejected(_) => face(
+            Self::Rejected(Rejection { presented: Presented::Bearer, .. }) => face(
                 401,
                 "invalid_token",
                 "Not accepted",
-                "The credential that came with the request is not valid.".into(),
+                "The token that came with the request is not valid here. Get a new one.".into(),
             ),
+            Self::Rejected(Rejection { presented: Presented::Certificate, .. }) => face(
+                401,
+                "invalid_certificate",
+                "Not accepted",
+                "The certificate that came with the connection is not valid here. Connect with another.".into(),
+            ),
+            Self::Undecided(_) => face(
+                503,
+                "issuer_unavailable",
+                "Tokens can't be verified now",
+                "The issuer of the token does not answer. This recovers by itself.".into(),
+            )
+            .after(RETRY),
             Self::Denied(Denied::Anonymous) => Self::Anonymous.face(),
             Self::Denied(Denied::Forbidden(_)) => face(
                 403,
@@ -333,6 +356,7 @@ impl From<Unidentified> for Fault {
     fn from(error: Unidentified) -> Self {
         match error {
             Unidentified::Rejected { rejection, .. } => Self::Rejected(rejection),
+            Unidentified::Undecided { .. } => Self::Undecided(error),
             Unidentified::Ambiguous(..) => Self::Malformed(error.to_string()),
         }
     }

@@ -8,16 +8,24 @@ use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-/// A server's certificate and key. Its clones, and every configuration made from it, show the same one, also after
+mod certificate;
+mod clients;
+
+pub use certificate::{CertificateError, ClientCertificate};
+pub use clients::ClientAuth;
+use clients::Clients;
+
+/// A server's certificate and key, and whose certificates it asks clients for. Its clones, and every configuration made from it, show the same one, also after
 /// [`ServerIdentity::reload`].
 #[derive(Clone)]
 pub struct ServerIdentity {
     files: Arc<Files>,
     shown: Arc<Shown>,
+    clients: Option<Arc<Clients>>,
     base: Arc<ServerConfig>,
 }
 
@@ -70,19 +78,33 @@ impl ServerIdentity {
     /// # Errors
     /// Says which file, and what was expected in it.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(files.read()?)));
-        let base = Arc::new(server_base(Arc::clone(&shown)));
-        Ok(Self { files: Arc::new(files), shown, base })
+        Self::asking(certificate, key, None)
     }
 
-    /// Reads the files again. Later handshakes show what they hold now; connections that exist keep what they were
-    /// shown.
+    /// The same, of a server that asks its clients for certificates.
     ///
     /// # Errors
-    /// As [`ServerIdentity::load`]; then the old certificate stays.
+    /// Says which file, and what was expected in it.
+    pub fn asking(certificate: &Path, key: &Path, clients: Option<&ClientAuth>) -> Result<Self, TlsError> {
+        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
+        let shown = Arc::new(Shown(ArcSwap::from_pointee(files.read()?)));
+        let clients = clients.map(Clients::load).transpose()?;
+        let base = Arc::new(server_base(Arc::clone(&shown), clients.clone()));
+        Ok(Self { files: Arc::new(files), shown, clients, base })
+    }
+
+    /// Reads all files again. Later handshakes show, and believe, what they hold now; connections that exist keep what
+    /// they were shown, and whom they have shown themselves to be.
+    ///
+    /// # Errors
+    /// As [`ServerIdentity::load`]; then everything stays as it was.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.shown.0.store(Arc::new(self.files.read()?));
+        let shown = self.files.read()?;
+        let clients = self.clients.as_ref().map(|clients| Ok((clients, clients.read()?))).transpose()?;
+        self.shown.0.store(Arc::new(shown));
+        if let Some((clients, verifier)) = clients {
+            clients.replace(verifier);
+        }
         Ok(())
     }
 
@@ -165,12 +187,19 @@ impl ResolvesServerCert for Shown {
 }
 
 #[expect(clippy::expect_used, reason = "the provider is compiled in, and has both versions")]
-fn server_base(shown: Arc<Shown>) -> ServerConfig {
-    let mut config = ServerConfig::builder_with_provider(provider())
+fn server_base(shown: Arc<Shown>, clients: Option<Arc<Clients>>) -> ServerConfig {
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        .with_cert_resolver(shown);
+        .expect("aws-lc-rs has suites for TLS 1.2 and 1.3");
+    if let Some(clients) = clients {
+        // A resumed session brings back its certificate without any look at the roots, the revocation lists or the time
+        // (CVE-2025-23419), so where certificates count there is none.
+        let mut config = builder.with_client_cert_verifier(clients).with_cert_resolver(shown);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        return config;
+    }
+    let mut config = builder.with_no_client_auth().with_cert_resolver(shown);
     // Resumption by tickets, so that a client may come back to any worker and costs no memory here. The keys are made
     // at start, roll every six hours and are never stored.
     if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {

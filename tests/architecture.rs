@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("secret", ""),
     ("clock", ""),
     ("arn", ""),
-    ("web", ""),
+    ("web", "tls"),         // a connection has its client's certificate
     ("telemetry", "clock"), // access lines carry times as `clock` prints them
     ("built_in", "clock secret"),
     ("tls", "clock secret"),
@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("authority", "arn built_in clock fetch jose secret server sigv4 telemetry web"),
     ("demo", "arn clock fetch secret server sigv4 web"),
     // The sentence: it knows the domain, and no door.
-    ("identity", "built_in clock fetch jose secret telemetry web"),
+    ("identity", "built_in clock fetch jose secret telemetry tls web"),
     ("session", "built_in clock identity secret telemetry web"),
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock identity jose policy secret web"),
@@ -38,7 +38,10 @@ const MAY_USE: &[(&str, &str)] = &[
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
     ("config", "arn authority built_in clock policy provider route secret session tls web"),
-    ("generation", "built_in clock config credentials fetch identity inject policy route session tls upstream web"),
+    (
+        "generation",
+        "built_in clock config credentials fetch identity inject policy route session telemetry tls upstream web",
+    ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy route session upstream web"),
     // Doors: none uses another.

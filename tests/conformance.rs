@@ -12,6 +12,7 @@ use claviger::credentials::{self, Mint};
 use claviger::fetch::Fetch;
 use claviger::generation::{Generation, Parts};
 use claviger::jose::Signer;
+use claviger::telemetry::Metrics;
 use claviger::tls::Trust;
 use claviger::{identity, inject};
 use toml::{Table, Value};
@@ -22,7 +23,8 @@ const CANARY: &str = "canary-5e1f0c9b";
 #[test]
 fn every_kind_keeps_to_the_rules() {
     let parts = parts();
-    each("identity", identity::BUILT_INS, &identity::Materials { fetch: Arc::clone(&parts.fetch) });
+    let materials = identity::Materials { fetch: Arc::clone(&parts.fetch), metrics: parts.metrics.clone() };
+    each("identity", identity::BUILT_INS, &materials);
     each("credentials", credentials::BUILT_INS, &credentials::Materials { mint: parts.mint.clone() });
     each("inject", inject::BUILT_INS, &());
 }
@@ -143,7 +145,7 @@ fn parts() -> Parts {
     let trust = Trust::system();
     let (signer, _) = Signer::generate().unwrap();
     let mint = Mint::new("https://apps.example.com/.claviger/issuer".parse().unwrap(), signer, Vec::new());
-    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: Some(mint) }
+    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: Some(mint), metrics: Metrics::new() }
 }
 
 fn root() -> &'static Path {

@@ -18,6 +18,7 @@ use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts};
 use crate::jose::Signer;
 use crate::route::Route;
+use crate::telemetry::Metrics;
 use crate::tls::Trust;
 
 pub(super) mod columns;
@@ -54,7 +55,7 @@ pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
     Generation::load(file, &Environment::of_this_process(), |config| {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let trust = Trust::system();
-        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: mint(config)? })
+        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: mint(config)?, metrics: Metrics::new() })
     })
 }
 

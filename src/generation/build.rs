@@ -26,6 +26,7 @@ pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, C
     let routes: Vec<_> =
         config.route.iter().filter_map(|(name, route)| builder.route(name, route, &providers)).map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
+    builder.look_for_certificates(&sources);
     builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
     let routes = Routes::build(routes).unwrap_or_else(|problems| {
@@ -49,13 +50,15 @@ impl Builder<'_> {
 
     fn entrance(&mut self, name: &str, listen: &Listen) -> Entrance {
         let tls = listen.tls.as_ref().and_then(|files| {
-            self.errors.keep(format!("listen.{name}.tls"), ServerIdentity::load(&files.certificate, &files.key))
+            let loaded = ServerIdentity::asking(&files.certificate, &files.key, files.clients.as_ref());
+            self.errors.keep(format!("listen.{name}.tls"), loaded)
         });
         Entrance { public_url: listen.public_url.clone(), tls, trusted_proxies: listen.trusted_proxies.clone() }
     }
 
     fn sources(&mut self) -> BTreeMap<Arc<str>, Arc<dyn IdentitySource>> {
-        let materials = identity::Materials { fetch: Arc::clone(&self.parts.fetch) };
+        let materials =
+            identity::Materials { fetch: Arc::clone(&self.parts.fetch), metrics: self.parts.metrics.clone() };
         self.kinds("identity", &self.config.identity, identity::BUILT_INS, &materials)
     }
 
@@ -254,6 +257,18 @@ impl Builder<'_> {
             for listener in self.config.listen.keys() {
                 self.errors.add_missing(&format!("listen.{listener}.public_url"), &expected);
             }
+        }
+    }
+
+    /// A source that looks at certificates sees none where no listener asks for them.
+    fn look_for_certificates(&mut self, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>) {
+        if self.config.listen.values().any(|listen| listen.tls.as_ref().is_some_and(|tls| tls.clients.is_some())) {
+            return;
+        }
+        for (name, _) in sources.iter().filter(|(_, source)| source.wants_certificates()) {
+            let problem = "looks at client certificates, but no listener asks for any; expected a `tls.client_ca` in \
+                           some [listen.<name>]";
+            self.errors.add(format!("identity.{name}"), problem);
         }
     }
 

@@ -6,7 +6,9 @@ use super::*;
 use crate::built_in::Surroundings;
 use crate::clock::ManualClock;
 use crate::config::Reading;
-use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, SignedIn, Subject, Tokens};
+use crate::identity::{
+    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Presented, SignedIn, Subject, Tokens,
+};
 use crate::session::{SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::Connection;
@@ -25,7 +27,13 @@ const GOOD: &str = r#"
 
 fn parts() -> Parts {
     let trust = Trust::system();
-    Parts { clock: Arc::new(ManualClock::at(1_000)), fetch: Arc::new(Fetch::new(&trust)), trust, mint: None }
+    Parts {
+        clock: Arc::new(ManualClock::at(1_000)),
+        fetch: Arc::new(Fetch::new(&trust)),
+        trust,
+        mint: None,
+        metrics: Metrics::new(),
+    }
 }
 
 fn config(text: &str) -> Config {
@@ -190,7 +198,7 @@ impl IdentitySource for Shown {
         let shown = caller.head.headers.get_all("authorization").iter().any(|value| value == &*self.name);
         match (shown, self.rejects) {
             (false, _) => Recognition::NotPresented,
-            (true, true) => Recognition::Rejected(Rejection { reason: "forged".into() }),
+            (true, true) => Recognition::Rejected(Presented::Bearer.rejected("forged")),
             (true, false) => Recognition::Verified(alice(&self.name)),
         }
     }
