@@ -5,6 +5,7 @@ use http::{HeaderMap, Method};
 use crate::support::client::{self, Answer};
 use crate::support::world::World;
 
+mod certificates;
 mod forged;
 mod issuer;
 mod keys;
