@@ -346,6 +346,58 @@ mod tests {
         assert_eq!(shake(&identity, &trust, [&[], &[]]).await.unwrap().1, second);
     }
 
+    /// Whether a client with this certificate gets through the handshake.
+    async fn comes_in(identity: &ServerIdentity, trust: &Trust, client: &rcgen::CertifiedKey<rcgen::KeyPair>) -> bool {
+        let (near, far) = duplex(1 << 16);
+        let server = TlsAcceptor::from(identity.server_config(&[])).accept(far);
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(trust.extra.iter().cloned());
+        let key = PrivateKeyDer::from_pem_slice(client.signing_key.serialize_pem().as_bytes()).unwrap();
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![client.cert.der().clone()], key)
+            .unwrap();
+        let client = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), near);
+        let (server, _client) = tokio::join!(server, client);
+        server.is_ok_and(|server| server.get_ref().1.peer_certificates().is_some_and(|shown| shown.len() == 1))
+    }
+
+    #[tokio::test]
+    async fn a_reload_believes_the_new_roots_and_a_failed_one_changes_nothing() {
+        let folder = testing::folder();
+        let [certificate, key, ca] = ["tls.crt", "tls.key", "clients.pem"].map(|name| folder.path().join(name));
+        let client = || {
+            let mut params = rcgen::CertificateParams::new(["batch.test".to_owned()]).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, fastrand::u64(..).to_string());
+            let signing_key = rcgen::KeyPair::generate().unwrap();
+            // a certificate may be its own root
+            rcgen::CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key }
+        };
+        let (old, new) = (client(), client());
+        fs::write(&ca, old.cert.pem()).unwrap();
+        let clients = ClientAuth { ca: ca.clone(), crl: None, required: true };
+        let identity = ServerIdentity::asking(&certificate, &key, Some(&clients)).unwrap();
+        let trust = Trust::with_file(&certificate).unwrap();
+        assert!(comes_in(&identity, &trust, &old).await && !comes_in(&identity, &trust, &new).await);
+
+        // one file is bad, so neither counts
+        testing::write(folder.path());
+        fs::write(&ca, "no certificate").unwrap();
+        let error = identity.reload().unwrap_err().to_string();
+        assert!(
+            error.ends_with("clients.pem` is not a PEM file of the certificates that sign clients' own"),
+            "{error}"
+        );
+        assert!(comes_in(&identity, &trust, &old).await);
+
+        fs::write(&ca, new.cert.pem()).unwrap();
+        identity.reload().unwrap();
+        let trust = Trust::with_file(&certificate).unwrap();
+        assert!(comes_in(&identity, &trust, &new).await && !comes_in(&identity, &trust, &old).await);
+    }
+
     #[test]
     fn errors_name_the_file_and_what_was_expected() {
         let folder = testing::folder();

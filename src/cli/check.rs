@@ -19,7 +19,7 @@ use crate::generation::{Generation, Parts};
 use crate::jose::Signer;
 use crate::route::Route;
 use crate::telemetry::Metrics;
-use crate::tls::Trust;
+use crate::tls::{ClientAuth, Trust};
 
 pub(super) mod columns;
 
@@ -109,7 +109,12 @@ fn summary(config: &Config, generation: &Generation) -> String {
     let mut text = String::from("Listeners\n");
     let mut listeners = Columns::indented();
     for (name, listen) in &config.listen {
-        let tls = if listen.tls.is_some() { "https" } else { "http" };
+        let tls = match listen.tls.as_ref().map(|tls| tls.clients.as_ref()) {
+            None => "http",
+            Some(None) => "https",
+            Some(Some(clients)) if clients.required => "https, client certificates only,",
+            Some(Some(_)) => "https, client certificates too,",
+        };
         let known =
             listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
         listeners.row([name.to_string(), format!("{tls} on {}", listen.address), known]);
@@ -158,6 +163,7 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
                 "name": &**name,
                 "address": listen.address.to_string(),
                 "tls": listen.tls.is_some(),
+                "client_auth": listen.tls.as_ref().and_then(|tls| tls.clients.as_ref()).map(asked),
                 "public_url": listen.public_url.as_ref().map(ToString::to_string),
             })
         })
@@ -186,6 +192,11 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
         "others": others(config).map(|(section, at)| json!({"section": section, "address": at})).collect::<Vec<_>>(),
         "routes": routes,
     })
+}
+
+/// As `client_auth` has it.
+fn asked(clients: &ClientAuth) -> &'static str {
+    if clients.required { "required" } else { "optional" }
 }
 
 /// `reports.example.com/app`, for each host.

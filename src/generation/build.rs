@@ -23,8 +23,8 @@ pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, C
     let entrances = builder.entrances();
     let sources = builder.sources();
     let providers = builder.providers();
-    let routes: Vec<_> =
-        config.route.iter().filter_map(|(name, route)| builder.route(name, route, &providers)).map(Arc::new).collect();
+    let routes = config.route.iter().filter_map(|(name, route)| builder.route(name, route, &sources, &providers));
+    let routes: Vec<_> = routes.map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
     builder.look_for_certificates(&sources);
     builder.look_at_the_other_side();
@@ -98,6 +98,7 @@ impl Builder<'_> {
         &mut self,
         name: &Arc<str>,
         config: &RouteConfig,
+        sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>,
         providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     ) -> Option<Route> {
         let path = format!("route.{name}");
@@ -114,7 +115,7 @@ impl Builder<'_> {
             let problem = "needs a login, but there is no section [identity.<name>] to log in at";
             self.errors.add(below(&path, "allow"), problem);
         }
-        if policy.as_ref().is_some_and(|policy| !policy.is_public()) {
+        if policy.as_ref().is_some_and(|policy| !policy.is_public()) && logs_in(config, sources) {
             self.look_for_hosts_off_loopback(config, &path);
         }
         let trust = match &config.upstream_ca {
@@ -288,4 +289,10 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Whether anybody may log in for this route, or comes with what a login left: a token or a certificate leaves nothing.
+fn logs_in(route: &RouteConfig, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>) -> bool {
+    let counts = |name: &Arc<str>| route.identity.as_ref().is_none_or(|names| names.contains(name));
+    sources.iter().any(|(name, source)| counts(name) && source.login().is_some())
 }

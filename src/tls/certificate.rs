@@ -110,3 +110,72 @@ fn hex(bytes: &[u8]) -> String {
 
 const ODD_NAMES: CertificateError =
     CertificateError("its alternative names are malformed, or there are two lists of them");
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType, SerialNumber};
+
+    use super::*;
+    use crate::clock::epoch_seconds;
+
+    fn certificate(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        change(&mut params);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn names_are_read_in_their_order() {
+        let der = certificate(|params| {
+            params.distinguished_name.push(DnType::CommonName, "Zoë");
+            params.distinguished_name.push(DnType::OrganizationName, "Corp, O=Other");
+            params.serial_number = Some(SerialNumber::from_slice(&[0x0a, 0x1b]));
+            params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+            params.subject_alt_names = vec![
+                SanType::DnsName("b.test".try_into().unwrap()),
+                SanType::URI("spiffe://a/b".try_into().unwrap()),
+                SanType::DnsName("a.test".try_into().unwrap()),
+                SanType::IpAddress("127.0.0.1".parse().unwrap()),
+                SanType::Rfc822Name("a@b.test".try_into().unwrap()),
+            ];
+        });
+        let read = ClientCertificate::read(&der).unwrap();
+        assert_eq!(read.common_names, ["Zoë"]);
+        assert_eq!(read.organizations, ["Corp, O=Other"]);
+        assert!(read.organizational_units.is_empty());
+        assert_eq!((read.dns_names, read.uris), (vec!["b.test".into(), "a.test".into()], vec!["spiffe://a/b".into()]));
+        assert_eq!((read.emails, read.serial.as_str()), (vec!["a@b.test".into()], "0a1b"));
+        assert_eq!(epoch_seconds(read.not_after), 1_893_456_000);
+    }
+
+    #[test]
+    fn its_time_is_judged_with_both_ends() {
+        let der = certificate(|params| {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        });
+        let read = ClientCertificate::read(&der).unwrap();
+        for (at, expected) in
+            [(1_577_836_799, false), (1_577_836_800, true), (1_893_456_000, true), (1_893_456_001, false)]
+        {
+            assert_eq!(read.is_valid_at(from_epoch_seconds(at)), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_certificate_is_refused() {
+        let der = certificate(|_| ());
+        assert!(ClientCertificate::read(&der).is_ok());
+        let trailing = [der.as_slice(), b"x"].concat();
+        for odd in [&b""[..], b"x", &der[1..], &der[..der.len() - 1], &trailing] {
+            assert!(ClientCertificate::read(odd).is_err());
+        }
+        // any byte may be broken: it is refused or read, and never a panic
+        for at in 0..der.len() {
+            let mut broken = der.clone();
+            broken[at] ^= 0x1f;
+            let _ = ClientCertificate::read(&broken);
+        }
+    }
+}
