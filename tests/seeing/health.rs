@@ -60,7 +60,7 @@ async fn readyz_is_503_while_draining_and_what_is_under_way_finishes() {
 /// Every metric that a room describes is there under that name, with what it means; so is each that the README names.
 #[tokio::test]
 async fn metrics_have_their_names_and_say_what_they_mean() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = Plan::with_routes(&format!("{ROUTES}\n{SERVICES}")).start().await;
     let alice = world.ticket("alice").await;
     world.get("/", &alice).await;
     let metrics =
@@ -82,6 +82,14 @@ async fn metrics_have_their_names_and_say_what_they_mean() {
         assert!(described.contains(name), "{line} is not described");
     }
 }
+
+/// Services that never come.
+const SERVICES: &str = r#"
+[identity.services]
+kind = "bearer"
+issuer = "https://idp.invalid"
+audiences = ["claviger"]
+"#;
 
 /// Only there where something happened that does not happen here.
 const ELSEWHERE: [&str; 2] = ["claviger_authority_calls_total", "claviger_session_renewals_total"];
