@@ -29,6 +29,7 @@ use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, Metrics};
 use crate::tls::Trust;
+use crate::upstream::Upstreams;
 
 mod door;
 mod keys;
@@ -134,10 +135,12 @@ impl Running {
         let mint = keys::mint(&config)?;
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust));
+        let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
         let parts = Parts {
             clock: Arc::clone(&clock),
             fetch: Arc::clone(&fetch),
             trust,
+            upstreams,
             mint: mint.clone(),
             metrics: metrics.clone(),
         };

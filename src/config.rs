@@ -27,13 +27,15 @@ mod public_url;
 mod route;
 mod service;
 mod shape;
+mod upstream;
 
 pub use error::{ConfigError, ConfigErrors, below};
 pub use keys::Keys;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
-pub use route::{RouteConfig, Timeouts};
+pub use route::RouteConfig;
 pub use service::Service;
+pub use upstream::UpstreamConfig;
 
 /// A config.
 #[derive(Clone, Debug)]

@@ -20,6 +20,7 @@ use crate::route::{Route, Routes};
 use crate::session::Session;
 use crate::telemetry::Metrics;
 use crate::tls::{ServerIdentity, Trust};
+use crate::upstream::Upstreams;
 use crate::web::Caller;
 
 mod build;
@@ -34,7 +35,7 @@ pub struct Generation {
     /// `[credentials.<name>]`.
     pub providers: BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     /// The headers that any injector vouches for, which no client may send on any route (A1).
-    pub vouched: Vouched,
+    pub vouched: Arc<Vouched>,
     /// `[listen.<name>]`.
     pub entrances: BTreeMap<Arc<str>, Entrance>,
 }
@@ -57,8 +58,10 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The way out to identity providers and STS.
     pub fetch: Arc<Fetch>,
-    /// What upstreams are believed by where the route has no `upstream_ca`.
+    /// What upstreams are believed by where the route has no `ca` for them.
     pub trust: Trust,
+    /// The upstreams there are, whose connections outlive a generation.
+    pub upstreams: Arc<Upstreams>,
     /// Signs tokens for `minted`; absent where no listener has a `public_url`.
     pub mint: Option<Arc<Mint>>,
     /// Where what the parts do is counted.

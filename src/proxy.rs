@@ -24,6 +24,7 @@ mod cross_site;
 mod cut;
 mod dress;
 mod forwarded;
+mod trailers;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};

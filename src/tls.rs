@@ -1,6 +1,7 @@
 //! rustls configurations: what we show and what we believe.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +10,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 mod certificate;
@@ -19,8 +20,8 @@ pub use certificate::{CertificateError, ClientCertificate};
 pub use clients::ClientAuth;
 use clients::Clients;
 
-/// A server's certificate and key, and whose certificates it asks clients for. Its clones, and every configuration made from it, show the same one, also after
-/// [`ServerIdentity::reload`].
+/// A server's certificate and key, and whose certificates it asks clients for. Its clones, and every configuration made
+/// from it, show and believe the same, also after [`ServerIdentity::reload`].
 #[derive(Clone)]
 pub struct ServerIdentity {
     files: Arc<Files>,
@@ -33,11 +34,19 @@ pub struct ServerIdentity {
 ///
 /// The system's are read when the first configuration is asked for: parsing some 150 certificates would be a good part
 /// of the time to start.
+///
+/// Two that believe in and show the same are equal.
 #[derive(Clone)]
 pub struct Trust {
     extra: Arc<[CertificateDer<'static>]>,
+    shown: Option<ClientIdentity>,
     base: Arc<OnceLock<ClientConfig>>,
 }
+
+/// A certificate and key that we show to servers that ask for one. Two are equal that have the same certificate, as it
+/// determines the key.
+#[derive(Clone)]
+pub struct ClientIdentity(Arc<CertifiedKey>);
 
 /// Why a certificate, key or root can't be used. Never shows key material.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +128,7 @@ impl ServerIdentity {
 impl Trust {
     /// The system's roots, read on first use.
     pub fn system() -> Self {
-        Self { extra: Arc::new([]), base: Arc::default() }
+        Self { extra: Arc::new([]), shown: None, base: Arc::default() }
     }
 
     /// The system's roots and those in a PEM file.
@@ -132,14 +141,65 @@ impl Trust {
         if RootCertStore::empty().add_parsable_certificates(extra.iter().cloned()).1 > 0 {
             return Err(TlsError::Unexpected { path: path.to_owned(), expected: "a PEM file of root certificates" });
         }
-        Ok(Self { extra: extra.into(), base: Arc::default() })
+        Ok(Self { extra: extra.into(), shown: None, base: Arc::default() })
+    }
+
+    /// The same roots, and this certificate for servers that ask for one.
+    pub fn showing(self, identity: ClientIdentity) -> Self {
+        Self { shown: Some(identity), base: Arc::default(), ..self }
     }
 
     /// A configuration for TLS 1.2 and 1.3 that offers these protocols by ALPN, the preferred one first.
     pub fn client_config(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {
-        let mut config = self.base.get_or_init(|| client_base(&self.extra)).clone();
+        let mut config = self.base.get_or_init(|| client_base(&self.extra, self.shown.as_ref())).clone();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)
+    }
+}
+
+impl ClientIdentity {
+    /// Reads a PEM chain, the client's own certificate first, and its PEM key (PKCS#8, PKCS#1 or SEC1).
+    ///
+    /// # Errors
+    /// Says which file, and what was expected in it.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
+        files.read().map(|key| Self(Arc::new(key)))
+    }
+}
+
+impl PartialEq for Trust {
+    fn eq(&self, other: &Self) -> bool {
+        self.extra == other.extra && self.shown == other.shown
+    }
+}
+
+impl Eq for Trust {}
+
+impl Hash for Trust {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.extra.hash(state);
+        self.shown.hash(state);
+    }
+}
+
+impl PartialEq for ClientIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.cert == other.0.cert
+    }
+}
+
+impl Eq for ClientIdentity {}
+
+impl Hash for ClientIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.cert.hash(state);
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity").finish_non_exhaustive()
     }
 }
 
@@ -209,14 +269,17 @@ fn server_base(shown: Arc<Shown>, clients: Option<Arc<Clients>>) -> ServerConfig
 }
 
 #[expect(clippy::expect_used, reason = "the provider is compiled in, and has both versions")]
-fn client_base(extra: &[CertificateDer<'static>]) -> ClientConfig {
+fn client_base(extra: &[CertificateDer<'static>], shown: Option<&ClientIdentity>) -> ClientConfig {
     let mut roots = system_roots().clone();
     roots.add_parsable_certificates(extra.iter().cloned());
-    ClientConfig::builder_with_provider(provider())
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
+        .with_root_certificates(roots);
+    match shown {
+        None => config.with_no_client_auth(),
+        Some(identity) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.0)))),
+    }
 }
 
 /// What the system believes. It is one fact of the machine, so it is read once for all [`Trust`]s.
@@ -286,142 +349,4 @@ pub(crate) mod testing {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use rustls::pki_types::ServerName;
-    use tokio::io::duplex;
-    use tokio_rustls::{TlsAcceptor, TlsConnector};
-
-    use super::*;
-
-    /// A handshake in memory: what ALPN chose, and the certificate that was shown.
-    async fn shake(
-        identity: &ServerIdentity,
-        trust: &Trust,
-        offers: [&[&[u8]]; 2],
-    ) -> std::io::Result<(Option<Vec<u8>>, CertificateDer<'static>)> {
-        let (near, far) = duplex(1 << 16);
-        let server = TlsAcceptor::from(identity.server_config(offers[0])).accept(far);
-        let client = TlsConnector::from(trust.client_config(offers[1]));
-        let client = client.connect(ServerName::try_from("localhost").unwrap(), near);
-        let (server, client) = tokio::join!(server, client);
-        let (_server, client) = (server?, client?);
-        let session = client.get_ref().1;
-        let shown = session.peer_certificates().unwrap()[0].clone().into_owned();
-        Ok((session.alpn_protocol().map(<[u8]>::to_vec), shown))
-    }
-
-    #[tokio::test]
-    async fn the_servers_preference_decides_the_protocol() {
-        let (identity, trust) = testing::pair();
-        let (chosen, _) = shake(&identity, &trust, [&[b"h2", b"http/1.1"], &[b"http/1.1", b"h2"]]).await.unwrap();
-        assert_eq!(chosen.unwrap(), b"h2");
-        // RFC 7301 §3.2: no common protocol ends the handshake
-        shake(&identity, &trust, [&[b"h2"], &[b"http/1.1"]]).await.unwrap_err();
-    }
-
-    #[tokio::test]
-    async fn a_server_outside_our_roots_is_not_believed() {
-        let (identity, _) = testing::pair();
-        let (_, other) = testing::pair();
-        shake(&identity, &other, [&[], &[]]).await.unwrap_err();
-    }
-
-    #[tokio::test]
-    async fn a_reload_shows_the_new_certificate_and_a_failed_one_keeps_the_old() {
-        let folder = testing::folder();
-        let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-        let identity = ServerIdentity::load(&certificate, &key).unwrap();
-        let first = shake(&identity, &Trust::with_file(&certificate).unwrap(), [&[], &[]]).await.unwrap().1;
-
-        testing::write(folder.path());
-        identity.reload().unwrap();
-        let trust = Trust::with_file(&certificate).unwrap();
-        let second = shake(&identity, &trust, [&[], &[]]).await.unwrap().1;
-        assert_ne!(first, second);
-
-        fs::write(&key, "half a key").unwrap();
-        identity.reload().unwrap_err();
-        assert_eq!(shake(&identity, &trust, [&[], &[]]).await.unwrap().1, second);
-    }
-
-    /// Whether a client with this certificate gets through the handshake.
-    async fn comes_in(identity: &ServerIdentity, trust: &Trust, client: &rcgen::CertifiedKey<rcgen::KeyPair>) -> bool {
-        let (near, far) = duplex(1 << 16);
-        let server = TlsAcceptor::from(identity.server_config(&[])).accept(far);
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(trust.extra.iter().cloned());
-        let key = PrivateKeyDer::from_pem_slice(client.signing_key.serialize_pem().as_bytes()).unwrap();
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(vec![client.cert.der().clone()], key)
-            .unwrap();
-        let client = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), near);
-        let (server, _client) = tokio::join!(server, client);
-        server.is_ok_and(|server| server.get_ref().1.peer_certificates().is_some_and(|shown| shown.len() == 1))
-    }
-
-    #[tokio::test]
-    async fn a_reload_believes_the_new_roots_and_a_failed_one_changes_nothing() {
-        let folder = testing::folder();
-        let [certificate, key, ca] = ["tls.crt", "tls.key", "clients.pem"].map(|name| folder.path().join(name));
-        let client = || {
-            let mut params = rcgen::CertificateParams::new(["batch.test".to_owned()]).unwrap();
-            params.distinguished_name.push(rcgen::DnType::CommonName, fastrand::u64(..).to_string());
-            let signing_key = rcgen::KeyPair::generate().unwrap();
-            // a certificate may be its own root
-            rcgen::CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key }
-        };
-        let (old, new) = (client(), client());
-        fs::write(&ca, old.cert.pem()).unwrap();
-        let clients = ClientAuth { ca: ca.clone(), crl: None, required: true };
-        let identity = ServerIdentity::asking(&certificate, &key, Some(&clients)).unwrap();
-        let trust = Trust::with_file(&certificate).unwrap();
-        assert!(comes_in(&identity, &trust, &old).await && !comes_in(&identity, &trust, &new).await);
-
-        // one file is bad, so neither counts
-        testing::write(folder.path());
-        fs::write(&ca, "no certificate").unwrap();
-        let error = identity.reload().unwrap_err().to_string();
-        assert!(
-            error.ends_with("clients.pem` is not a PEM file of the certificates that sign clients' own"),
-            "{error}"
-        );
-        assert!(comes_in(&identity, &trust, &old).await);
-
-        fs::write(&ca, new.cert.pem()).unwrap();
-        identity.reload().unwrap();
-        let trust = Trust::with_file(&certificate).unwrap();
-        assert!(comes_in(&identity, &trust, &new).await && !comes_in(&identity, &trust, &old).await);
-    }
-
-    #[test]
-    fn errors_name_the_file_and_what_was_expected() {
-        let folder = testing::folder();
-        let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-        let (missing, empty) = (folder.path().join("missing.pem"), folder.path().join("empty.pem"));
-        fs::write(&empty, "").unwrap();
-        let told = |certificate: &Path, key: &Path| ServerIdentity::load(certificate, key).unwrap_err().to_string();
-
-        assert!(told(&missing, &key).ends_with("missing.pem` can't be read"));
-        assert!(told(&certificate, &missing).ends_with("missing.pem` can't be read"));
-        assert!(told(&empty, &key).ends_with("empty.pem` is not a PEM chain of certificates"));
-        assert!(told(&certificate, &certificate).ends_with("tls.crt` is not a PEM private key"));
-        assert!(Trust::with_file(&empty).unwrap_err().to_string().ends_with("is not a PEM file of root certificates"));
-
-        let other = testing::folder();
-        assert!(told(&certificate, &other.path().join("tls.key")).ends_with("can't be used together"));
-    }
-
-    #[test]
-    fn a_broken_key_is_not_quoted() {
-        let folder = testing::folder();
-        let key = folder.path().join("tls.key");
-        fs::write(&key, "-----BEGIN PRIVATE canary KEY\ncanary\n").unwrap();
-        let error = ServerIdentity::load(&folder.path().join("tls.crt"), &key).unwrap_err();
-        assert!(!format!("{error:?} {error}").contains("canary"));
-    }
-}
+mod tests;

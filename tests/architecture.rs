@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
-    ("config", "arn authority built_in clock policy provider route secret session tls web"),
+    ("config", "arn authority built_in clock policy provider route secret session tls upstream web"),
     (
         "generation",
         "built_in clock config credentials fetch identity inject policy route session telemetry tls upstream web",
@@ -58,7 +58,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "cli",
         "app authority built_in clock config credentials demo fault fetch generation identity inject jose policy \
-         provider route secret server telemetry tls users web",
+         provider route secret server telemetry tls upstream users web",
     ),
     ("manual", ""),
     ("lib", ""),

@@ -14,6 +14,7 @@ use claviger::generation::{Generation, Parts};
 use claviger::jose::Signer;
 use claviger::telemetry::Metrics;
 use claviger::tls::Trust;
+use claviger::upstream::Upstreams;
 use claviger::{identity, inject};
 use toml::{Table, Value};
 
@@ -145,7 +146,14 @@ fn parts() -> Parts {
     let trust = Trust::system();
     let (signer, _) = Signer::generate().unwrap();
     let mint = Mint::new("https://apps.example.com/.claviger/issuer".parse().unwrap(), signer, Vec::new());
-    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: Some(mint), metrics: Metrics::new() }
+    Parts {
+        clock,
+        fetch: Arc::new(Fetch::new(&trust)),
+        trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
+        mint: Some(mint),
+        metrics: Metrics::new(),
+    }
 }
 
 fn root() -> &'static Path {

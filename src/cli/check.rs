@@ -20,6 +20,7 @@ use crate::jose::Signer;
 use crate::route::Route;
 use crate::telemetry::Metrics;
 use crate::tls::{ClientAuth, Trust};
+use crate::upstream::Upstreams;
 
 pub(super) mod columns;
 
@@ -55,7 +56,14 @@ pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
     Generation::load(file, &Environment::of_this_process(), |config| {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let trust = Trust::system();
-        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: mint(config)?, metrics: Metrics::new() })
+        Ok(Parts {
+            clock,
+            fetch: Arc::new(Fetch::new(&trust)),
+            trust,
+            upstreams: Arc::new(Upstreams::unchecked()),
+            mint: mint(config)?,
+            metrics: Metrics::new(),
+        })
     })
 }
 
@@ -109,11 +117,11 @@ fn summary(config: &Config, generation: &Generation) -> String {
     let mut text = String::from("Listeners\n");
     let mut listeners = Columns::indented();
     for (name, listen) in &config.listen {
-        let tls = match listen.tls.as_ref().map(|tls| tls.clients.as_ref()) {
-            None => "http",
-            Some(None) => "https",
-            Some(Some(clients)) if clients.required => "https, client certificates only,",
-            Some(Some(_)) => "https, client certificates too,",
+        let tls = match (&listen.tls, &listen.clients) {
+            (None, _) => "http",
+            (Some(_), None) => "https",
+            (Some(_), Some(clients)) if clients.required => "https, with client certificates only,",
+            (Some(_), Some(_)) => "https, with client certificates or without,",
         };
         let known =
             listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
@@ -163,7 +171,7 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
                 "name": &**name,
                 "address": listen.address.to_string(),
                 "tls": listen.tls.is_some(),
-                "client_auth": listen.tls.as_ref().and_then(|tls| tls.clients.as_ref()).map(asked),
+                "client_auth": listen.clients.as_ref().map(asked),
                 "public_url": listen.public_url.as_ref().map(ToString::to_string),
             })
         })
@@ -205,7 +213,7 @@ fn from(route: &Route) -> Vec<String> {
 }
 
 fn to(written: &RouteConfig) -> String {
-    written.upstream.as_str().trim_end_matches('/').to_owned()
+    written.upstream.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The kinds of a route's injectors.

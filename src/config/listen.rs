@@ -25,19 +25,19 @@ pub struct Listen {
     pub public_url: Option<PublicUrl>,
     /// The files of its certificate chain and key; absent: plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whose certificates clients are asked for; absent: they are not asked.
+    pub clients: Option<ClientAuth>,
     /// The peers whose `X-Forwarded-For` and `-Proto` are believed (A6).
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// A certificate chain and its key, both PEM, and whose certificates clients are asked for.
+/// A certificate chain and its key, both PEM.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsFiles {
     /// The chain, leaf first.
     pub certificate: PathBuf,
     /// The key.
     pub key: PathBuf,
-    /// Absent: clients are not asked.
-    pub clients: Option<ClientAuth>,
 }
 
 impl Listen {
@@ -92,11 +92,9 @@ fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors
     let address = address(shape.address.as_deref(), &below(path, "address"), errors);
     let public_url =
         shape.public_url.and_then(|text| errors.keep(below(path, "public_url"), text.parse::<PublicUrl>()));
-    let tls = shape.tls.and_then(|tls| {
-        let path = below(path, "tls");
-        let clients = client_auth(&tls, &path, surroundings, errors);
-        Some(TlsFiles { clients, ..tls_files(tls, &path, surroundings, errors)? })
-    });
+    let tls_path = below(path, "tls");
+    let clients = shape.tls.as_ref().and_then(|tls| client_auth(tls, &tls_path, surroundings, errors));
+    let tls = shape.tls.and_then(|tls| tls_files(tls, &tls_path, surroundings, errors));
     if tls.is_some() && public_url.as_ref().is_some_and(|url| !url.is_https()) {
         errors.add(below(path, "public_url"), "is http, but the listener speaks TLS; expected https, or no `tls`");
     }
@@ -116,7 +114,7 @@ fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors
         .enumerate()
         .filter_map(|(i, text)| errors.keep(below(path, &format!("trusted_proxies[{i}]")), network(text)))
         .collect();
-    Some(Listen { address: address?, public_url, tls, trusted_proxies })
+    Some(Listen { address: address?, public_url, tls, clients, trusted_proxies })
 }
 
 /// What a browser on this machine calls a listener there.
@@ -170,5 +168,5 @@ pub(super) fn tls_files(
         file.map(|file| surroundings.path(&file))
     };
     let (certificate, key) = (file("certificate", shape.certificate), file("key", shape.key));
-    Some(TlsFiles { certificate: certificate?, key: key?, clients: None })
+    Some(TlsFiles { certificate: certificate?, key: key? })
 }

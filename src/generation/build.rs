@@ -1,6 +1,6 @@
 //! From a config to its parts, with every error of every section.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::header;
@@ -14,8 +14,8 @@ use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
 use crate::route::{HostPattern, Route, Routes};
-use crate::tls::{ServerIdentity, Trust};
-use crate::upstream::{Destination, Upstream};
+use crate::tls::{ClientIdentity, ServerIdentity, Trust};
+use crate::upstream::{Address, Destination, Upstream};
 
 /// Builds everything, whatever else is wrong.
 pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, ConfigErrors> {
@@ -29,6 +29,7 @@ pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, C
     builder.look_for_certificates(&sources);
     builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
+    let vouched = Arc::new(vouched);
     let routes = Routes::build(routes).unwrap_or_else(|problems| {
         problems.into_iter().for_each(|problem| builder.errors.add_settings("", problem));
         Routes::default()
@@ -50,7 +51,7 @@ impl Builder<'_> {
 
     fn entrance(&mut self, name: &str, listen: &Listen) -> Entrance {
         let tls = listen.tls.as_ref().and_then(|files| {
-            let loaded = ServerIdentity::asking(&files.certificate, &files.key, files.clients.as_ref());
+            let loaded = ServerIdentity::asking(&files.certificate, &files.key, listen.clients.as_ref());
             self.errors.keep(format!("listen.{name}.tls"), loaded)
         });
         Entrance { public_url: listen.public_url.clone(), tls, trusted_proxies: listen.trusted_proxies.clone() }
@@ -118,10 +119,8 @@ impl Builder<'_> {
         if policy.as_ref().is_some_and(|policy| !policy.is_public()) && logs_in(config, sources) {
             self.look_for_hosts_off_loopback(config, &path);
         }
-        let trust = match &config.upstream_ca {
-            None => Some(self.parts.trust.clone()),
-            Some(file) => self.errors.keep(below(&path, "upstream_ca"), Trust::with_file(file)),
-        };
+        let upstream = self.upstream(config, &path, signs);
+        let is_renamed = config.upstream.host.is_some();
         Some(Route {
             name: Arc::clone(name),
             hosts: config.hosts.clone(),
@@ -131,18 +130,63 @@ impl Builder<'_> {
             sources: config.identity.clone(),
             credentials: config.credentials.clone(),
             injectors: injectors.into_iter().collect::<Option<_>>()?,
-            upstream: Upstream::new(Destination {
-                origin: config.upstream.clone(),
-                trust: trust?,
-                connect: config.timeouts.connect,
-                first_byte: config.timeouts.first_byte,
-                idle: config.timeouts.idle,
-            }),
+            upstream: upstream?,
             rewrite: config.rewrite.clone(),
-            preserve_host: config.preserve_host.unwrap_or(!signs),
+            preserve_host: config.preserve_host.unwrap_or(!signs && !is_renamed),
             cors_preflight: config.cors_preflight,
             pass_authorization: config.pass_authorization,
         })
+    }
+
+    fn upstream(&mut self, config: &RouteConfig, path: &str, signs: bool) -> Option<Upstream> {
+        let written = &config.upstream;
+        let path = below(path, "upstream");
+        self.look_for_one_host(config, &path, signs);
+        let trust = match &written.ca {
+            None => Some(self.parts.trust.clone()),
+            Some(file) => self.errors.keep(below(&path, "ca"), Trust::with_file(file)),
+        };
+        let shown = written.certificate.as_ref().map(|files| {
+            self.errors.keep(below(&path, "certificate"), ClientIdentity::load(&files.certificate, &files.key))
+        });
+        let trust = match shown {
+            None => trust?,
+            Some(identity) => trust?.showing(identity?),
+        };
+        let destination = Destination {
+            addresses: written.addresses.clone(),
+            protocol: written.protocol,
+            trust,
+            host: written.host.clone(),
+            health: written.health.clone(),
+        };
+        Some(self.parts.upstreams.of(destination, config.bounds))
+    }
+
+    /// Where the upstream sees a host of its own, it must be clear which.
+    fn look_for_one_host(&mut self, config: &RouteConfig, path: &str, signs: bool) {
+        let written = &config.upstream;
+        if written.host.is_some() {
+            if config.preserve_host == Some(true) {
+                let problem =
+                    "is what the upstream sees as its host, but `preserve_host` is true; expected one of them";
+                self.errors.add(below(path, "host"), problem);
+            }
+            return;
+        }
+        if config.preserve_host.unwrap_or(!signs) {
+            return;
+        }
+        let authorities: BTreeSet<String> = written.addresses.iter().map(Address::authority).collect();
+        let is_socket = written.addresses.iter().any(|address| matches!(address, Address::Unix(_)));
+        if authorities.len() > 1 {
+            let why = if signs { "the request is signed for one host" } else { "`preserve_host` is false" };
+            let expected = format!("the host that all these addresses are sent, as {why}");
+            self.errors.add_missing(&below(path, "host"), &expected);
+        } else if signs && is_socket {
+            let expected = "the host to sign for, as a socket has none";
+            self.errors.add_missing(&below(path, "host"), expected);
+        }
     }
 
     fn policy(
@@ -263,7 +307,7 @@ impl Builder<'_> {
 
     /// A source that looks at certificates sees none where no listener asks for them.
     fn look_for_certificates(&mut self, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>) {
-        if self.config.listen.values().any(|listen| listen.tls.as_ref().is_some_and(|tls| tls.clients.is_some())) {
+        if self.config.listen.values().any(|listen| listen.clients.is_some()) {
             return;
         }
         for (name, _) in sources.iter().filter(|(_, source)| source.wants_certificates()) {

@@ -7,6 +7,7 @@ use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
+use crate::upstream::Upstreams;
 
 const CONFIG: &str = r#"
     [listen.main]
@@ -68,6 +69,7 @@ fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), Str
         clock: Arc::new(SystemClock),
         fetch: Arc::new(Fetch::new(&trust)),
         trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
         mint: None,
         metrics: Metrics::new(),
     };
