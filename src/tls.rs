@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -18,17 +19,19 @@ mod clients;
 
 pub use certificate::{CertificateError, ClientCertificate};
 pub use clients::ClientAuth;
-use clients::Clients;
 
-/// A server's certificate and key, and whose certificates it asks clients for. Its clones, and every configuration made
-/// from it, show and believe the same, also after [`ServerIdentity::reload`].
+/// A server's certificate and key, and whose certificates it asks clients for. What the files held is what counts; when
+/// they change it is loaded anew, and [`Handshakes`] take it over.
 #[derive(Clone)]
 pub struct ServerIdentity {
-    files: Arc<Files>,
-    shown: Arc<Shown>,
-    clients: Option<Arc<Clients>>,
+    certificate: PathBuf,
     base: Arc<ServerConfig>,
 }
+
+/// How a listener shakes hands. Its clones are one: a change counts for every handshake after it, and for no connection
+/// that is there already.
+#[derive(Clone)]
+pub struct Handshakes(Arc<ArcSwap<ServerConfig>>);
 
 /// The roots we believe in, for connections to upstreams, providers and STS.
 ///
@@ -95,26 +98,9 @@ impl ServerIdentity {
     /// # Errors
     /// Says which file, and what was expected in it.
     pub fn asking(certificate: &Path, key: &Path, clients: Option<&ClientAuth>) -> Result<Self, TlsError> {
-        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(files.read()?)));
-        let clients = clients.map(Clients::load).transpose()?;
-        let base = Arc::new(server_base(Arc::clone(&shown), clients.clone()));
-        Ok(Self { files: Arc::new(files), shown, clients, base })
-    }
-
-    /// Reads all files again. Later handshakes show, and believe, what they hold now; connections that exist keep what
-    /// they were shown, and whom they have shown themselves to be.
-    ///
-    /// # Errors
-    /// As [`ServerIdentity::load`]; then everything stays as it was.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let shown = self.files.read()?;
-        let clients = self.clients.as_ref().map(|clients| Ok((clients, clients.read()?))).transpose()?;
-        self.shown.0.store(Arc::new(shown));
-        if let Some((clients, verifier)) = clients {
-            clients.replace(verifier);
-        }
-        Ok(())
+        let shown = certified(certificate, key)?;
+        let clients = clients.map(ClientAuth::verifier).transpose()?;
+        Ok(Self { certificate: certificate.to_owned(), base: Arc::new(server_base(shown, clients)) })
     }
 
     /// A configuration for TLS 1.2 and 1.3 that offers these protocols by ALPN, the preferred one first.
@@ -122,6 +108,29 @@ impl ServerIdentity {
         let mut config = ServerConfig::clone(&self.base);
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)
+    }
+}
+
+impl Handshakes {
+    /// By this configuration.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// The configuration for the next handshake.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.0.load_full()
+    }
+
+    /// By this configuration from now on. Tickets of the one before are worth nothing: who comes back is looked at anew.
+    pub fn change(&self, config: Arc<ServerConfig>) {
+        self.0.store(config);
+    }
+}
+
+impl From<Arc<ServerConfig>> for Handshakes {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self::new(config)
     }
 }
 
@@ -163,8 +172,7 @@ impl ClientIdentity {
     /// # Errors
     /// Says which file, and what was expected in it.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        files.read().map(|key| Self(Arc::new(key)))
+        certified(certificate, key).map(Self)
     }
 }
 
@@ -205,7 +213,13 @@ impl fmt::Debug for ClientIdentity {
 
 impl fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerIdentity").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("ServerIdentity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handshakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshakes").finish_non_exhaustive()
     }
 }
 
@@ -215,39 +229,23 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// Where a server's identity is read from.
-#[derive(Debug)]
-struct Files {
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl Files {
-    fn read(&self) -> Result<CertifiedKey, TlsError> {
-        let chain = certificates(&self.certificate, "a PEM chain of certificates")?;
-        // rustls's own parse error is left out: it may quote the line it stumbled over, a line of the key
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
-            .map_err(|_| TlsError::Unexpected { path: self.key.clone(), expected: "a PEM private key" })?;
-        CertifiedKey::from_der(chain, key, &provider()).map_err(|source| TlsError::Unusable {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            source,
-        })
-    }
-}
-
-/// The certificate that is shown to whoever asks, whatever name they ask for.
-#[derive(Debug)]
-struct Shown(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for Shown {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
+/// A certificate chain and its key.
+fn certified(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = certificates(certificate, "a PEM chain of certificates")?;
+    // rustls's own parse error is left out: it may quote the line it stumbled over, a line of the key
+    let pem = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|_| TlsError::Unexpected { path: key.to_owned(), expected: "a PEM private key" })?;
+    let made = CertifiedKey::from_der(chain, pem, &provider());
+    made.map(Arc::new).map_err(|source| TlsError::Unusable {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        source,
+    })
 }
 
 #[expect(clippy::expect_used, reason = "the provider is compiled in, and has both versions")]
-fn server_base(shown: Arc<Shown>, clients: Option<Arc<Clients>>) -> ServerConfig {
+fn server_base(shown: Arc<CertifiedKey>, clients: Option<Arc<dyn ClientCertVerifier>>) -> ServerConfig {
+    let shown = Arc::new(SingleCertAndKey::from(shown)); // to whoever asks, whatever name they ask for
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has suites for TLS 1.2 and 1.3");

@@ -12,10 +12,11 @@ const MAY_USE: &[(&str, &str)] = &[
     // Ground: it knows nothing of the domain.
     ("secret", ""),
     ("clock", ""),
+    ("files", ""),
     ("arn", ""),
     ("web", "tls"),         // a connection has its client's certificate
     ("telemetry", "clock"), // access lines carry times as `clock` prints them
-    ("built_in", "clock secret"),
+    ("built_in", "clock files secret"),
     ("tls", "clock secret"),
     ("fetch", "clock secret telemetry tls web"),
     ("server", "clock telemetry tls web"),
@@ -40,7 +41,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("config", "arn authority built_in clock policy provider route secret session tls upstream web"),
     (
         "generation",
-        "built_in clock config credentials fetch identity inject policy route session telemetry tls upstream web",
+        "built_in clock config credentials fetch files identity inject policy route session telemetry tls upstream web",
     ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy route session upstream web"),
@@ -51,8 +52,8 @@ const MAY_USE: &[(&str, &str)] = &[
     // Wiring.
     (
         "app",
-        "admin authority broker built_in clock config credentials fault fetch generation identity jose policy provider \
-         proxy route secret server session sign_in telemetry tls upstream users web",
+        "admin authority broker built_in clock config credentials fault fetch files generation identity jose policy \
+         provider proxy route secret server session sign_in telemetry tls upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (

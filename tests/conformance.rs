@@ -108,7 +108,7 @@ fn every_key_of_the_reference_is_one() {
             _ => line,
         })
         .collect();
-    let surroundings = Surroundings { folder: root().join("config"), environment: environment(&text) };
+    let surroundings = Surroundings::new(root().join("config"), environment(&text));
     let reading = Config::parse(&uncommented.join("\n"), surroundings).unwrap();
     assert!(reading.errors.is_empty(), "{}", reading.errors);
     assert!(reading.config.provider.is_some() && reading.config.authority.is_some());
@@ -123,8 +123,7 @@ fn is_a_key_or_a_section(code: &str) -> bool {
 }
 
 fn build<T: ?Sized, C>(list: &[BuiltIn<T, C>], table: &Table, context: &C) -> Result<Arc<T>, SettingsError> {
-    let surroundings =
-        Surroundings { folder: root().join("config/examples"), environment: environment(&table.to_string()) };
+    let surroundings = Surroundings::new(root().join("config/examples"), environment(&table.to_string()));
     let settings =
         Settings { name: "example", table: table.clone(), surroundings: &surroundings, clock: &parts().clock };
     built_in::build(list, settings, context)

@@ -37,6 +37,9 @@ pub(super) struct Server {
     pub(super) workers: Option<usize>,
     #[serde(deserialize_with = "optional_duration_text")]
     pub(super) drain: Option<Duration>,
+    pub(super) watch: Option<bool>,
+    #[serde(deserialize_with = "optional_duration_text")]
+    pub(super) watch_every: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -17,7 +17,7 @@ const GOOD: &str = r#"
 
 fn surroundings(pairs: &[(&str, &str)]) -> Surroundings {
     let environment = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Surroundings { folder: "/etc/claviger".into(), environment }
+    Surroundings::new("/etc/claviger", environment)
 }
 
 fn read(text: &str) -> Result<Config, ConfigErrors> {

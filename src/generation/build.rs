@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::header;
 use toml::Table;
 
+use super::footing::{Footing, Footings, is_same_mint};
 use super::{Entrance, Generation, Parts};
 use crate::built_in::{self, BuiltIn, Settings};
 use crate::config::{Config, ConfigErrors, Listen, RouteConfig, below};
@@ -14,15 +15,25 @@ use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
 use crate::route::{HostPattern, Route, Routes};
+use crate::session::CookieNames;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::upstream::{Address, Destination, Upstream};
 
+/// The generation before, and what of it is not to be carried over.
+type Before<'a> = Option<(&'a Generation, &'a BTreeSet<Arc<str>>)>;
+
 /// Builds everything, whatever else is wrong.
-pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, ConfigErrors> {
-    let mut builder = Builder { config, parts, errors: ConfigErrors::default() };
+pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> Result<Generation, ConfigErrors> {
+    let mut builder = Builder { config, parts, errors: ConfigErrors::default(), footings: Footings::new() };
     let entrances = builder.entrances();
-    let sources = builder.sources();
-    let providers = builder.providers();
+    let mut sources = builder.sources();
+    let mut providers = builder.providers();
+    if let Some((before, anew)) = before {
+        builder.carry_over("identity", &mut sources, &before.sources, before, |_| true);
+        let same_mint = is_same_mint(before.mint.as_ref(), parts.mint.as_ref());
+        let stays = |name: &Arc<str>| same_mint && !anew.contains(name);
+        builder.carry_over("credentials", &mut providers, &before.providers, before, stays);
+    }
     let routes = config.route.iter().filter_map(|(name, route)| builder.route(name, route, &sources, &providers));
     let routes: Vec<_> = routes.map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
@@ -34,13 +45,15 @@ pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, C
         problems.into_iter().for_each(|problem| builder.errors.add_settings("", problem));
         Routes::default()
     });
-    builder.errors.or(Generation { routes, sources, providers, vouched, entrances })
+    let (mint, footings) = (parts.mint.clone(), builder.footings);
+    builder.errors.or(Generation { routes, sources, providers, vouched, entrances, mint, footings })
 }
 
 struct Builder<'a> {
     config: &'a Config,
     parts: &'a Parts,
     errors: ConfigErrors,
+    footings: Footings,
 }
 
 impl Builder<'_> {
@@ -54,7 +67,12 @@ impl Builder<'_> {
             let loaded = ServerIdentity::asking(&files.certificate, &files.key, listen.clients.as_ref());
             self.errors.keep(format!("listen.{name}.tls"), loaded)
         });
-        Entrance { public_url: listen.public_url.clone(), tls, trusted_proxies: listen.trusted_proxies.clone() }
+        Entrance {
+            public_url: listen.public_url.clone(),
+            cookies: listen.public_url.as_ref().map(|url| CookieNames::under(url.as_url())),
+            tls,
+            trusted_proxies: listen.trusted_proxies.clone(),
+        }
     }
 
     fn sources(&mut self) -> BTreeMap<Arc<str>, Arc<dyn IdentitySource>> {
@@ -82,6 +100,26 @@ impl Builder<'_> {
         tables.iter().filter_map(build).collect()
     }
 
+    /// Puts what the generation before had in the place of what stands on the same.
+    fn carry_over<T: ?Sized>(
+        &self,
+        section: &str,
+        built: &mut BTreeMap<Arc<str>, Arc<T>>,
+        had: &BTreeMap<Arc<str>, Arc<T>>,
+        before: &Generation,
+        stays: impl Fn(&Arc<str>) -> bool,
+    ) {
+        let is_same = |path: &str| match (self.footings.get(path), before.footings.get(path)) {
+            (Some(now), Some(then)) => now.is_same(then),
+            _ => false,
+        };
+        for (name, part) in built {
+            if let Some(old) = had.get(name).filter(|_| stays(name) && is_same(&below(section, name))) {
+                *part = Arc::clone(old);
+            }
+        }
+    }
+
     fn kind<T: ?Sized, C>(
         &mut self,
         name: &str,
@@ -90,9 +128,13 @@ impl Builder<'_> {
         list: &[BuiltIn<T, C>],
         materials: &C,
     ) -> Option<Arc<T>> {
-        let settings =
-            Settings { name, table: table.clone(), surroundings: &self.config.surroundings, clock: &self.parts.clock };
-        built_in::build(list, settings, materials).map_err(|error| self.errors.add_settings(path, error)).ok()
+        let surroundings = self.config.surroundings.apart();
+        let settings = Settings { name, table: table.clone(), surroundings: &surroundings, clock: &self.parts.clock };
+        let built = built_in::build(list, settings, materials);
+        let files = surroundings.files();
+        self.config.surroundings.note(files.clone());
+        self.footings.insert(path.to_owned(), Footing { table: table.clone(), files });
+        built.map_err(|error| self.errors.add_settings(path, error)).ok()
     }
 
     fn route(

@@ -39,7 +39,7 @@ fn parts() -> Parts {
 }
 
 fn config(text: &str) -> Config {
-    let surroundings = Surroundings { folder: "/nowhere".into(), environment: Environment::default() };
+    let surroundings = Surroundings::new("/nowhere", Environment::default());
     Config::parse(text, surroundings).and_then(Reading::sound).unwrap()
 }
 

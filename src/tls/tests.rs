@@ -1,4 +1,4 @@
-//! Handshakes in memory: what is shown, what is believed, and what a reload changes.
+//! Handshakes in memory: what is shown, and what is believed.
 
 use std::fs;
 
@@ -42,21 +42,21 @@ async fn a_server_outside_our_roots_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_reload_shows_the_new_certificate_and_a_failed_one_keeps_the_old() {
+async fn what_the_files_held_is_shown_until_they_are_loaded_anew() {
     let folder = testing::folder();
     let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-    let identity = ServerIdentity::load(&certificate, &key).unwrap();
-    let first = shake(&identity, &Trust::with_file(&certificate).unwrap(), [&[], &[]]).await.unwrap().1;
+    let old = ServerIdentity::load(&certificate, &key).unwrap();
+    let old_trust = Trust::with_file(&certificate).unwrap();
+    let first = shake(&old, &old_trust, [&[], &[]]).await.unwrap().1;
 
     testing::write(folder.path());
-    identity.reload().unwrap();
-    let trust = Trust::with_file(&certificate).unwrap();
-    let second = shake(&identity, &trust, [&[], &[]]).await.unwrap().1;
+    let new = ServerIdentity::load(&certificate, &key).unwrap();
+    let second = shake(&new, &Trust::with_file(&certificate).unwrap(), [&[], &[]]).await.unwrap().1;
     assert_ne!(first, second);
+    assert_eq!(shake(&old, &old_trust, [&[], &[]]).await.unwrap().1, first);
 
     fs::write(&key, "half a key").unwrap();
-    identity.reload().unwrap_err();
-    assert_eq!(shake(&identity, &trust, [&[], &[]]).await.unwrap().1, second);
+    ServerIdentity::load(&certificate, &key).unwrap_err();
 }
 
 /// Whether a client with this certificate gets through the handshake.
@@ -78,7 +78,7 @@ async fn comes_in(identity: &ServerIdentity, trust: &Trust, client: &rcgen::Cert
 }
 
 #[tokio::test]
-async fn a_reload_believes_the_new_roots_and_a_failed_one_changes_nothing() {
+async fn clients_are_believed_by_the_roots_that_were_loaded() {
     let folder = testing::folder();
     let [certificate, key, ca] = ["tls.crt", "tls.key", "clients.pem"].map(|name| folder.path().join(name));
     let client = || {
@@ -95,17 +95,20 @@ async fn a_reload_believes_the_new_roots_and_a_failed_one_changes_nothing() {
     let trust = Trust::with_file(&certificate).unwrap();
     assert!(comes_in(&identity, &trust, &old).await && !comes_in(&identity, &trust, &new).await);
 
-    // one file is bad, so neither counts
-    testing::write(folder.path());
-    fs::write(&ca, "no certificate").unwrap();
-    let error = identity.reload().unwrap_err().to_string();
-    assert!(error.ends_with("clients.pem` is not a PEM file of the certificates that sign clients' own"), "{error}");
-    assert!(comes_in(&identity, &trust, &old).await);
-
     fs::write(&ca, new.cert.pem()).unwrap();
-    identity.reload().unwrap();
-    let trust = Trust::with_file(&certificate).unwrap();
-    assert!(comes_in(&identity, &trust, &new).await && !comes_in(&identity, &trust, &old).await);
+    let later = ServerIdentity::asking(&certificate, &key, Some(&clients)).unwrap();
+    assert!(comes_in(&later, &trust, &new).await && !comes_in(&later, &trust, &old).await);
+
+    for (file, content, expected) in [
+        ("clients.pem", "no certificate", "clients.pem` is not a PEM file of the certificates that sign clients' own"),
+        ("revoked.pem", &new.cert.pem(), "revoked.pem` is not a PEM file of lists of revoked certificates"),
+    ] {
+        fs::write(&ca, new.cert.pem()).unwrap();
+        fs::write(folder.path().join(file), content).unwrap();
+        let clients = ClientAuth { crl: Some(folder.path().join("revoked.pem")), ..clients.clone() };
+        let error = ServerIdentity::asking(&certificate, &key, Some(&clients)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The section's keys, and tokens of an issuer over sockets, by a clock that we move.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -22,7 +21,7 @@ use crate::web::{self, Connection, Request, Response};
 const NOW: u64 = 1_800_000_000;
 
 fn source(text: &str, clock: &Arc<ManualClock>) -> Result<Arc<dyn IdentitySource>, SettingsError> {
-    let surroundings = Surroundings { folder: PathBuf::from("."), environment: Environment::default() };
+    let surroundings = Surroundings::new(".", Environment::default());
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
     let settings =
         Settings { name: "services", table: text.parse().unwrap(), surroundings: &surroundings, clock: &clock };
