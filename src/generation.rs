@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigErrors, PublicUrl};
 use crate::credentials::{CredentialProvider, Mint};
 use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
-use crate::inject::Vouched;
+use crate::inject::{IdentityIssuer, Vouched};
 use crate::route::{Route, Routes};
 use crate::session::{CookieNames, Session};
 use crate::telemetry::Metrics;
@@ -71,6 +71,8 @@ pub struct Parts {
     pub mint: Option<Arc<Mint>>,
     /// Where what the parts do is counted.
     pub metrics: Metrics,
+    /// Signs tokens for `identity_jwt`; absent where no listener has a `public_url`.
+    pub identity_issuer: Option<Arc<IdentityIssuer>>,
 }
 
 /// Why nobody can be said to ask, though something was presented.

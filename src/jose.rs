@@ -4,6 +4,7 @@ mod access_token;
 mod key_set;
 mod remote_issuer;
 mod signer;
+mod signing_keys;
 mod token;
 
 use crate::fetch::FetchError;
@@ -12,6 +13,7 @@ pub use access_token::{Form, verify_access_token};
 pub use key_set::KeySet;
 pub use remote_issuer::RemoteIssuer;
 pub use signer::Signer;
+pub use signing_keys::SigningKeys;
 pub use token::{Expected, Unverified, claimed_issuer, unverified, verify};
 
 /// Why a token, key or key set is no good.

@@ -8,7 +8,7 @@ use memchr::memchr;
 
 /// Follows one connection's bytes.
 #[derive(Debug, Default)]
-pub(super) struct Framing {
+pub struct Framing {
     place: Place,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
@@ -19,7 +19,7 @@ pub(super) struct Framing {
 
 /// Where the next byte belongs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Place {
+pub enum Place {
     /// Between two requests.
     #[default]
     Between,
@@ -41,7 +41,7 @@ pub(super) enum Place {
 
 /// What to do with the bytes that were followed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Followed {
+pub enum Followed {
     /// Pass them on.
     All,
     /// Pass on so many; the rest is [`Place::Undecided`].
@@ -60,24 +60,24 @@ struct Head {
 
 impl Framing {
     /// Where the next byte belongs.
-    pub(super) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         self.place
     }
 
     /// How many heads have begun.
-    pub(super) fn heads(&self) -> u32 {
+    pub fn heads(&self) -> u32 {
         self.heads
     }
 
     /// The answer was none of another protocol: what comes is the next request.
-    pub(super) fn decide(&mut self) {
+    pub fn decide(&mut self) {
         if self.place == Place::Undecided {
             self.place = Place::Between;
         }
     }
 
     /// Reads on.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Followed {
+    pub fn follow(&mut self, bytes: &[u8]) -> Followed {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             at += match self.place {

@@ -1,4 +1,4 @@
-//! A token as proof of who its bearer is, for STS.
+//! A token as proof of who its bearer is, for STS and for upstreams.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use crate::clock::Clock;
-use crate::identity::{Evidence, EvidenceError, EvidenceSource};
+use crate::identity::{Evidence, EvidenceError, EvidenceSource, TokenKind};
 use crate::secret::Secret;
 
 /// The token itself, until it expires.
@@ -26,5 +26,10 @@ impl EvidenceSource for Proof {
         } else {
             Err(EvidenceError::Expired)
         }
+    }
+
+    /// What a service shows to us is an access token, whatever else it may be.
+    fn token(&self, kind: TokenKind, now: SystemTime) -> Option<Secret> {
+        (kind == TokenKind::Access && now < self.expires).then(|| self.token.clone())
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::built_in::{Environment, Surroundings, build};
 use crate::clock::ManualClock;
 use crate::fetch::Fetch;
-use crate::identity::{BUILT_INS, Evidence, EvidenceError};
+use crate::identity::{BUILT_INS, Evidence, EvidenceError, TokenKind};
 use crate::jose::Signer;
 use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
 use crate::telemetry::Metrics;
@@ -208,7 +208,10 @@ async fn the_token_is_evidence_until_it_expires_and_never_after() {
     let Ok(Evidence::OidcToken(shown)) = evidence().await else { panic!("there is evidence") };
     assert!(shown.matches(&token));
     assert_eq!(identity.holder.ends, from_epoch_seconds(NOW + 130));
+    let token_of = |kind| identity.holder.evidence.token(kind, scene.clock.now());
+    assert!(token_of(TokenKind::Access).unwrap().matches(&token) && token_of(TokenKind::Id).is_none());
     scene.pass(100);
     assert!(matches!(evidence().await, Err(EvidenceError::Expired)));
+    assert!(token_of(TokenKind::Access).is_none());
     assert!(!format!("{identity:?}").contains(&token), "A36");
 }
