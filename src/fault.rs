@@ -16,10 +16,13 @@ use crate::credentials::IssueError;
 use crate::generation::Unidentified;
 use crate::identity::{EvidenceError, LoginError, Presented, Rejection};
 use crate::inject::InjectError;
-use crate::policy::{Denied, PathError};
+use crate::policy::Denied;
+use crate::rate::TooMany;
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::web::{self, CollectError, Response, chain};
+
+mod rooms;
 
 /// Why a request has no answer from upstream.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,9 @@ pub enum Fault {
     /// Another site has the browser ask for what would be signed with the person's role (A12).
     #[error("another site asks with the person's role")]
     CrossSite,
+    /// The client or the person asks more often than they may.
+    #[error("too many requests")]
+    TooMany(#[source] TooMany),
     /// There are no credentials to be had.
     #[error("no credentials")]
     Issue(#[source] Arc<IssueError>),
@@ -161,7 +167,7 @@ impl Fault {
             headers.insert(REQUEST_ID, id);
         }
         if let Some(wait) = face.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         if face.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 §11.6.1: a 401 names a challenge; a bearer token is the one a program could bring
@@ -259,6 +265,13 @@ impl Fault {
                  role. Nothing was sent. If you do want it, open the address yourself, or start from a page of this app."
                     .into(),
             ),
+            Self::TooMany(too_many) => face(
+                429,
+                "too_many_requests",
+                "Too many requests",
+                "More is asked from here, or with your login, than this proxy allows. Wait a moment.".into(),
+            )
+            .after(too_many.retry_after),
             Self::Issue(error) => match &**error {
                 IssueError::Refused { role, code, .. } => face(
                     403,
@@ -368,6 +381,9 @@ impl Fault {
     }
 
     fn log(&self, face: &Face, request_id: &str) {
+        if matches!(self, Self::TooMany(_)) {
+            return; // a flood of requests must not become one of lines; the access line has the code
+        }
         let reason = chain(self);
         match face.status.as_u16() {
             500 => tracing::error!(request.id = request_id, fault = face.code, reason, "a request failed by our fault"),
@@ -409,56 +425,9 @@ struct Page<'a> {
     request_id: &'a str,
 }
 
-impl From<Denied> for Fault {
-    fn from(denied: Denied) -> Self {
-        Self::Denied(denied)
-    }
-}
-
-impl From<Unidentified> for Fault {
-    fn from(error: Unidentified) -> Self {
-        match error {
-            Unidentified::Rejected { rejection, .. } => Self::Rejected(rejection),
-            Unidentified::Undecided { .. } => Self::Undecided(error),
-            Unidentified::Ambiguous(..) => Self::Malformed(error.to_string()),
-        }
-    }
-}
-
-impl From<PathError> for Fault {
-    fn from(error: PathError) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
-impl From<UpstreamError> for Fault {
-    fn from(error: UpstreamError) -> Self {
-        Self::Upstream(error)
-    }
-}
-
-impl From<InjectError> for Fault {
-    fn from(error: InjectError) -> Self {
-        Self::Inject(error)
-    }
-}
-
-impl From<Arc<IssueError>> for Fault {
-    fn from(error: Arc<IssueError>) -> Self {
-        Self::Issue(error)
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<LoginError> for Fault {
-    fn from(error: LoginError) -> Self {
-        Self::Login(error)
-    }
+/// For `Retry-After` (RFC 9110 §10.2.3), no earlier than it will help.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 /// A sentence's first letter.

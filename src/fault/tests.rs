@@ -31,6 +31,16 @@ async fn programs_get_json_and_a_challenge() {
 }
 
 #[test]
+fn too_many_come_back_no_earlier_than_it_helps() {
+    for (millis, seconds) in [(0, "1"), (10, "1"), (1_000, "1"), (1_001, "2"), (59_500, "60")] {
+        let error = TooMany { limit: "per_address", retry_after: Duration::from_millis(millis) };
+        let response = Fault::TooMany(error).answer("r-4", false);
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{millis}");
+    }
+}
+
+#[test]
 fn unavailable_says_when_to_come_back() {
     let error = IssueError::Unavailable { retry_after: None, source: "down".into() };
     let response = Fault::Issue(Arc::new(error)).answer("r-3", false);

@@ -13,7 +13,7 @@ use crate::clock::ManualClock;
 use crate::fetch::Fetch;
 use crate::identity::{BUILT_INS, Evidence, EvidenceError, TokenKind};
 use crate::jose::Signer;
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::web::{self, Connection, Request, Response};
@@ -91,7 +91,7 @@ impl Scene {
         let keys = Mutex::new(vec![signer.public_jwk()]);
         let far = Arc::new(Far { address: address.clone(), keys, fetched: AtomicU32::new(0) });
         let workers = Workers::start(1).unwrap();
-        let manner = Manner { name: "far".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+        let manner = Manner::plain("far", &Metrics::new());
         workers.serve(listener, manner, Arc::clone(&far) as _);
         let clock = Arc::new(ManualClock::at(NOW));
         let text = format!("kind = \"bearer\"\nissuer = \"{address}\"\naudiences = [\"api\"]");
