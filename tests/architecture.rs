@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("clock", ""),
     ("files", ""),
     ("arn", ""),
-    ("web", ""),
+    ("web", "tls"),         // a connection has its client's certificate
     ("telemetry", "clock"), // access lines carry times as `clock` prints them
     ("built_in", "clock files secret"),
     ("tls", "clock secret"),
@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("authority", "arn built_in clock fetch jose secret server sigv4 telemetry web"),
     ("demo", "arn clock fetch secret server sigv4 web"),
     // The sentence: it knows the domain, and no door.
-    ("identity", "built_in clock fetch jose secret telemetry web"),
+    ("identity", "built_in clock fetch jose secret telemetry tls web"),
     ("session", "built_in clock identity redis secret telemetry web"),
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock identity jose policy secret web"),
@@ -48,7 +48,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "generation",
-        "built_in clock config credentials fetch files identity inject policy rate route session tls upstream web",
+        "built_in clock config credentials fetch files identity inject policy rate route session telemetry tls \
+         upstream web",
     ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy rate route session upstream web"),

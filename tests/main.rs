@@ -11,6 +11,7 @@
 )]
 
 mod architecture;
+mod callers;
 mod command_line;
 mod conformance;
 mod credentials;

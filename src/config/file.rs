@@ -58,6 +58,17 @@ pub(super) struct Listen {
 pub(super) struct Tls {
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_crl: Option<PathBuf>,
+    pub(super) client_auth: Option<Asked>,
+}
+
+/// Whether a client may come without a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Asked {
+    Optional,
+    Required,
 }
 
 #[derive(Debug, Default, Deserialize)]

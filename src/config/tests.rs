@@ -132,6 +132,24 @@ fn contradictions_are_errors() {
             "authority.address: is the address of `listen.main` too",
         ),
         (
+            "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'c', key = 'k', client_auth = 'required' }",
+            "listen.two.tls.client_auth: is of no use without `client_ca`",
+        ),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'c', key = 'k', client_crl = 'r.pem' }",
+            "listen.two.tls.client_crl: is of no use without `client_ca`",
+        ),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\n\
+             tls = { certificate = 'c', key = 'k', client_ca = 'a', client_auth = 'maybe' }",
+            "listen.two.tls.client_auth: unknown variant `maybe`, expected `optional` or `required`",
+        ),
+        (
+            "[authority]\naddress = '127.0.0.1:1'\naccount = '123456789012'\nregion = 'eu-west-1'\n\
+             tls = { certificate = 'c', key = 'k', client_ca = 'a' }",
+            "authority.tls: asks for client certificates, which only [listen.*] does",
+        ),
+        (
             "[listen.two]\naddress = '0.0.0.0:1'\npublic_url = 'http://localhost:1'", // A9
             "listen.two.address: is 0.0.0.0:1, which others reach, but `public_url` is http://localhost:1",
         ),

@@ -19,6 +19,8 @@
 //! | `claviger_redis_seconds` | | How long Redis took for an answer. |
 //! | `claviger_redis_failures_total` | | Questions to Redis that were not answered, and connections that could not be made. |
 //! | `claviger_session_renewals_total` | `outcome` | Renewals of sessions' tokens. |
+//! | `claviger_bearer_lookups_total` | `source` `verdict` | Bearer tokens of a source's issuer: verified less than a minute ago (`hit`) or not (`miss`). |
+//! | `claviger_bearer_verifications_total` | `source` `outcome` | What became of the others: `verified`, `rejected`, `unavailable`. |
 //! | `claviger_credentials_lookups_total` | `verdict` | Credentials that were asked for, and were at hand (`hit`) or not (`miss`). |
 //! | `claviger_credentials_entries` | | Grants whose credentials are kept. |
 //! | `claviger_credentials_issued_total` | `provider` `outcome` | Requests to credential providers: `issued`, `refused`, `evidence_expired`, `unavailable`. |

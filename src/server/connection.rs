@@ -15,6 +15,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use metrics::{Counter, Gauge};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
@@ -29,6 +30,7 @@ use super::refusals::{Reason, Refusal, Refusals};
 use super::served::{Flight, Served};
 use super::watch::{Wait, Watch};
 use super::{Handler, Manner};
+use crate::tls::{CertificateError, ClientCertificate};
 use crate::web::{self, Connection, Request, Response};
 
 /// A listener's side of all its connections.
@@ -97,6 +99,10 @@ impl Site {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return self.counts.handshake_failed(&connection, &error),
             Err(_) => return self.counts.handshake_failed(&connection, &io::ErrorKind::TimedOut.into()),
+        };
+        let connection = match with_certificate(connection, stream.get_ref().1.peer_certificates()) {
+            Ok(connection) => connection,
+            Err((connection, error)) => return self.counts.handshake_failed(&connection, &io::Error::other(error)),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             Box::pin(self.http2(stream, connection, limits)).await;
@@ -194,6 +200,21 @@ impl Site {
         if parse_error.is_some() && told.is_some() {
             self.handler.refused(&Refusal { connection, asked: None, status, reason });
         }
+    }
+}
+
+/// The connection with the certificate that its client has shown, read once for all requests.
+fn with_certificate(
+    connection: Arc<Connection>,
+    shown: Option<&[CertificateDer<'_>]>,
+) -> Result<Arc<Connection>, (Arc<Connection>, CertificateError)> {
+    let Some(leaf) = shown.and_then(<[_]>::first) else { return Ok(connection) };
+    match ClientCertificate::read(leaf) {
+        Ok(certificate) => {
+            let certificate = Some(Arc::new(certificate));
+            Ok(Arc::new(Connection { certificate, ..Arc::unwrap_or_clone(connection) }))
+        }
+        Err(error) => Err((connection, error)),
     }
 }
 
