@@ -24,6 +24,7 @@ mod drain;
 mod frames;
 mod framing;
 mod guard;
+mod parked;
 mod served;
 mod watch;
 
@@ -71,6 +72,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Without a request.
     pub idle: Duration,
+    /// After an answer, until an HTTP/1 connection gives up the buffers that it needs only with requests: some 17 KiB.
+    pub park: Duration,
 }
 
 /// The threads that serve: one single-threaded runtime each.
@@ -113,6 +116,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(15),
             body: Duration::from_secs(60),
             idle: Duration::from_secs(75),
+            park: Duration::from_secs(5),
         }
     }
 }

@@ -24,9 +24,10 @@ use super::admission::admit;
 use super::drain::Drain;
 use super::frames::Counted;
 use super::guard::Guarded;
+use super::parked::{Park, until_readable};
 use super::served::{Flight, Served};
 use super::watch::{Stage, Timer, Wait, Watch};
-use super::{Handler, Manner};
+use super::{Handler, Manner, Timeouts};
 use crate::web::{self, Connection, Request, Response};
 
 /// A listener's side of all its connections.
@@ -100,17 +101,41 @@ impl Site {
         }
     }
 
-    async fn http1<S>(self: &Arc<Self>, stream: S, connection: Arc<Connection>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// Request after request; between them, when it takes long, with nothing but the stream. What serves requests is
+    /// boxed, so that it is given back meanwhile.
+    async fn http1<S: Park>(self: &Arc<Self>, mut stream: S, connection: Arc<Connection>) {
+        let Timeouts { idle, park, .. } = self.manner.timeouts;
+        let mut held = Vec::new();
+        while let Some(left) = Box::pin(self.requests(stream, held, &connection)).await {
+            (stream, held) = left;
+            if held.is_empty() {
+                let Some(again) = until_readable(stream, idle.saturating_sub(park), &self.drain).await else { return };
+                stream = again;
+            }
+        }
+    }
+
+    /// The stream again, and what was read ahead, when nothing was asked for some time; none when it has ended.
+    async fn requests<S: Park>(
+        self: &Arc<Self>,
+        stream: S,
+        held: Vec<u8>,
+        connection: &Arc<Connection>,
+    ) -> Option<(S, Vec<u8>)> {
         let watch = Arc::new(Watch::default());
-        let stream = TokioIo::new(Guarded::new(stream, Arc::clone(&watch)));
-        let service = self.service(&watch, connection);
-        self.drive(pin!(self.http1.serve_connection(stream, service).with_upgrades()), &watch).await;
+        let stream = TokioIo::new(Guarded::new(stream, held, Arc::clone(&watch)));
+        let service = self.service(&watch, Arc::clone(connection));
+        let mut requests = self.http1.serve_connection(stream, service).with_upgrades();
+        let ended = self.drive(Pin::new(&mut requests), &watch).await;
         if watch.is_tunnel() {
             watch.closed().await; // it counts as open, and a drain waits for it, although others hold it now
         }
+        if ended == Ended::Idle {
+            let parts = requests.into_parts()?;
+            let (stream, held) = parts.io.into_inner().into_inner();
+            return Some((stream, [parts.read_buf.as_ref(), &held].concat()));
+        }
+        None
     }
 
     async fn http2<S>(self: &Arc<Self>, stream: S, connection: Arc<Connection>)
@@ -120,7 +145,7 @@ impl Site {
         let watch = Arc::new(Watch::default());
         let stream = TokioIo::new(Counted::new(stream, Arc::clone(&watch)));
         let service = self.service(&watch, connection);
-        self.drive(pin!(self.http2.serve_connection(stream, service)), &watch).await;
+        let _ended = self.drive(pin!(self.http2.serve_connection(stream, service)), &watch).await;
     }
 
     fn service(
@@ -136,9 +161,9 @@ impl Site {
         })
     }
 
-    /// Drives a connection to its end. When the drain begins or nothing is asked for too long, it finishes what is under
-    /// way; when it waits in vain for anything else, it is cut.
-    async fn drive<C: Graceful>(&self, mut connection: Pin<&mut C>, watch: &Watch) {
+    /// Drives a connection to its end, or until it has been idle for a while. When the drain begins or nothing is asked
+    /// for too long, it finishes what is under way; when it waits in vain for anything else, it is cut.
+    async fn drive<C: Graceful>(&self, mut connection: Pin<&mut C>, watch: &Watch) -> Ended {
         let mut begun = pin!(self.drain.begun());
         let (mut watching, mut finishing) = (false, false);
         let mut timer = Timer::new(self.manner.timeouts);
@@ -153,9 +178,10 @@ impl Site {
             }
             loop {
                 if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(result.map_err(web::BoxError::from));
+                    return Poll::Ready(result.map(|()| Ended::Whole).map_err(web::BoxError::from));
                 }
                 match ready!(timer.poll(cx, watch)) {
+                    Wait::Request if !finishing && watch.is_idle() => return Poll::Ready(Ok(Ended::Idle)),
                     Wait::Request if !finishing => {
                         finishing = true;
                         connection.as_mut().finish(watch);
@@ -164,10 +190,20 @@ impl Site {
                 }
             }
         });
-        if let Err(error) = end.await {
+        end.await.unwrap_or_else(|error| {
             tracing::debug!(listener.name = %self.name(), %error, "a connection ended early");
-        }
+            Ended::Whole
+        })
     }
+}
+
+/// How a connection's requests came to an end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ended {
+    /// With the connection.
+    Whole,
+    /// For now: it waits for the next one, and nothing is under way.
+    Idle,
 }
 
 /// A connection that can be asked to finish.

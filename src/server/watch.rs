@@ -142,6 +142,12 @@ impl Watch {
         self.stage.load(Ordering::Relaxed) == stage as u8
     }
 
+    /// Whether a request has been answered, and nothing of another has come: nothing would be lost with the state that
+    /// hyper keeps for the connection.
+    pub(super) fn is_idle(&self) -> bool {
+        self.heads.load(Ordering::Relaxed) > 0 && self.wait().0 == Wait::Request
+    }
+
     /// What it waits for, and a number that changes when it moves.
     fn wait(&self) -> (Wait, u64) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -194,6 +200,7 @@ impl Timer {
         }
         let limit = match wait.0 {
             Wait::Nothing => return Poll::Pending,
+            Wait::Request if watch.is_idle() => self.timeouts.park.min(self.timeouts.idle),
             Wait::Request => self.timeouts.idle,
             Wait::Head => self.timeouts.head,
             Wait::Body => self.timeouts.body.saturating_sub(self.waited.1),

@@ -69,7 +69,7 @@ const POST: u8 = 0x83;
 
 fn patient() -> Timeouts {
     let long = Duration::from_secs(600);
-    Timeouts { handshake: long, head: long, body: long, idle: long }
+    Timeouts { handshake: long, head: long, body: long, idle: long, park: long }
 }
 
 #[tokio::test]
