@@ -24,6 +24,7 @@ mod cross_site;
 mod cut;
 mod dress;
 mod forwarded;
+mod trailers;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};
@@ -138,10 +139,10 @@ impl Proxy {
         now: SystemTime,
     ) -> Result<Option<Arc<Credentials>>, Fault> {
         let (Some(grant), Some(identity)) = (permit.grant(), permit.identity()) else { return Ok(None) };
-        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, now) {
+        let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
+        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, provider, now) {
             return Ok(Some(credentials));
         }
-        let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
         Ok(Some(Box::pin(self.broker.credentials(grant, &identity.holder, provider)).await?))
     }
 }

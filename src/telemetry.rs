@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 mod access;
 mod lines;
@@ -22,14 +23,31 @@ pub use lines::{Line, Lines};
 /// The target of audit lines: who logged in or out, which credentials were issued to whom, what was refused.
 pub const AUDIT: &str = "claviger::audit";
 
+/// From which level on this process's events are logged. It may change while it runs.
+#[derive(Clone, Debug)]
+pub struct LogLevel(reload::Handle<Targets, Registry>);
+
 /// Sends this process's events to `lines` as JSON: ours from `level` on, other crates' from `warn` on.
 ///
 /// Other crates stay at `warn` whatever is asked for: at `trace` some write whole requests, keys included (A36).
-pub fn log_to(lines: &Lines, level: LevelFilter) {
+pub fn log_to(lines: &Lines, level: LevelFilter) -> LogLevel {
     let format = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(lines.clone());
-    let ours = Targets::new().with_target("claviger", level).with_default(level.min(LevelFilter::WARN));
+    let (filter, handle) = reload::Layer::new(targets(level));
     // a second call, as in tests that start claviger twice in one process, keeps the first
-    let _ = tracing_subscriber::registry().with(ours).with(format).try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(format).try_init();
+    LogLevel(handle)
+}
+
+impl LogLevel {
+    /// From this level on from now on.
+    pub fn set(&self, level: LevelFilter) {
+        // refused only where nothing is logged by it
+        let _ = self.0.reload(targets(level));
+    }
+}
+
+fn targets(level: LevelFilter) -> Targets {
+    Targets::new().with_target("claviger", level).with_default(level.min(LevelFilter::WARN))
 }
 
 /// The metrics of one running claviger: a value that is handed around, not a global, so that two can run in one process.
@@ -66,7 +84,7 @@ impl Metrics {
         let (name, text) = (KeyName::from_const_str(name), SharedString::const_str(text));
         if name.as_str().ends_with("_total") {
             self.0.describe_counter(name, unit, text);
-        } else if name.as_str().ends_with("_seconds") {
+        } else if name.as_str().ends_with("_seconds") && !name.as_str().ends_with("_timestamp_seconds") {
             self.0.describe_histogram(name, unit, text);
         } else {
             self.0.describe_gauge(name, unit, text);

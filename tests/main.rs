@@ -17,6 +17,7 @@ mod credentials;
 mod findings_login;
 mod login;
 mod proxy;
+mod reload;
 mod seeing;
 mod support;
 mod unauthorized;

@@ -9,6 +9,7 @@ use crate::config::Reading;
 use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, SignedIn, Subject, Tokens};
 use crate::session::{SessionSettings, Sessions};
 use crate::telemetry::Metrics;
+use crate::upstream::Upstreams;
 use crate::web::Connection;
 
 /// A config that has nothing wrong with it.
@@ -25,11 +26,17 @@ const GOOD: &str = r#"
 
 fn parts() -> Parts {
     let trust = Trust::system();
-    Parts { clock: Arc::new(ManualClock::at(1_000)), fetch: Arc::new(Fetch::new(&trust)), trust, mint: None }
+    Parts {
+        clock: Arc::new(ManualClock::at(1_000)),
+        fetch: Arc::new(Fetch::new(&trust)),
+        trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
+        mint: None,
+    }
 }
 
 fn config(text: &str) -> Config {
-    let surroundings = Surroundings { folder: "/nowhere".into(), environment: Environment::default() };
+    let surroundings = Surroundings::new("/nowhere", Environment::default());
     Config::parse(text, surroundings).and_then(Reading::sound).unwrap()
 }
 
@@ -61,7 +68,11 @@ fn contradictions_have_their_key_path() {
             format!("[route.x]\n{ROUTE}\nallow = {{ subjects = ['corp/1'] }}"),
             "route.x.allow.subjects[0]: there is no [identity.corp]",
         ),
-        (format!("[route.x]\n{ROUTE}\nallow = 'anyone'\nupstream_ca = 'no.pem'"), "route.x.upstream_ca: "),
+        (
+            "[route.x]\nhost = 'x.localhost'\nallow = 'anyone'\nupstream = { url = 'https://127.0.0.1', ca = 'no.pem' }"
+                .into(),
+            "route.x.upstream.ca: ",
+        ),
         (
             format!("[route.x]\n{ROUTE}\nallow = 'anyone'\nduration = '1h'"),
             "route.x.duration: is of no use without `role`",

@@ -22,7 +22,7 @@ use crate::web::cookies;
 #[derive(Debug)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
-    settings: SessionSettings,
+    settings: ArcSwap<SessionSettings>,
     upkeep: Arc<Upkeep>,
     count: metrics::Gauge,
 }
@@ -47,7 +47,12 @@ impl Sessions {
         };
         let upkeep = Upkeep { clock, sources: ArcSwap::default(), on_end: RwLock::default(), metrics: metrics.clone() };
         let count = metrics.gauge("claviger_sessions", &[]);
-        Arc::new(Self { store, settings: settings.clone(), upkeep: Arc::new(upkeep), count })
+        Arc::new(Self { store, settings: ArcSwap::from_pointee(settings.clone()), upkeep: Arc::new(upkeep), count })
+    }
+
+    /// How long logins are remembered that are made from now on.
+    pub fn use_settings(&self, settings: &SessionSettings) {
+        self.settings.store(Arc::new(settings.clone()));
     }
 
     /// The sources of the config as it is now: renewals go to them. Sessions of a source that is gone end.
@@ -67,7 +72,7 @@ impl Sessions {
 
     /// Remembers a login. The ticket is new, whatever the browser had before (A10), and for `host`.
     pub async fn start(&self, signed_in: SignedIn, host: &str) -> Result<(Arc<Session>, Ticket), StoreError> {
-        let session = Session::new(signed_in, &self.settings, &self.upkeep);
+        let session = Session::new(signed_in, &self.settings.load(), &self.upkeep);
         let ticket = self.admit(&session, host).await?;
         Ok((session, ticket))
     }
@@ -169,7 +174,9 @@ impl Sessions {
         let now = self.upkeep.clock.now();
         let mut left = 0_u32;
         for session in self.store.at_hand() {
-            let why = session.overdue(now);
+            // a login that began before its source went may have come after everybody else was ended
+            let homeless = self.upkeep.source(&session.subject.source).is_none();
+            let why = session.overdue(now).or_else(|| homeless.then_some(Why::SourceGone));
             if why.is_none() && !session.is_over() {
                 left = left.saturating_add(1);
             } else if let Err(error) = self.end(&session, why.unwrap_or(Why::Provider)).await {

@@ -1,0 +1,165 @@
+//! `[route.<name>] upstream`: an address, a list of them, or a table with the rest.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery};
+use toml::Value;
+
+use super::error::{ConfigErrors, below};
+use super::listen::TlsFiles;
+use super::{file, shape, some_time};
+use crate::built_in::Surroundings;
+use crate::upstream::{Address, Health, Protocol};
+
+/// Where a route's requests go.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// At least one; all of them https, or none.
+    pub addresses: Vec<Address>,
+    /// What to speak.
+    pub protocol: Protocol,
+    /// A PEM file of roots to believe beside the system's.
+    pub ca: Option<PathBuf>,
+    /// What to show to an upstream that asks for a certificate.
+    pub certificate: Option<TlsFiles>,
+    /// What `Host` and TLS's server name say in place of the address's own.
+    pub host: Option<Authority>,
+    /// How to find out which addresses are well.
+    pub health: Option<Health>,
+}
+
+/// In place of what is wrong stands something harmless.
+pub(super) fn upstream(
+    written: Option<Value>,
+    path: &str,
+    surroundings: &Surroundings,
+    errors: &mut ConfigErrors,
+) -> UpstreamConfig {
+    let (shape, at_url) = match written {
+        Some(Value::Table(table)) => (shape::read(table, path, errors).unwrap_or_default(), below(path, "url")),
+        other => (file::Upstream { url: other, ..file::Upstream::default() }, path.to_owned()),
+    };
+    let addresses = addresses(shape.url, &at_url, surroundings, errors);
+    let protocol = shape.protocol.and_then(|text| errors.keep(below(path, "protocol"), text.parse::<Protocol>()));
+    let protocol = protocol.unwrap_or_default();
+    let known = !addresses.is_empty();
+    let https = addresses.iter().all(Address::is_https);
+    let mut object = |key: &str, problem: &str| errors.add(below(path, key), problem);
+    match protocol {
+        Protocol::Http2 if known && !https => {
+            object("protocol", "is http2, which is under TLS; expected https addresses, or h2c");
+        }
+        Protocol::H2c if known && https => object("protocol", "is h2c, which is without TLS; expected http2"),
+        _ => {}
+    }
+    for (key, is_there) in
+        [("ca", shape.ca.is_some()), ("certificate", shape.certificate.is_some()), ("key", shape.key.is_some())]
+    {
+        if is_there && known && !https {
+            object(key, "is of no use without TLS; expected https addresses");
+        }
+    }
+    let certificate = match (shape.certificate, shape.key) {
+        (Some(certificate), Some(key)) => {
+            Some(TlsFiles { certificate: surroundings.path(&certificate), key: surroundings.path(&key) })
+        }
+        (None, None) => None,
+        (one, _) => {
+            let missing = if one.is_some() { "key" } else { "certificate" };
+            errors.add_missing(&below(path, missing), "a PEM file, relative to this config");
+            None
+        }
+    };
+    UpstreamConfig {
+        addresses,
+        protocol,
+        ca: shape.ca.map(|file| surroundings.path(&file)),
+        certificate,
+        host: shape.host.and_then(|text| errors.keep(below(path, "host"), authority(&text))),
+        health: shape.health.map(|shape| health(&shape, &below(path, "health"), errors)),
+    }
+}
+
+/// One address or several.
+fn addresses(
+    written: Option<Value>,
+    path: &str,
+    surroundings: &Surroundings,
+    errors: &mut ConfigErrors,
+) -> Vec<Address> {
+    let texts = match written {
+        None => {
+            errors.add_missing(path, "a scheme, host and port such as http://127.0.0.1:3000");
+            return Vec::new();
+        }
+        Some(Value::String(text)) => vec![(path.to_owned(), Value::String(text))],
+        Some(Value::Array(list)) => {
+            if list.is_empty() {
+                errors.add(path, "is an empty list; expected at least one address");
+            }
+            list.into_iter().enumerate().map(|(i, value)| (format!("{path}[{i}]"), value)).collect()
+        }
+        Some(other) => vec![(path.to_owned(), other)],
+    };
+    let mut addresses: Vec<Address> = Vec::new();
+    for (path, value) in texts {
+        let read = match value {
+            Value::String(text) => text.parse(),
+            _ => Err("expected an address such as http://127.0.0.1:3000, or a list of them".to_owned()),
+        };
+        let Some(address) = errors.keep(&path, read) else { continue };
+        let address = match address {
+            Address::Unix(socket) => Address::Unix(surroundings.path(&socket)),
+            origin @ Address::Origin(_) => origin,
+        };
+        if addresses.contains(&address) {
+            errors.add(&path, format!("`{address}` is written twice"));
+        } else if addresses.first().is_some_and(|first| first.is_https() != address.is_https()) {
+            errors.add(&path, "must be https as the first is, or none of them; one upstream is reached in one way");
+        } else {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+fn authority(text: &str) -> Result<Authority, String> {
+    let authority: Option<Authority> = text.parse().ok();
+    let plain = |authority: &Authority| !authority.as_str().contains('@') && !authority.host().is_empty();
+    authority.filter(plain).ok_or_else(|| format!("`{text}` is no host; expected a name, and a port if need be"))
+}
+
+fn health(shape: &file::Health, path: &str, errors: &mut ConfigErrors) -> Health {
+    let at = |key: &str| below(path, key);
+    let target = shape.path.as_deref().unwrap_or("/");
+    let target = match target.parse::<PathAndQuery>() {
+        Ok(parsed) if target.starts_with('/') => parsed,
+        _ => {
+            errors.add(at("path"), format!("`{target}` is no path; expected one such as /healthz"));
+            PathAndQuery::from_static("/")
+        }
+    };
+    let mut length = |key: &str, written: Option<Duration>, default| {
+        some_time(&below(path, key), written.unwrap_or(default), errors)
+    };
+    let (interval, timeout) = (length("interval", shape.interval, INTERVAL), length("timeout", shape.timeout, TIMEOUT));
+    let mut count = |key: &str, written: Option<u32>, default| match written.unwrap_or(default) {
+        0 => {
+            errors.add(at(key), "is 0; expected at least 1");
+            1
+        }
+        count => count,
+    };
+    let unhealthy_after = count("unhealthy_after", shape.unhealthy_after, UNHEALTHY_AFTER);
+    let healthy_after = count("healthy_after", shape.healthy_after, HEALTHY_AFTER);
+    // a question that is over at once would be asked without end
+    Health { path: target, interval: interval.max(Duration::from_millis(1)), timeout, unhealthy_after, healthy_after }
+}
+
+/// Often enough that few people notice, and seldom enough that no app does.
+const INTERVAL: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// One slow answer is not the end.
+const UNHEALTHY_AFTER: u32 = 2;
+const HEALTHY_AFTER: u32 = 1;
