@@ -20,17 +20,19 @@ use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::keys::KeepError;
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, Tracing};
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::proxy::Proxy;
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Crowd, Handler, Limits, Listener, Manner, Workers, mind_memory};
 use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, LogLevel, Metrics};
 use crate::tls::{Handshakes, Trust};
+use crate::trace::{self, Exporter};
 use crate::upstream::Upstreams;
 
+mod bounds;
 mod changes;
 mod current;
 mod door;
@@ -40,6 +42,7 @@ mod published;
 mod reload;
 mod requests;
 
+use bounds::Bounds;
 use current::{Current, handshakes};
 use door::Door;
 use other_side::{OtherSide, Plan};
@@ -57,6 +60,8 @@ struct App {
     sign_in: SignIn,
     requests: Requests,
     lines: Lines,
+    /// Where spans go; absent where nothing is recorded.
+    exporter: Option<Exporter>,
     draining: AtomicBool,
     /// Why the last reload was none, if it was none.
     stale: ArcSwapOption<String>,
@@ -144,9 +149,9 @@ impl Running {
         let metrics = Metrics::new();
         let listeners = bind(&mut config, &mut bound)?;
         let trust = Trust::system();
-        let fetch = Arc::new(Fetch::new(&trust));
+        let fetch = Arc::new(Fetch::new(&trust).counted(&metrics));
         let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
-        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None };
+        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None, identity_issuer: None };
         let plan = Plan::read(&config, &parts).map_err(StartError::Config)?;
         let current = Current::first(config, &parts)?;
         let (config, generation) = (&current.config, &current.generation);
@@ -160,6 +165,10 @@ impl Running {
         });
         broker.use_providers(generation.providers.clone(), |_| true);
         let sealer = Arc::clone(&current.keys.sealer);
+        let exporter = config.tracing.clone().map(|Tracing { collector, service_name, sample }| {
+            let setup = trace::Setup { collector, service: service_name, sample };
+            Exporter::start(setup, Arc::clone(&parts.fetch), &metrics)
+        });
         let app = Arc::new(App {
             proxy: Proxy::new(Arc::clone(&sessions), broker.clone()),
             sign_in: SignIn::new(Arc::clone(&sessions), sealer, Arc::clone(&clock), metrics.clone()),
@@ -167,6 +176,7 @@ impl Running {
             broker,
             requests: Requests::new(metrics.clone()),
             lines,
+            exporter,
             draining: AtomicBool::new(false),
             stale: ArcSwapOption::empty(),
             clock,
@@ -188,30 +198,37 @@ impl Running {
             None => None,
         };
 
+        let bounds = Arc::new(Bounds::new(config));
         let (mut addresses, mut shaken) = (Vec::new(), BTreeMap::new());
-        let mut serve = |workers: &Workers, Serving { name, listener, tls, handler }| {
+        let mut serve = |workers: &Workers, crowd: Arc<Crowd>, limits: Arc<ArcSwap<Limits>>, serving: Serving| {
+            let Serving { name, listener, tls, handler } = serving;
             addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
             let tls = tls.map(Handshakes::new);
             shaken.extend(tls.clone().map(|tls| (Arc::clone(&name), tls)));
-            let manner = Manner { name, tls, timeouts: Timeouts::default(), metrics: metrics.clone() };
+            let manner = Manner { name, tls, limits, crowd, metrics: metrics.clone() };
             workers.serve(listener, manner, handler);
             Ok::<_, StartError>(())
         };
         let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
-        serving.into_iter().try_for_each(|serving| serve(&workers, serving))?;
+        serving.into_iter().try_for_each(|one| serve(&workers, bounds.crowd(), bounds.of(&one.name), one))?;
         let admin = match admin {
             Some(serving) => {
                 let workers = Workers::start(1).map_err(StartError::Workers)?;
-                serve(&workers, serving)?;
+                serve(&workers, bounds::of_admin(), Arc::default(), serving)?;
                 Some(workers)
             }
             None => None,
         };
+        let upkeep = vec![
+            tokio::spawn(tend_sessions(Arc::clone(&app))),
+            tokio::spawn(mind_memory(bounds.crowd(), metrics.clone())),
+            tokio::spawn(tend_metrics(metrics.clone())),
+        ];
         let reload = file.map(|file| {
             let bound = addresses.iter().cloned().collect();
-            Reload::new(Arc::clone(&app), file, parts, reload::Running { bound, shaken, other_side, level }, &metrics)
+            let running = reload::Running { bound, shaken, other_side, level, bounds };
+            Reload::new(Arc::clone(&app), file, parts, running, &metrics)
         });
-        let upkeep = vec![tokio::spawn(tend_sessions(Arc::clone(&app))), tokio::spawn(tend_metrics(metrics))];
         Ok(Self { app, workers, admin, addresses, reload, upkeep })
     }
 
@@ -238,6 +255,10 @@ impl Running {
     pub async fn drain(self, grace: Duration) {
         self.app.draining.store(true, Ordering::Relaxed);
         self.workers.drain(grace).await;
+        if let Some(exporter) = &self.app.exporter {
+            // a collector that does not answer is not waited for
+            let _ = tokio::time::timeout(FLUSH, exporter.flush()).await;
+        }
         if let Some(admin) = self.admin {
             admin.drain(ADMIN_GRACE).await;
         }
@@ -322,6 +343,9 @@ const GRANTS: u64 = 100_000;
 
 /// For the last answers of health and metrics, which are short.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// For the last spans.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Often enough that no burst of requests piles up more than a few MiB of samples.
 const GATHER: Duration = Duration::from_secs(5);

@@ -18,23 +18,28 @@ use crate::authority::AuthoritySettings;
 use crate::built_in::{Environment, Surroundings};
 use crate::provider::ProviderSettings;
 use crate::session::SessionSettings;
+use crate::telemetry::Format;
 
 mod error;
 mod file;
 pub mod keys;
+mod limits;
 mod listen;
 mod public_url;
 mod route;
 mod service;
 mod shape;
+mod tracing;
 mod upstream;
 
 pub use error::{ConfigError, ConfigErrors, below};
 pub use keys::Keys;
+pub use limits::LimitSettings;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
 pub use route::RouteConfig;
 pub use service::Service;
+pub use tracing::Tracing;
 pub use upstream::UpstreamConfig;
 
 /// A config.
@@ -60,6 +65,12 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// `[log] access`: a line for each request.
     pub log_access: bool,
+    /// `[limits]`.
+    pub limits: LimitSettings,
+    /// `[log] format`, of all lines.
+    pub log_format: Format,
+    /// `[telemetry]`; absent: nothing is recorded.
+    pub tracing: Option<Tracing>,
     /// `[keys]`.
     pub keys: Keys,
     /// `[session]`.
@@ -121,6 +132,7 @@ impl Config {
         }
         let watch_every = some_time("server.watch_every", file.server.watch_every.unwrap_or(WATCH_EVERY), errors);
         let level = file.log.level.and_then(|level| errors.keep("log.level", log_level(&level)));
+        let format = file.log.format.and_then(|format| errors.keep("log.format", format.parse::<Format>()));
         let mut sections = |section: &str, tables: BTreeMap<String, Table>| {
             let named = tables.into_iter().map(|(name, table)| {
                 section_name(section, &name, errors);
@@ -129,6 +141,7 @@ impl Config {
             named.collect()
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
+        let limits = limits::read(file.limits, errors);
         let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
         for (key, length) in [("idle", session.idle), ("lifetime", session.lifetime)] {
             some_time(&below("session", key), length, errors);
@@ -159,7 +172,10 @@ impl Config {
             admin,
             log_level: level.unwrap_or(LevelFilter::INFO),
             log_access: file.log.access.unwrap_or(true),
-            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
+            log_format: format.unwrap_or_default(),
+            tracing: tracing::read(file.telemetry, errors),
+            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted, identity: file.keys.identity },
+            limits,
             session,
             route,
             identity,

@@ -9,14 +9,15 @@ use std::time::Duration;
 use askama::Template;
 use http::header::{self, HeaderValue};
 use http::{HeaderName, StatusCode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::credentials::IssueError;
 use crate::generation::Unidentified;
-use crate::identity::{LoginError, Rejection};
+use crate::identity::{EvidenceError, LoginError, Rejection};
 use crate::inject::InjectError;
 use crate::policy::{Denied, PathError};
+use crate::rate::TooMany;
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::web::{self, CollectError, Response, chain};
@@ -48,9 +49,15 @@ pub enum Fault {
     /// Another site has the browser ask for what would be signed with the person's role (A12).
     #[error("another site asks with the person's role")]
     CrossSite,
+    /// The client or the person asks more often than they may.
+    #[error("too many requests")]
+    TooMany(#[source] TooMany),
     /// There are no credentials to be had.
     #[error("no credentials")]
     Issue(#[source] Arc<IssueError>),
+    /// The person's token from the provider is wanted, and there is none that is good now.
+    #[error("no token")]
+    Token(#[source] EvidenceError),
     /// The body is larger than can be signed.
     #[error("the body can't be signed")]
     Body(#[source] CollectError),
@@ -112,7 +119,26 @@ impl Fault {
         match self {
             Self::Anonymous | Self::Denied(Denied::Anonymous) => true,
             Self::Issue(error) => matches!(**error, IssueError::EvidenceExpired),
+            Self::Token(EvidenceError::Expired) => true,
             _ => false,
+        }
+    }
+
+    /// Whether the session that exists does not do: its proof of identity or its tokens have ended.
+    pub fn calls_for_a_new_login(&self) -> bool {
+        self.calls_for_a_login() && matches!(self, Self::Issue(_) | Self::Token(_))
+    }
+
+    /// Whether choosing a role would help.
+    pub fn calls_for_a_role(&self) -> bool {
+        matches!(self, Self::Denied(Denied::RoleWanted(_)))
+    }
+
+    /// The roles that are theirs, where it is about roles.
+    fn roles(&self) -> Option<&[Arc<str>]> {
+        match self {
+            Self::Denied(Denied::RoleWanted(names) | Denied::NotTheirRole(names)) => Some(names),
+            _ => None,
         }
     }
 
@@ -123,15 +149,20 @@ impl Fault {
         let mut response = if for_a_person {
             face.page(request_id)
         } else {
-            let error = json!({ "error": face.code, "message": face.text, "request_id": request_id });
-            web::json(face.status, &error)
+            let mut said = Map::from_iter([
+                ("error".to_owned(), json!(face.code)),
+                ("message".to_owned(), json!(face.text)),
+                ("request_id".to_owned(), json!(request_id)),
+            ]);
+            said.extend(self.roles().map(|names| ("roles".to_owned(), json!(names))));
+            web::json(face.status, &Value::Object(said))
         };
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID, id);
         }
         if let Some(wait) = face.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         if face.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 §11.6.1: a 401 names a challenge; a bearer token is the one a program could bring
@@ -186,6 +217,21 @@ impl Fault {
                 format!("What your identity provider says of you does not make a valid AWS role session: {what}."),
             )
             .with(Next::SwitchUser),
+            Self::Denied(Denied::RoleWanted(names)) => face(
+                403,
+                "role_wanted",
+                "Choose a role",
+                format!("Several roles are yours here: {}. Name one in the header {ROLE}.", names.join(", ")),
+            ),
+            Self::Denied(Denied::NotTheirRole(names)) => face(
+                403,
+                "role_not_yours",
+                "This role is not yours",
+                match names.as_slice() {
+                    [] => "No role here is yours.".into(),
+                    names => format!("These are: {}.", names.join(", ")),
+                },
+            ),
             Self::CrossSite => face(
                 403,
                 "cross_site",
@@ -194,6 +240,13 @@ impl Fault {
                  role. Nothing was sent. If you do want it, open the address yourself, or start from a page of this app."
                     .into(),
             ),
+            Self::TooMany(too_many) => face(
+                429,
+                "too_many_requests",
+                "Too many requests",
+                "More is asked from here, or with your login, than this proxy allows. Wait a moment.".into(),
+            )
+            .after(too_many.retry_after),
             Self::Issue(error) => match &**error {
                 IssueError::Refused { role, code, .. } => face(
                     403,
@@ -218,6 +271,21 @@ impl Fault {
                 )
                 .after(retry_after.unwrap_or(RETRY)),
             },
+            Self::Token(EvidenceError::Expired) => face(
+                401,
+                "login_expired",
+                "Log in again",
+                "The login is too old for the token that this app wants, and can't be renewed.".into(),
+            )
+            .with(Next::LogIn),
+            Self::Token(EvidenceError::Unavailable(_)) => face(
+                503,
+                "token_unavailable",
+                "The identity provider does not answer",
+                "This app wants a token of yours that has ended and can't be renewed now. This recovers by itself."
+                    .into(),
+            )
+            .after(RETRY),
             Self::Body(CollectError::TooLarge { limit }) => face(
                 413,
                 "body_too_large",
@@ -288,6 +356,9 @@ impl Fault {
     }
 
     fn log(&self, face: &Face, request_id: &str) {
+        if matches!(self, Self::TooMany(_)) {
+            return; // a flood of requests must not become one of lines; the access line has the code
+        }
         let reason = chain(self);
         match face.status.as_u16() {
             500 => tracing::error!(request.id = request_id, fault = face.code, reason, "a request failed by our fault"),
@@ -344,6 +415,12 @@ impl From<Unidentified> for Fault {
     }
 }
 
+impl From<TooMany> for Fault {
+    fn from(error: TooMany) -> Self {
+        Self::TooMany(error)
+    }
+}
+
 impl From<PathError> for Fault {
     fn from(error: PathError) -> Self {
         Self::Malformed(error.to_string())
@@ -380,6 +457,11 @@ impl From<LoginError> for Fault {
     }
 }
 
+/// For `Retry-After` (RFC 9110 §10.2.3), no earlier than it will help.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 /// A sentence's first letter.
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
@@ -388,6 +470,9 @@ fn capital(text: &str) -> String {
 
 /// The header that carries a request's id, from us and to upstreams.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The header in which a program names the role it wants, where a route offers several.
+pub const ROLE: HeaderName = HeaderName::from_static("x-claviger-role");
 
 /// When to come back where nobody knows better.
 const RETRY: Duration = Duration::from_secs(5);
@@ -422,6 +507,16 @@ mod tests {
         assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
         let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
         assert_eq!((&body["error"], &body["request_id"]), (&json!("login_required"), &json!("r-2")));
+    }
+
+    #[test]
+    fn too_many_come_back_no_earlier_than_it_helps() {
+        for (millis, seconds) in [(0, "1"), (10, "1"), (1_000, "1"), (1_001, "2"), (59_500, "60")] {
+            let error = TooMany { limit: "per_address", retry_after: Duration::from_millis(millis) };
+            let response = Fault::TooMany(error).answer("r-4", false);
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{millis}");
+        }
     }
 
     #[test]

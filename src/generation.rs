@@ -15,7 +15,8 @@ use crate::config::{Config, ConfigErrors, PublicUrl};
 use crate::credentials::{CredentialProvider, Mint};
 use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
-use crate::inject::Vouched;
+use crate::inject::{IdentityIssuer, Vouched};
+use crate::rate::Rates;
 use crate::route::{Route, Routes};
 use crate::session::{CookieNames, Session};
 use crate::tls::{ServerIdentity, Trust};
@@ -38,6 +39,8 @@ pub struct Generation {
     pub vouched: Arc<Vouched>,
     /// `[listen.<name>]`.
     pub entrances: BTreeMap<Arc<str>, Entrance>,
+    /// `[limits.rate]`.
+    pub rates: Arc<Rates>,
     mint: Option<Arc<Mint>>,
     footings: footing::Footings,
 }
@@ -68,6 +71,8 @@ pub struct Parts {
     pub upstreams: Arc<Upstreams>,
     /// Signs tokens for `minted`; absent where no listener has a `public_url`.
     pub mint: Option<Arc<Mint>>,
+    /// Signs tokens for `identity_jwt`; absent where no listener has a `public_url`.
+    pub identity_issuer: Option<Arc<IdentityIssuer>>,
 }
 
 /// Why nobody can be said to ask, though something was presented.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge};
 use tokio::time::sleep;
 
+use super::bounds::Bounds;
 use super::changes::{Changes, lost};
 use super::current::HTTP;
 use super::current::{Current, handshakes};
@@ -45,6 +46,7 @@ pub(super) struct Running {
     pub(super) shaken: BTreeMap<Arc<str>, Handshakes>,
     pub(super) other_side: OtherSide,
     pub(super) level: LogLevel,
+    pub(super) bounds: Arc<Bounds>,
 }
 
 /// Why the config is read again.
@@ -129,7 +131,7 @@ impl Reload {
         errors.append(changes.fixed.clone());
         match built {
             Some((generation, keys, plan)) => {
-                let current = Current { number: before.number + 1, config, generation, keys };
+                let current = Current { number: before.number + 1, config, generation: Arc::new(generation), keys };
                 errors.or(Next { current, plan, changes, lost })
             }
             None => Err(errors),
@@ -143,7 +145,7 @@ impl Reload {
         lost: &BTreeSet<Arc<str>>,
     ) -> Result<(Generation, OurKeys, Plan), ConfigErrors> {
         let keys = OurKeys::read(config).map_err(as_config_errors)?.after(&before.keys);
-        let parts = Parts { mint: keys.mint.clone(), ..self.parts.clone() };
+        let parts = keys.given(&self.parts);
         let plan = Plan::read(config, &parts)?;
         let generation = before.generation.renew(config, &parts, lost)?;
         Ok((generation, keys, plan))
@@ -180,6 +182,7 @@ impl Reload {
         }
         self.running.other_side.change(plan);
         self.running.level.set(current.config.log_level);
+        self.running.bounds.change(&current.config);
         app.stale.store(None);
 
         let (number, changed) = (current.number, changes.sentence());

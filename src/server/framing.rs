@@ -6,20 +6,24 @@
 
 use memchr::memchr;
 
-/// Follows one connection's bytes.
-#[derive(Debug, Default)]
-pub(super) struct Framing {
+use super::limits::Limits;
+
+/// Follows one connection's bytes: a pure reader, which does no I/O and keeps no more than one line.
+#[derive(Debug)]
+pub struct Framing {
     place: Place,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     head: Head,
     /// Heads that have begun.
     heads: u32,
+    /// hyper refuses longer heads by itself; this bounds what is kept of a line without an end.
+    longest_line: usize,
 }
 
 /// Where the next byte belongs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Place {
+pub enum Place {
     /// Between two requests.
     #[default]
     Between,
@@ -41,7 +45,7 @@ pub(super) enum Place {
 
 /// What to do with the bytes that were followed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Followed {
+pub enum Followed {
     /// Pass them on.
     All,
     /// Pass on so many; the rest is [`Place::Undecided`].
@@ -59,25 +63,36 @@ struct Head {
 }
 
 impl Framing {
+    /// At a connection's beginning. Heads are of so many bytes at the most.
+    pub fn new(head_bytes: usize) -> Self {
+        Self {
+            place: Place::default(),
+            partial: Vec::new(),
+            head: Head::default(),
+            heads: 0,
+            longest_line: head_bytes.saturating_mul(2),
+        }
+    }
+
     /// Where the next byte belongs.
-    pub(super) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         self.place
     }
 
     /// How many heads have begun.
-    pub(super) fn heads(&self) -> u32 {
+    pub fn heads(&self) -> u32 {
         self.heads
     }
 
     /// The answer was none of another protocol: what comes is the next request.
-    pub(super) fn decide(&mut self) {
+    pub fn decide(&mut self) {
         if self.place == Place::Undecided {
             self.place = Place::Between;
         }
     }
 
     /// Reads on.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Followed {
+    pub fn follow(&mut self, bytes: &[u8]) -> Followed {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             at += match self.place {
@@ -112,7 +127,7 @@ impl Framing {
             if self.place == Place::Between && rest != b"\r" {
                 self.begin();
             }
-            if self.partial.len() + rest.len() > LINE_LIMIT {
+            if self.partial.len() + rest.len() > self.longest_line {
                 return Err(Ambiguous);
             }
             self.partial.extend_from_slice(rest);
@@ -239,8 +254,11 @@ fn chunk_size(line: &[u8]) -> Result<u64, Ambiguous> {
     }
 }
 
-/// hyper refuses longer heads by itself; this bounds what is kept of a line without an end.
-const LINE_LIMIT: usize = 2 * super::connection::HEAD_LIMIT;
+impl Default for Framing {
+    fn default() -> Self {
+        Self::new(Limits::default().head_bytes)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use claviger::clock::{Clock, SystemClock};
 use claviger::jose::Signer;
-use claviger::server::{Handler, Listener, Manner, Timeouts, Workers};
+use claviger::server::{Handler, Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
 use claviger::web::{self, Request, Response};
 use http::StatusCode;
@@ -36,9 +36,7 @@ impl Issuer {
             discovery: json!({ "issuer": url, "jwks_uri": format!("{url}/jwks") }).to_string(),
             keys: json!({ "keys": [signer.public_jwk()] }).to_string(),
         };
-        let timeouts = Timeouts::default();
-        let manner = Manner { name: "issuer".into(), tls: None, timeouts, metrics: metrics.clone() };
-        workers.serve(listener, manner, Arc::new(documents));
+        workers.serve(listener, Manner::plain("issuer", metrics), Arc::new(documents));
         Self { url, token }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use claviger::server::{Handler, Listener, Manner, Timeouts, Workers};
+use claviger::server::{Handler, Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
 use claviger::web::{self, Request, Response};
 use http::StatusCode;
@@ -22,7 +22,7 @@ impl Sink {
         let workers = Workers::start(1).expect("the system gives a thread");
         let listener = Listener::bind("127.0.0.1:0".parse().expect("an address")).expect("loopback has a port");
         let url = format!("http://{}", listener.local_addr().expect("a listener has an address"));
-        let manner = Manner { name: "sink".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+        let manner = Manner::plain("sink", &Metrics::new());
         workers.serve(listener, manner, Arc::new(Count));
         Self { url, _workers: workers }
     }

@@ -19,7 +19,17 @@ pub struct Process {
 impl Process {
     /// Starts it; its log is kept.
     pub fn start(config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_claviger"));
+        Self::run(Command::new(env!("CARGO_BIN_EXE_claviger")), config, environment)
+    }
+
+    /// Starts it with limits on the descriptors that it may have open: `64:4096` is the soft and the hard one.
+    pub fn start_with_descriptors(limits: &str, config: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("prlimit"); // it becomes what it starts
+        command.arg(format!("--nofile={limits}")).arg(env!("CARGO_BIN_EXE_claviger"));
+        Self::run(command, config, environment)
+    }
+
+    fn run(mut command: Command, config: &Path, environment: &[(&str, &str)]) -> Self {
         command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -54,11 +64,20 @@ impl Process {
 
     /// Waits for a logged event; fails when the process ends without one.
     pub async fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until(|process| process.events().into_iter().find(|event| wanted(event))).await
+    }
+
+    /// Waits for a logged line, of whatever form; fails when the process ends without one.
+    pub async fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        self.until(|process| process.log().into_iter().find(|line| wanted(line))).await
+    }
+
+    async fn until<T>(&self, find: impl Fn(&Self) -> Option<T>) -> T {
         let mut told = self.told.clone();
         loop {
             told.borrow_and_update();
-            if let Some(event) = self.events().into_iter().find(|event| wanted(event)) {
-                return event;
+            if let Some(found) = find(self) {
+                return found;
             }
             let more = tokio::time::timeout(std::time::Duration::from_secs(30), told.changed()).await;
             assert!(matches!(more, Ok(Ok(()))), "the event did not come; the log:\n{}", self.log().join("\n"));
