@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint contract bench release clean
+.PHONY: help demo test lint contract attack fuzz bench release clean
 
 # Outside the checkout, so that a clean one does not fetch the real servers again.
 CACHE ?= $(or $(CLAVIGER_CACHE),$(HOME)/.cache/claviger)
@@ -18,17 +18,29 @@ test: lint ## Run every test that needs only the Rust toolchain and a C compiler
 	cargo test --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-# First, because it answers soonest. The last two are not among `--all-targets`, because `cargo test` leaves them alone.
+# First, because it answers soonest. The last three are not among `--all-targets`, because `cargo test` leaves them alone.
 lint: ## Check format and lints
 	@.ci/packages build
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
-	cargo clippy --locked --all-targets --test contract --test bench -- -D warnings
+	cargo clippy --locked --all-targets --test contract --test attack --test bench -- -D warnings
 
 contract: ## Hold claviger against a real Keycloak, MinIO and Chromium, each fetched once
 	@.ci/packages build contract
 	@tests/contract/counterparts "$(CACHE)"
 	cargo test --locked --test contract -- "$(CACHE)"
+
+attack: ## Try known attacks on the real binary, for ten minutes at most
+	@.ci/packages build attack
+	@tests/attack/counterparts "$(CACHE)"
+	cargo test --locked --test attack -- "$(CACHE)"
+
+# Of each target.
+FUZZ_SECONDS ?= 60
+
+fuzz: ## Fuzz every reader of hostile input, a minute each
+	@.ci/packages build fuzz
+	@tests/fuzz/run "$(CACHE)" "$(FUZZ_SECONDS)"
 
 bench: release ## Measure the release build beside nginx
 	@.ci/packages build bench

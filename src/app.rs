@@ -20,7 +20,7 @@ use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::keys::KeepError;
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, Tracing};
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::proxy::Proxy;
@@ -29,6 +29,7 @@ use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, LogLevel, Metrics};
 use crate::tls::{Handshakes, Trust};
+use crate::trace::{self, Exporter};
 use crate::upstream::Upstreams;
 
 mod bounds;
@@ -59,6 +60,8 @@ struct App {
     sign_in: SignIn,
     requests: Requests,
     lines: Lines,
+    /// Where spans go; absent where nothing is recorded.
+    exporter: Option<Exporter>,
     draining: AtomicBool,
     /// Why the last reload was none, if it was none.
     stale: ArcSwapOption<String>,
@@ -146,9 +149,9 @@ impl Running {
         let metrics = Metrics::new();
         let listeners = bind(&mut config, &mut bound)?;
         let trust = Trust::system();
-        let fetch = Arc::new(Fetch::new(&trust));
+        let fetch = Arc::new(Fetch::new(&trust).counted(&metrics));
         let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
-        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None };
+        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None, identity_issuer: None };
         let plan = Plan::read(&config, &parts).map_err(StartError::Config)?;
         let current = Current::first(config, &parts)?;
         let (config, generation) = (&current.config, &current.generation);
@@ -162,6 +165,10 @@ impl Running {
         });
         broker.use_providers(generation.providers.clone(), |_| true);
         let sealer = Arc::clone(&current.keys.sealer);
+        let exporter = config.tracing.clone().map(|Tracing { collector, service_name, sample }| {
+            let setup = trace::Setup { collector, service: service_name, sample };
+            Exporter::start(setup, Arc::clone(&parts.fetch), &metrics)
+        });
         let app = Arc::new(App {
             proxy: Proxy::new(Arc::clone(&sessions), broker.clone()),
             sign_in: SignIn::new(Arc::clone(&sessions), sealer, Arc::clone(&clock), metrics.clone()),
@@ -169,6 +176,7 @@ impl Running {
             broker,
             requests: Requests::new(metrics.clone()),
             lines,
+            exporter,
             draining: AtomicBool::new(false),
             stale: ArcSwapOption::empty(),
             clock,
@@ -247,6 +255,10 @@ impl Running {
     pub async fn drain(self, grace: Duration) {
         self.app.draining.store(true, Ordering::Relaxed);
         self.workers.drain(grace).await;
+        if let Some(exporter) = &self.app.exporter {
+            // a collector that does not answer is not waited for
+            let _ = tokio::time::timeout(FLUSH, exporter.flush()).await;
+        }
         if let Some(admin) = self.admin {
             admin.drain(ADMIN_GRACE).await;
         }
@@ -331,6 +343,9 @@ const GRANTS: u64 = 100_000;
 
 /// For the last answers of health and metrics, which are short.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// For the last spans.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Often enough that no burst of requests piles up more than a few MiB of samples.
 const GATHER: Duration = Duration::from_secs(5);

@@ -18,6 +18,7 @@ use crate::authority::AuthoritySettings;
 use crate::built_in::{Environment, Surroundings};
 use crate::provider::ProviderSettings;
 use crate::session::SessionSettings;
+use crate::telemetry::Format;
 
 mod error;
 mod file;
@@ -28,6 +29,7 @@ mod public_url;
 mod route;
 mod service;
 mod shape;
+mod tracing;
 mod upstream;
 
 pub use error::{ConfigError, ConfigErrors, below};
@@ -37,6 +39,7 @@ pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
 pub use route::RouteConfig;
 pub use service::Service;
+pub use tracing::Tracing;
 pub use upstream::UpstreamConfig;
 
 /// A config.
@@ -64,6 +67,10 @@ pub struct Config {
     pub log_access: bool,
     /// `[limits]`.
     pub limits: LimitSettings,
+    /// `[log] format`, of all lines.
+    pub log_format: Format,
+    /// `[telemetry]`; absent: nothing is recorded.
+    pub tracing: Option<Tracing>,
     /// `[keys]`.
     pub keys: Keys,
     /// `[session]`.
@@ -125,6 +132,7 @@ impl Config {
         }
         let watch_every = some_time("server.watch_every", file.server.watch_every.unwrap_or(WATCH_EVERY), errors);
         let level = file.log.level.and_then(|level| errors.keep("log.level", log_level(&level)));
+        let format = file.log.format.and_then(|format| errors.keep("log.format", format.parse::<Format>()));
         let mut sections = |section: &str, tables: BTreeMap<String, Table>| {
             let named = tables.into_iter().map(|(name, table)| {
                 section_name(section, &name, errors);
@@ -164,7 +172,9 @@ impl Config {
             admin,
             log_level: level.unwrap_or(LevelFilter::INFO),
             log_access: file.log.access.unwrap_or(true),
-            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
+            log_format: format.unwrap_or_default(),
+            tracing: tracing::read(file.telemetry, errors),
+            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted, identity: file.keys.identity },
             limits,
             session,
             route,

@@ -23,9 +23,10 @@
 //! | **rule** | one way to be let in by a route's policy |
 //! | **permit** | leave to pass; only the policy makes one, and nothing is sent without |
 //! | **grant** | leave to hold a role, with everything STS is told; the broker's cache key |
+//! | **role** (of a route), **choice** | one of several AWS roles that a route offers, and which of theirs a person has picked |
 //! | **provider** (of credentials) | a configured `[credentials.<name>]` that issues for a grant |
 //! | **broker** | keeps and renews credentials; however many wait, the provider is asked once |
-//! | **injector** | puts something on a request: a signature, identity headers |
+//! | **injector** | puts something on a request: a signature, identity headers, a token |
 //! | **fault** | a failure with its public face |
 //! | **generation** | everything built from one config; a request sees one |
 //!
@@ -55,7 +56,7 @@
 //! | one config, one way to fail | [`generation`] [`fault`] [`config`] |
 //! | the sentence: identify, decide, issue, inject | [`identity`] [`session`] [`policy`] [`route`] [`credentials`] [`broker`] [`inject`] |
 //! | the other side: what we talk to when there is nothing else | [`provider`] [`users`] [`authority`] [`demo`] |
-//! | ground: knows nothing of the domain | [`server`] [`rate`] [`upstream`] [`fetch`] [`tls`] [`web`] [`aws`] [`sigv4`] [`jose`] [`built_in`] [`arn`] [`secret`] [`files`] [`clock`] [`telemetry`] |
+//! | ground: knows nothing of the domain | [`server`] [`rate`] [`upstream`] [`fetch`] [`trace`] [`tls`] [`web`] [`aws`] [`sigv4`] [`jose`] [`built_in`] [`arn`] [`secret`] [`files`] [`clock`] [`telemetry`] |
 //!
 //! How known attacks are answered is a page of its own: [`manual::vulnerabilities`]; why things are as they are is another:
 //! [`manual::decisions`].
@@ -92,6 +93,7 @@ pub mod sign_in;
 pub mod sigv4;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod upstream;
 pub mod users;
 pub mod web;

@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("built_in", "clock files secret"),
     ("tls", "clock secret"),
     ("fetch", "clock secret telemetry tls web"),
+    ("trace", "fetch telemetry web"),
     ("server", "clock telemetry tls web"),
     ("rate", "clock web"),
     ("upstream", "clock telemetry tls web"),
@@ -39,7 +40,10 @@ const MAY_USE: &[(&str, &str)] = &[
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
-    ("config", "arn authority built_in clock policy provider rate route secret server session tls upstream web"),
+    (
+        "config",
+        "arn authority built_in clock policy provider rate route secret server session telemetry tls upstream web",
+    ),
     (
         "generation",
         "built_in clock config credentials fetch files identity inject policy rate route session tls upstream web",
@@ -47,14 +51,17 @@ const MAY_USE: &[(&str, &str)] = &[
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy rate route session upstream web"),
     // Doors: none uses another.
-    ("proxy", "broker credentials fault generation identity inject policy route session telemetry upstream web"),
+    (
+        "proxy",
+        "broker credentials fault generation identity inject policy route secret session telemetry trace upstream web",
+    ),
     ("sign_in", "broker clock config fault generation identity policy route secret session telemetry web"),
     ("admin", "server telemetry web"),
     // Wiring.
     (
         "app",
-        "admin authority broker built_in clock config credentials fault fetch files generation identity jose policy \
-         provider proxy route secret server session sign_in telemetry tls upstream users web",
+        "admin authority broker built_in clock config credentials fault fetch files generation identity inject jose \
+         policy provider proxy route secret server session sign_in telemetry tls trace upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (

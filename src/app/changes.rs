@@ -134,7 +134,8 @@ pub(super) fn lost(before: &Config, after: &Config) -> BTreeSet<Arc<str>> {
             None => Vec::new(),
         };
         let there = rules(&now);
-        rules(&then).iter().any(|rule| !there.contains(rule)) || LEAVE.iter().any(|key| then.get(*key) != now.get(*key))
+        let counts = |key: &str| !HARMLESS.contains(&key);
+        rules(&then).iter().any(|rule| !there.contains(rule)) || differing(&then, &now).any(|(key, ..)| counts(&key))
     };
     let with_role = before.route.iter().filter(|(_, route): &(&Arc<str>, &RouteConfig)| route.want.role.is_some());
     with_role.filter(|(name, _)| has_lost(name)).filter_map(|(_, route)| route.credentials.clone()).collect()
@@ -162,9 +163,22 @@ const CHANGEABLE: [&str; 10] = [
     "session.lifetime",
 ];
 
-/// What makes a grant, beside the rules.
-const LEAVE: [&str; 8] =
-    ["identity", "credentials", "role", "session_name", "tags", "transitive_tags", "source_identity", "duration"];
+/// What of a route has nothing to do with who may have which role. A key that is not among these may have.
+const HARMLESS: [&str; 13] = [
+    "add_prefix",
+    "allow", // looked at rule by rule
+    "cors_preflight",
+    "host",
+    "inject",
+    "pass_authorization",
+    "path",
+    "preserve_host",
+    "strip_prefix",
+    "timeouts",
+    "tolerate",
+    "upstream",
+    "upstream_ca",
+];
 
 /// What says who speaks in an `[identity.*]`.
 const SPEAKER: [&str; 3] = ["kind", "issuer", "client_id"];

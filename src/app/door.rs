@@ -14,7 +14,8 @@ use crate::route::Host;
 use crate::server::{Handler, Refusal};
 use crate::sign_in::{Site, Visit, Wish, is_navigation};
 use crate::telemetry::Access;
-use crate::web::{Body, Connection, Request, Response};
+use crate::trace::Trace;
+use crate::web::{self, Body, Connection, Request, Response};
 
 /// The handler of a `[listen.<name>]`.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(super) struct Door {
 impl Handler for Door {
     async fn handle(&self, request: Request) -> Response {
         let started = Instant::now();
+        let _under_way = self.app.requests.begin();
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
             return Fault::Internal("a request came without its connection").answer("-", false);
         };
@@ -36,9 +38,13 @@ impl Handler for Door {
         let id = request_id();
         let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
         let client = Client::read(request.headers(), connection.peer, connection.tls, trusted);
+        let is_believed = client.as_ref().is_ok_and(Client::is_believed);
+        let now = self.app.clock.now();
+        let trace = Trace::of(request.headers(), self.app.exporter.as_ref(), is_believed, now);
         let arrival = Arrival {
             id: &id,
-            now: self.app.clock.now(),
+            trace: &trace,
+            now,
             connection: &connection,
             client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
@@ -47,7 +53,8 @@ impl Handler for Door {
 
         let (mut note, (mut head, body)) = (Note::default(), request.into_parts());
         let for_a_person = is_navigation(&head);
-        let log = current.config.log_access.then(|| (&self.app.lines, head.method.clone(), head.uri.clone()));
+        let is_told = current.config.log_access || trace.is_recorded();
+        let asked = is_told.then(|| (head.method.clone(), head.uri.clone()));
         // kept for a login, which comes back to where this request wanted to go
         let navigation = for_a_person.then(|| Box::new(remembered(&head)));
         let answered = match client {
@@ -65,7 +72,8 @@ impl Handler for Door {
         };
 
         self.app.requests.count(note.route.as_deref(), response.status(), started.elapsed());
-        if let Some((lines, method, uri)) = log {
+        let Some((method, uri)) = asked else { return response };
+        if current.config.log_access {
             let access = Access {
                 at: arrival.now,
                 request: &id,
@@ -79,15 +87,34 @@ impl Handler for Door {
                 route: note.route.as_deref().map(|route| &*route.name),
                 subject: note.identity.as_ref().map(|who| (&*who.subject.source, &*who.subject.id)),
                 session: note.identity.as_ref().map(|who| who.holder.id.to_string()),
+                trace: &trace.id(),
                 took: started.elapsed(),
             };
-            access.write(lines);
+            access.write(&self.app.lines, current.config.log_format);
         }
+        let status = response.status();
+        let (tls, address) = (arrival.client.tls, arrival.client.address);
+        trace.finish(status.is_server_error(), || {
+            let name = note.route.as_deref().map_or("", |route| &*route.name);
+            let mut attributes = vec![
+                ("http.request.method", method.as_str().into()),
+                ("url.scheme", if tls { "https" } else { "http" }.into()),
+                ("url.path", uri.path().into()),
+                ("server.address", host.to_str().unwrap_or_default().into()),
+                ("client.address", address.to_string().into()),
+                ("http.response.status_code", status.as_u16().into()),
+                ("claviger.request.id", id.clone().into()),
+                ("claviger.route", name.into()),
+            ];
+            attributes.extend(fault.map(|fault| ("error.type", fault.into())));
+            (format!("{method} {name}").trim_end().to_owned(), attributes)
+        });
         response
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {
-        if !self.app.current.load().config.log_access {
+        let current = self.app.current.load();
+        if !current.config.log_access {
             return;
         }
         let nothing = Method::from_bytes(b"-").unwrap_or_default();
@@ -105,9 +132,10 @@ impl Handler for Door {
             route: None,
             subject: None,
             session: None,
+            trace: &"-",
             took: Duration::ZERO,
         };
-        access.write(&self.app.lines);
+        access.write(&self.app.lines, current.config.log_format);
     }
 }
 
@@ -135,6 +163,7 @@ impl Door {
             Err(fault) if fault.calls_for_a_login() => {
                 Box::pin(self.begin_login(current, navigation, arrival, note, fault)).await
             }
+            Err(fault) if fault.calls_for_a_role() => self.begin_choice(current, navigation, arrival, fault),
             other => other,
         }
     }
@@ -150,10 +179,25 @@ impl Door {
     ) -> Result<Response, Fault> {
         let (Some(head), Some(site)) = (navigation, self.site(current)) else { return Err(fault) };
         let host = arrival.host()?;
-        let visit = Visit { head: &head, host: host.as_str(), request_id: arrival.id };
+        let visit = Visit { head: &head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
         let sources = note.route.as_ref().and_then(|route| route.sources.as_deref()).unwrap_or_default();
-        let wish = Wish { sources, anew: matches!(fault, Fault::Issue(_)) };
+        let wish = Wish { sources, anew: fault.calls_for_a_new_login() };
         self.app.sign_in.begin_login(&site, &visit, &wish).await
+    }
+
+    /// Sends a person to choose a role, who then comes back to where this request wanted to go. A program gets the
+    /// fault, which names those it may choose.
+    fn begin_choice(
+        &self,
+        current: &Arc<Current>,
+        navigation: Option<Box<request::Parts>>,
+        arrival: &Arrival<'_>,
+        fault: Fault,
+    ) -> Result<Response, Fault> {
+        let (Some(head), Some(site)) = (navigation, self.site(current)) else { return Err(fault) };
+        let asked_for = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let page = site.role_page(arrival.host()?.as_str(), asked_for).ok_or(fault)?;
+        Ok(web::redirect(&page))
     }
 
     /// What lies under `/.claviger/`, on every host of ours.
@@ -169,7 +213,8 @@ impl Door {
         current.generation.rates.take_login(arrival.client.address, arrival.now)?;
         let site = self.site(current).ok_or(Fault::NoRoute)?;
         let host = arrival.host()?;
-        let answer = self.app.sign_in.answer(&site, &Visit { head, host: host.as_str(), request_id: arrival.id }).await;
+        let visit = Visit { head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
+        let answer = self.app.sign_in.answer(&site, &visit).await;
         if self.app.current.load().number != current.number {
             self.app.sessions.sweep().await; // the source of a login that has just come may have gone meanwhile
         }
@@ -181,9 +226,9 @@ impl Door {
         let generation = &current.generation;
         let public_url = generation.entrances.get(&self.name)?.public_url.as_ref()?;
         let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source))).collect();
-        let current = Arc::clone(current);
-        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| current.generation.routes.names_host(&host));
-        Some(Site::new(public_url.as_url().clone(), is_ours, sources))
+        let (generation, routes) = (Arc::clone(generation), Arc::clone(generation));
+        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.names_host(&host));
+        Some(Site::new(public_url.as_url().clone(), is_ours, sources).with_routes(routes))
     }
 }
 

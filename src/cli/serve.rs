@@ -60,7 +60,7 @@ pub(super) fn run(
         eprintln!("claviger: the system gives no thread");
         return ExitCode::FAILURE;
     };
-    let level = telemetry::log_to(&lines, config.log_level);
+    let level = telemetry::log_to(&lines, config.log_level, config.log_format);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

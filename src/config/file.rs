@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use crate::built_in::SecretSource;
 use crate::clock::optional_duration_text;
-use crate::policy::{AllowSettings, Oddity};
+use crate::policy::{AllowSettings, Oddity, RoleSettings};
 use crate::web::ByteCount;
 
 /// The whole file. No key is required here, so that one missing does not hide what is wrong with the others.
@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) listen: BTreeMap<String, Listen>,
     pub(super) admin: Admin,
     pub(super) log: Log,
+    pub(super) telemetry: Telemetry,
     pub(super) keys: Keys,
     // Kinds and rooms with shapes of their own
     pub(super) limits: Table,
@@ -70,6 +71,15 @@ pub(super) struct Admin {
 pub(super) struct Log {
     pub(super) level: Option<String>,
     pub(super) access: Option<bool>,
+    pub(super) format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Telemetry {
+    pub(super) otlp: Option<String>,
+    pub(super) service_name: Option<String>,
+    pub(super) sample: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +87,7 @@ pub(super) struct Log {
 pub(super) struct Keys {
     pub(super) cookie: Vec<SecretSource>,
     pub(super) minted: Vec<SecretSource>,
+    pub(super) identity: Vec<SecretSource>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -89,6 +100,7 @@ pub(super) struct Route {
     pub(super) identity: Option<Vec<String>>,
     pub(super) credentials: Option<String>,
     pub(super) role: Option<String>,
+    pub(super) roles: Vec<RoleSettings>,
     pub(super) session_name: Option<String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) transitive_tags: Vec<String>,

@@ -110,7 +110,8 @@ fn addresses(
         };
         let Some(address) = errors.keep(&path, read) else { continue };
         let address = match address {
-            Address::Unix(socket) => Address::Unix(surroundings.path(&socket)),
+            // not a file of the config's: what an app does to its socket is no reason to reload
+            Address::Unix(socket) => Address::Unix(surroundings.folder.join(socket)),
             origin @ Address::Origin(_) => origin,
         };
         if addresses.contains(&address) {
@@ -163,3 +164,83 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// One slow answer is not the end.
 const UNHEALTHY_AFTER: u32 = 2;
 const HEALTHY_AFTER: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::built_in::Environment;
+
+    fn read(text: &str) -> (UpstreamConfig, Vec<String>) {
+        let table: toml::Table = format!("upstream = {text}").parse().unwrap();
+        let surroundings = Surroundings::new("/etc/claviger", Environment::default());
+        let mut errors = ConfigErrors::default();
+        let config = upstream(table.get("upstream").cloned(), "route.x.upstream", &surroundings, &mut errors);
+        (config, errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn an_address_a_list_or_a_table() {
+        for (text, addresses) in [
+            ("'http://127.0.0.1:3000'", &["http://127.0.0.1:3000"][..]),
+            ("['http://a.test', 'http://b.test']", &["http://a.test", "http://b.test"]),
+            ("['unix:/run/app.sock', 'unix:app.sock']", &["unix:/run/app.sock", "unix:/etc/claviger/app.sock"]),
+            ("{ url = 'https://a.test' }", &["https://a.test"]),
+            (
+                "{ url = ['https://a.test', 'https://b.test'], protocol = 'http2' }",
+                &["https://a.test", "https://b.test"],
+            ),
+            ("{ url = 'unix:/run/app.sock', protocol = 'h2c' }", &["unix:/run/app.sock"]),
+        ] {
+            let (config, errors) = read(text);
+            assert_eq!(errors, [""; 0], "{text}");
+            assert_eq!(config.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), addresses);
+        }
+        let text = "{ url = 'https://a.test', ca = 'ca.pem', certificate = 'c.crt', key = 'c.key', host = 'b.test:1',
+            health = { path = '/healthz?full' } }"
+            .replace('\n', " ");
+        let (config, errors) = read(&text);
+        assert_eq!(errors, [""; 0]);
+        let health = config.health.unwrap();
+        assert_eq!((health.path.as_str(), health.interval, health.unhealthy_after), ("/healthz?full", INTERVAL, 2));
+        assert_eq!((config.host.unwrap().as_str(), config.ca.unwrap()), ("b.test:1", "/etc/claviger/ca.pem".into()));
+        assert_eq!(config.certificate.unwrap().key, PathBuf::from("/etc/claviger/c.key"));
+    }
+
+    #[test]
+    fn mistakes_have_their_key_path() {
+        const A: &str = "url = 'https://a.test'";
+        const PLAIN: &str = "url = 'http://a.test'";
+        for (text, expected) in [
+            ("5", ": expected an address such as http://127.0.0.1:3000, or a list of them"),
+            ("[]", ": is an empty list"),
+            ("['http://a.test', 5]", "[1]: expected an address"),
+            ("['http://a.test', 'http://a.test/']", "[1]: `http://a.test` is written twice"),
+            ("['http://a.test', 'https://b.test']", "[1]: must be https as the first is, or none of them"),
+            ("['https://b.test', 'unix:/run/x']", "[1]: must be https as the first is, or none of them"),
+            ("'http://a.test/x'", ": must not have a path"),
+            ("'ftp://a.test'", ": has the scheme `ftp`; expected http, https or unix"),
+            ("'unix:'", ": has no path to a socket"),
+            ("{}", ".url: is missing"),
+            ("{ url = [] }", ".url: is an empty list"),
+            ("{ url = ['http://a.test', 'x'] }", ".url[1]: `x` is not a URL"),
+            (&format!("{{ {A}, protocol = 'h3' }}"), ".protocol: `h3` is no protocol; it may be one of: auto, http1"),
+            (&format!("{{ {PLAIN}, protocol = 'http2' }}"), ".protocol: is http2, which is under TLS"),
+            (&format!("{{ {A}, protocol = 'h2c' }}"), ".protocol: is h2c, which is without TLS"),
+            (&format!("{{ {PLAIN}, ca = 'x' }}"), ".ca: is of no use without TLS"),
+            (&format!("{{ {A}, key = 'x' }}"), ".certificate: is missing"),
+            (&format!("{{ {A}, certificate = 'x' }}"), ".key: is missing"),
+            (&format!("{{ {A}, host = 'a b' }}"), ".host: `a b` is no host"),
+            (&format!("{{ {A}, host = 'u@a.test' }}"), ".host: `u@a.test` is no host"),
+            (&format!("{{ {A}, host = '' }}"), ".host: `` is no host"),
+            (&format!("{{ {A}, health = {{ path = 'x' }} }}"), ".health.path: `x` is no path"),
+            (&format!("{{ {A}, health = {{ interval = '0s' }} }}"), ".health.interval: is no time at all"),
+            (&format!("{{ {A}, health = {{ healthy_after = 0 }} }}"), ".health.healthy_after: is 0"),
+            (&format!("{{ {A}, health = {{ pfad = '/' }} }}"), ".health.pfad: unknown field"),
+            (&format!("{{ {A}, uri = 'x' }}"), ".uri: unknown field"),
+        ] {
+            let (_, errors) = read(text);
+            let expected = format!("route.x.upstream{expected}");
+            assert!(errors.len() == 1 && errors[0].starts_with(&expected), "{text}: {expected}\n{errors:#?}");
+        }
+    }
+}

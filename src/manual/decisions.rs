@@ -32,6 +32,20 @@
 //! service takes; one that takes nothing else would be the reason for a second signer. Deterministic signatures were
 //! not asked for either, so what is signed is tested by verifying it.
 //!
+//! # 2026-11: What upstreams are told is signed by another issuer than what STS is told
+//!
+//! Identity JWTs have the public URL for an issuer, minted tokens a path below it, and a key in both is refused: an
+//! upstream could else be the person at AWS with what it is given. The public URL has no discovery document of ours, so
+//! that no STS can be made to believe it. `aud` is the upstream's origin unless it is written down. *Rejected:* the host
+//! that was asked for, which several upstreams may share behind different paths, and which a request chooses.
+//!
+//! # 2026-11: A role is chosen in the session, and asked of the policy every time
+//!
+//! The session keeps a name for each route, and the policy alone says whether there is such a role and whose it is. A
+//! program names one in a header, which wins. A role of others and one that does not exist are answered alike.
+//! *Rejected:* a cookie for the choice, which other hosts of a domain can set; a role in the path, which upstreams would
+//! have to know of.
+//!
 //! # 2026-11: A rejected credential ends the search
 //!
 //! A source says one of three things: not mine, mine and bad, mine and good. After *mine and bad* nobody else is asked,
@@ -53,3 +67,17 @@
 //! Its Rust libraries verify with C ones that read broken XML in recovery mode, skip the verification where metadata has
 //! no certificate, and parse what was verified a second time. It waits for a strict scan before, one parser, and a
 //! certificate that is always pinned.
+//!
+//! # 2026-11: What is sent again, and what is not
+//!
+//! A request goes out a second time where nothing of it was sent, or where the upstream says that it has not looked at
+//! it (REFUSED_STREAM, GOAWAY). There is one exception: an idempotent one with its body at hand, on a *pooled* HTTP/1
+//! connection that ends without a byte of an answer. Upstreams close idle connections whenever they please, and whether
+//! that close and our request crossed on the way can't be known; RFC 9110 §9.2.2 lets a proxy repeat just that.
+//! *Rejected:* no exception, with which readers see 502 for every restart of an app. *Rejected:* repeating what a fresh
+//! connection lost, or on timeouts, or by status: all of these were read by somebody.
+//!
+//! # 2026-11: Where no address is well, all are tried
+//!
+//! What we know of an address is old by a moment, and an answer is worth more than our opinion; a refused connection
+//! costs little. *Rejected:* 503 at once, which turns a wrong health check into an outage.

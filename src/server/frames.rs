@@ -88,7 +88,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 }
 
 /// Follows frames (RFC 9113 §4.1): nine bytes of header, then as many as its first three say.
-struct Frames {
+#[derive(Debug)]
+pub struct Frames {
     /// Bytes to the next header; at first, those of the preface.
     skip: usize,
     header: [u8; HEADER],
@@ -101,7 +102,8 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(now: Instant) -> Self {
+    /// A connection that begins now, with its preface.
+    pub fn new(now: Instant) -> Self {
         Self { skip: PREFACE, header: [0; HEADER], known: 0, budget: BURST, written: 0, filled: now }
     }
 
@@ -113,7 +115,7 @@ impl Frames {
     }
 
     /// The place of the header that exceeds the budget, or of what is here of it.
-    fn follow(&mut self, bytes: &[u8], now: impl Fn() -> Instant) -> Option<usize> {
+    pub fn follow(&mut self, bytes: &[u8], now: impl Fn() -> Instant) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             let step = self.skip.min(bytes.len() - at);

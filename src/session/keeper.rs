@@ -1,6 +1,6 @@
 //! Who keeps the sessions: starts them, recognises their tickets, ends them. Outlives every reload of the config.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -42,9 +42,14 @@ impl Sessions {
     pub fn new(settings: &SessionSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
         metrics.describe("claviger_sessions", None, "Sessions kept in this process.");
         metrics.describe("claviger_session_renewals_total", None, "Renewals of sessions' tokens, by outcome.");
+        metrics.describe("claviger_sessions_started_total", None, "Logins that became sessions.");
+        metrics.describe("claviger_sessions_ended_total", None, "Sessions that ended in this process, by why.");
         let store = match settings.kind {
             StoreKind::Memory => Arc::new(Memory::new(settings.max_sessions)),
         };
+        for outcome in ["renewed", "ended", "unavailable"] {
+            metrics.counter("claviger_session_renewals_total", &[("outcome", outcome)]).increment(0);
+        }
         let upkeep = Upkeep { clock, sources: ArcSwap::default(), on_end: RwLock::default(), metrics: metrics.clone() };
         let count = metrics.gauge("claviger_sessions", &[]);
         Arc::new(Self { store, settings: ArcSwap::from_pointee(settings.clone()), upkeep: Arc::new(upkeep), count })
@@ -74,6 +79,7 @@ impl Sessions {
     pub async fn start(&self, signed_in: SignedIn, host: &str) -> Result<(Arc<Session>, Ticket), StoreError> {
         let session = Session::new(signed_in, &self.settings.load(), &self.upkeep);
         let ticket = self.admit(&session, host).await?;
+        self.upkeep.metrics.counter("claviger_sessions_started_total", &[]).increment(1);
         Ok((session, ticket))
     }
 
@@ -154,6 +160,17 @@ impl Sessions {
         self.store.forget(session).await
     }
 
+    /// Keeps which role a person has chosen on a route, in place of an earlier choice.
+    pub async fn choose(&self, session: &Session, route: &str, role: &str) -> Result<(), StoreError> {
+        let (route, role): (Arc<str>, Arc<str>) = (route.into(), role.into());
+        session.choices.rcu(|choices| {
+            let mut choices = BTreeMap::clone(choices);
+            choices.insert(Arc::clone(&route), Arc::clone(&role));
+            choices
+        });
+        Ok(())
+    }
+
     /// A session by its id.
     pub async fn by_id(&self, id: HolderId) -> Result<Option<Arc<Session>>, StoreError> {
         self.store.by_id(id).await
@@ -207,7 +224,8 @@ impl Upkeep {
         self.sources.load().get(name).cloned()
     }
 
-    pub(super) fn ended(&self, id: HolderId) {
+    pub(super) fn ended(&self, id: HolderId, why: Why) {
+        self.metrics.counter("claviger_sessions_ended_total", &[("why", why.as_str())]).increment(1);
         for hook in self.on_end.read().unwrap_or_else(PoisonError::into_inner).iter() {
             hook(id);
         }

@@ -8,7 +8,7 @@ use super::{PREFIX, Site};
 
 /// A place on one of our hosts. Only [`Target::read`] makes one, of whatever it is given.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Target {
+pub struct Target {
     host: String,
     path: String,
 }
@@ -16,13 +16,23 @@ pub(super) struct Target {
 impl Target {
     /// What `text` means on `host`: a path with its query, or a URL of another host of ours. Anything that is neither,
     /// or that some browser could read as something else, is the host's start page.
-    pub(super) fn read(text: &str, site: &Site, host: &str) -> Self {
+    pub fn read(text: &str, site: &Site, host: &str) -> Self {
         read(text, site, host).unwrap_or_else(|| Self { host: host.to_owned(), path: "/".to_owned() })
+    }
+
+    /// The host, one of ours.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The path with its query.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     /// The whole URL: it is sent absolute, so that a path that looks like a host stays a path. A target waits in a
     /// cookie or an address, and its host may have gone from the config since: then this is the start page (A7).
-    pub(super) fn url(&self, site: &Site) -> String {
+    pub fn url(&self, site: &Site) -> String {
         let url = site.url(&self.host, "/").filter(|_| site.serves(&self.host));
         match url {
             Some(url) => format!("{}{}", url.origin().ascii_serialization(), self.path),

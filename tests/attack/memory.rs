@@ -1,0 +1,43 @@
+//! How much memory a process holds, now and at most.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Resident memory in MiB; 0 where the process is gone.
+pub fn resident_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
+    line.and_then(|kib| kib.trim().parse::<f64>().ok()).unwrap_or_default() / 1024.0
+}
+
+/// Looks at a process's memory all the time, on a thread of its own.
+pub struct Peak {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<f64>,
+}
+
+impl Peak {
+    pub fn watch(pid: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut peak = 0.0_f64;
+            while !stopped.load(Ordering::Relaxed) {
+                peak = peak.max(resident_mib(pid));
+                std::thread::sleep(BEAT);
+            }
+            peak.max(resident_mib(pid))
+        });
+        Self { stop, thread }
+    }
+
+    /// The most it was, in MiB.
+    pub fn end(self) -> f64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+const BEAT: Duration = Duration::from_millis(10);
