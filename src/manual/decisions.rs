@@ -95,3 +95,17 @@
 //!
 //! What we know of an address is old by a moment, and an answer is worth more than our opinion; a refused connection
 //! costs little. *Rejected:* 503 at once, which turns a wrong health check into an outage.
+//!
+//! # 2026-11: An idle connection is taken apart
+//!
+//! hyper keeps two buffers and its state for each HTTP/1 connection, and most connections are idle. After a second without
+//! a request the engine is dropped, the stream is kept, and the next bytes put it together again: our own reader of the
+//! framing knows that nothing of the connection is anywhere else. *Rejected:* smaller buffers, which every request would
+//! pay for; and a codec of our own, which is where requests are smuggled.
+//!
+//! # 2026-11: A full house is said at the door
+//!
+//! Connections, requests and memory have a most, and who comes after it is turned away by the server, before a handler
+//! spends anything. Past 92 % of memory a few requests at a time are still served: an allocator may keep what was freed,
+//! and a proxy that waits for it to come back would never open again. *Rejected:* queues, in which everybody waits until
+//! nobody is interested in the answer.

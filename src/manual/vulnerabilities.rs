@@ -48,12 +48,12 @@
 //! | no. | attack | answer | where |
 //! |---|---|---|---|
 //! | A13 | HTTP/2: rapid resets, resets provoked from us, CONTINUATION, empty frames, PING and SETTINGS floods. | The engine's limits, set by us, and a budget for control frames. | `server::connection`, `server::frames` |
-//! | A14 | Slow heads, slow bodies, silent connections, stalled handshakes. | A time for each, and the end of the connection. *Not yet:* a limit of connections per address. | `server::guard`, `server::Timeouts` |
+//! | A14 | Slow heads, slow bodies, silent connections, stalled handshakes. | A time for each, and the end of the connection; so many connections in all and from one address, so many requests on each, and rates for clients and people. | `server::watch`, `server::Limits`, `server::Crowd`, `rate` |
 //! | A24 | Somebody else on the machine takes the port. | Ports are bound for us alone, and one that is taken ends the start. *Not yet:* credential endpoints for local processes. | `server::Listener` |
 //! | A25 | Other users read keys at rest. | Kept keys are mode 0600, never followed through links, refused where others could read them; secrets come by reference, not by argument. *Not yet:* protection from core dumps. | `config::keys`, `built_in::SecretSource` |
 //! | A33 | A bad config at reload, or half of one. | A generation is whole or is not; the users file likewise. *Not yet:* reloading a running proxy. | `generation`, `users::file` |
 //! | A36 | Secrets in logs, errors, metrics. | `Secret` does not print; other crates stay at `warn`; errors about secrets never quote; lines are JSON, so a line end is escaped. | `secret`, `telemetry`, `built_in` |
-//! | A37 | No descriptors, no disk, a kill in the middle. | Accepting pauses and goes on; keys are written beside and renamed. *Not yet:* a ceiling of memory with shedding. | `server::accept`, `config::keys` |
+//! | A37 | No descriptors, no disk, a kill in the middle. | Accepting pauses and goes on; there are fewer connections than descriptors; requests are refused before memory ends; keys are written beside and renamed. | `server::accept`, `server::Crowd`, `server::mind_memory`, `config::keys` |
 //!
 //! # What is not here yet
 //!

@@ -128,12 +128,7 @@ impl Site {
                 End::Parked => {}
                 end => break end,
             }
-            // what hyper has read and not understood can only be an empty line (RFC 9112 §2.2); anything else is closed
-            let Some(parts) = Pin::into_inner(http).into_parts().filter(|parts| is_blank(&parts.read_buf)) else {
-                break End::Done;
-            };
-            let io = parts.io.into_inner();
-            drop(parts.service);
+            let Some(io) = taken_apart(http) else { break End::Done };
             let _parked = Open::counted_by(&self.counts.parked);
             match Box::pin(drive.park(io)).await {
                 Ok(more) => stream = more,
@@ -241,8 +236,15 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     http2
 }
 
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+/// The stream of a connection that has nothing to do; its buffers go. What hyper has read and not understood can only be
+/// an empty line (RFC 9112 §2.2); with anything else there is nothing to go on with.
+fn taken_apart<S, H>(http: Pin<Box<http1::UpgradeableConnection<TokioIo<S>, H>>>) -> Option<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: HttpService<Incoming, ResBody = Served, Error = Infallible>,
+{
+    let parts = Pin::into_inner(http).into_parts()?;
+    parts.read_buf.iter().all(|byte| matches!(byte, b'\r' | b'\n')).then(|| parts.io.into_inner())
 }
 
 /// What is not `async` here is not kept while the handler works.

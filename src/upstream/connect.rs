@@ -118,9 +118,7 @@ where
     // its error reaches who waits for an answer; without one it is of no interest
     let driver = match what {
         Use::Pooled | Use::Once => Driver::inline(async { drop(connection.await) }),
-        Use::Upgrade => {
-            Driver::Task(tokio::spawn(async { drop(connection.with_upgrades().await) }).abort_handle())
-        }
+        Use::Upgrade => Driver::Task(tokio::spawn(async { drop(connection.with_upgrades().await) }).abort_handle()),
     };
     Ok(Connection::Http1(Http1::new(sender, driver, allowance)))
 }

@@ -149,6 +149,28 @@ async fn what_is_refused_at_the_door_has_an_access_line() {
 }
 
 #[tokio::test]
+async fn a_reload_changes_the_limits_of_who_comes_after_it() {
+    let world = world("[limits]\nconnections_per_address = 2\n\n[limits.rate]\nper_address = \"off\"").await;
+    let mut first = served(&world, HERE, 2).await;
+    assert!(told(&world, HERE).await.starts_with("HTTP/1.1 503"));
+    let file = world.file("claviger.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text
+        .replace("connections_per_address = 2", "connections_per_address = 4\nrequests_per_connection = 2")
+        .replace("per_address = \"off\"", "per_address = { requests = 1, per = \"1h\", burst = 5 }");
+    std::fs::write(&file, text).unwrap();
+    world.claviger.hang_up();
+    world.claviger.event(|e| e["message"] == "the config was reloaded").await;
+
+    let mut second = served(&world, HERE, 2).await;
+    assert!(told(&world, HERE).await.starts_with("HTTP/1.1 503"));
+    assert!(second[0].ask("/").await.to_lowercase().contains("connection: close"));
+    assert!(!first[0].ask("/").await.to_lowercase().contains("connection: close"), "it came before");
+    assert!(first[0].ask("/").await.starts_with("HTTP/1.1 200"));
+    assert!(first[1].ask("/").await.starts_with("HTTP/1.1 429"));
+}
+
+#[tokio::test]
 async fn a_full_house_says_nothing_where_tls_is_expected() {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();

@@ -109,6 +109,42 @@ async fn a_body_that_does_not_come_ends_its_wait() {
 }
 
 #[tokio::test]
+async fn a_body_that_dribbles_ends_its_wait() {
+    // A14: each byte is a frame, and no progress
+    let (_served, mut client) = Frames::connect(Limits { body: Duration::from_millis(50), ..patient() }, &[]).await;
+    client.request(1, POST, "/", false).await;
+    loop {
+        let dribble = async {
+            client.send(DATA, 0, 1, b"x").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        dribble.await;
+        let next = tokio::time::timeout(Duration::from_millis(1), client.0.get_ref().0.readable()).await;
+        if next.is_ok() && matches!(client.next().await, Some((HEADERS, 1, _))) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn so_many_streams_and_requests_are_allowed() {
+    let (served, mut client) = Frames::connect(Limits { streams: 7, requests: 2, ..patient() }, &[]).await;
+    let settings = loop {
+        if let (SETTINGS, _, payload) = client.next().await.unwrap() {
+            break payload;
+        }
+    };
+    let streams = settings.chunks(6).find(|setting| setting.starts_with(&[0, 3])).unwrap();
+    assert_eq!(streams, [0, 3, 0, 0, 0, 7]);
+    for stream in [1, 3] {
+        client.request(stream, GET, "/", true).await;
+    }
+    assert_eq!(client.goaway().await, 0);
+    while client.next().await.is_some() {}
+    assert_eq!(served.echo.handled.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
 async fn a_closed_window_does_not_hold_us_for_ever() {
     // A14: SETTINGS_INITIAL_WINDOW_SIZE 0, and no WINDOW_UPDATE ever
     let limits = Limits { body: Duration::from_millis(20), ..patient() };
