@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -19,39 +20,49 @@ use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::keys::KeepError;
-use crate::config::{Config, ConfigErrors};
-use crate::credentials::Mint;
+use crate::config::{Config, ConfigErrors, Tracing};
 use crate::fetch::Fetch;
-use crate::generation::{Generation, Parts};
+use crate::generation::Parts;
 use crate::proxy::Proxy;
 use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
 use crate::session::Sessions;
 use crate::sign_in::SignIn;
-use crate::telemetry::{Lines, Metrics};
-use crate::tls::Trust;
+use crate::telemetry::{Lines, LogLevel, Metrics};
+use crate::tls::{Handshakes, Trust};
+use crate::trace::{self, Exporter};
+use crate::upstream::Upstreams;
 
+mod changes;
+mod current;
 mod door;
 mod keys;
 mod other_side;
 mod published;
+mod reload;
 mod requests;
 
+use current::{Current, handshakes};
 use door::Door;
+use other_side::{OtherSide, Plan};
+use reload::Reload;
 use requests::Requests;
 
 /// What outlives a generation.
 #[derive(Debug)]
 struct App {
     clock: Arc<dyn Clock>,
-    generation: ArcSwap<Generation>,
+    current: ArcSwap<Current>,
     sessions: Arc<Sessions>,
+    broker: Broker,
     proxy: Proxy,
     sign_in: SignIn,
-    mint: Option<Arc<Mint>>,
     requests: Requests,
-    /// Absent where access lines are off.
-    access: Option<Lines>,
+    lines: Lines,
+    /// Where spans go; absent where nothing is recorded.
+    exporter: Option<Exporter>,
     draining: AtomicBool,
+    /// Why the last reload was none, if it was none.
+    stale: ArcSwapOption<String>,
 }
 
 /// What comes from outside the config.
@@ -61,6 +72,10 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// Where log lines go.
     pub lines: Lines,
+    /// From which level on.
+    pub level: LogLevel,
+    /// The config's file, to read it again from; absent: it never changes.
+    pub file: Option<PathBuf>,
     /// Listeners that are bound already, by their names in the config.
     pub bound: BTreeMap<Arc<str>, Listener>,
 }
@@ -73,6 +88,7 @@ pub struct Running {
     /// Serves health and metrics apart from all else, to the very end.
     admin: Option<Workers>,
     addresses: Vec<(Arc<str>, SocketAddr)>,
+    reload: Option<Reload>,
     upkeep: Vec<JoinHandle<()>>,
 }
 
@@ -127,53 +143,64 @@ impl Running {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(mut config: Config, outside: Outside) -> Result<Self, StartError> {
-        let Outside { clock, lines, mut bound } = outside;
+        let Outside { clock, lines, level, file, mut bound } = outside;
         let metrics = Metrics::new();
         let listeners = bind(&mut config, &mut bound)?;
-        let sealer = Arc::new(keys::sealer(&config)?);
-        let mint = keys::mint(&config)?;
         let trust = Trust::system();
-        let fetch = Arc::new(Fetch::new(&trust));
-        let parts = Parts { clock: Arc::clone(&clock), fetch: Arc::clone(&fetch), trust, mint: mint.clone() };
-        let generation = Generation::build(&config, &parts).map_err(StartError::Config)?;
+        let fetch = Arc::new(Fetch::new(&trust).counted(&metrics));
+        let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
+        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None };
+        let plan = Plan::read(&config, &parts).map_err(StartError::Config)?;
+        let current = Current::first(config, &parts)?;
+        let (config, generation) = (&current.config, &current.generation);
 
         let sessions = Sessions::new(&config.session, Arc::clone(&clock), &metrics);
         let broker = Broker::new(Arc::clone(&clock), metrics.clone(), Handle::current(), GRANTS);
-        let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source)));
-        sessions.use_sources(sources).await;
+        sessions.use_sources(generation.sources.clone()).await;
         sessions.on_end({
             let broker = broker.clone();
             move |holder| broker.release(&holder)
         });
+        broker.use_providers(generation.providers.clone(), |_| true);
+        let sealer = Arc::clone(&current.keys.sealer);
+        let exporter = config.tracing.clone().map(|Tracing { collector, service_name, sample }| {
+            let setup = trace::Setup { collector, service: service_name, sample };
+            Exporter::start(setup, Arc::clone(&parts.fetch), &metrics)
+        });
         let app = Arc::new(App {
-            proxy: Proxy::new(Arc::clone(&sessions), broker),
+            proxy: Proxy::new(Arc::clone(&sessions), broker.clone()),
             sign_in: SignIn::new(Arc::clone(&sessions), sealer, Arc::clone(&clock), metrics.clone()),
             sessions,
-            generation: ArcSwap::from_pointee(generation),
+            broker,
             requests: Requests::new(metrics.clone()),
-            access: config.log_access.then(|| lines.clone()),
+            lines,
+            exporter,
             draining: AtomicBool::new(false),
+            stale: ArcSwapOption::empty(),
             clock,
-            mint,
+            current: ArcSwap::from_pointee(current),
         });
+        let current = app.current.load_full();
+        let config = &current.config;
 
         let mut serving: Vec<Serving> = Vec::new();
         for (name, listener) in listeners {
-            let entrance = app.generation.load().entrances.get(&name).cloned();
-            let door = Door::new(&app, &name, entrance.as_ref().and_then(|entrance| entrance.public_url.as_ref()));
-            let identity = entrance.and_then(|entrance| entrance.tls);
-            let tls = identity.map(|identity| identity.server_config(HTTP));
+            let door = Door::new(&app, &name);
+            let tls = current.generation.entrances.get(&name).and_then(handshakes);
             serving.push(Serving { name, listener, tls, handler: Arc::new(door) });
         }
-        serving.extend(other_side::build(&config, &fetch, &app.clock, &metrics)?);
+        let (other_side, others) = OtherSide::start(plan, config, &parts, &metrics)?;
+        serving.extend(others);
         let admin = match config.admin {
             Some(address) => Some(Serving::admin(address, &app, &metrics)?),
             None => None,
         };
 
-        let mut addresses = Vec::new();
+        let (mut addresses, mut shaken) = (Vec::new(), BTreeMap::new());
         let mut serve = |workers: &Workers, Serving { name, listener, tls, handler }| {
             addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
+            let tls = tls.map(Handshakes::new);
+            shaken.extend(tls.clone().map(|tls| (Arc::clone(&name), tls)));
             let manner = Manner { name, tls, timeouts: Timeouts::default(), metrics: metrics.clone() };
             workers.serve(listener, manner, handler);
             Ok::<_, StartError>(())
@@ -188,8 +215,26 @@ impl Running {
             }
             None => None,
         };
+        let reload = file.map(|file| {
+            let bound = addresses.iter().cloned().collect();
+            Reload::new(Arc::clone(&app), file, parts, reload::Running { bound, shaken, other_side, level }, &metrics)
+        });
         let upkeep = vec![tokio::spawn(tend_sessions(Arc::clone(&app))), tokio::spawn(tend_metrics(metrics))];
-        Ok(Self { app, workers, admin, addresses, upkeep })
+        Ok(Self { app, workers, admin, addresses, reload, upkeep })
+    }
+
+    /// Keeps to the config's file: reads it again each time `asked` has an answer, and when what it is made of has
+    /// changed. Never ends.
+    pub async fn keep_to_the_file(&mut self, asked: impl AsyncFnMut()) {
+        match &mut self.reload {
+            Some(reload) => reload.again_and_again(asked).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// How long requests under way may take to finish, by the config as it is now.
+    pub fn grace(&self) -> Duration {
+        self.app.current.load().config.drain
     }
 
     /// Each listener's name and the address it has.
@@ -201,6 +246,10 @@ impl Running {
     pub async fn drain(self, grace: Duration) {
         self.app.draining.store(true, Ordering::Relaxed);
         self.workers.drain(grace).await;
+        if let Some(exporter) = &self.app.exporter {
+            // a collector that does not answer is not waited for
+            let _ = tokio::time::timeout(FLUSH, exporter.flush()).await;
+        }
         if let Some(admin) = self.admin {
             admin.drain(ADMIN_GRACE).await;
         }
@@ -225,11 +274,13 @@ impl App {
         if self.draining.load(Ordering::Relaxed) {
             return Readiness::Draining;
         }
-        let generation = self.generation.load();
+        let current = self.current.load();
+        let generation = &current.generation;
         let trouble = |(name, source): (&Arc<str>, &Arc<dyn crate::identity::IdentitySource>)| {
             source.trouble().map(|trouble| format!("identity.{name}: {trouble}"))
         };
-        let degraded: Vec<String> = generation.sources.iter().filter_map(trouble).collect();
+        let stale = self.stale.load().as_deref().map(|reason| format!("config: the last reload was refused: {reason}"));
+        let degraded: Vec<String> = generation.sources.iter().filter_map(trouble).chain(stale).collect();
         if generation.routes.iter().next().is_none() {
             return Readiness::Unusable { degraded };
         }
@@ -281,11 +332,11 @@ fn cores() -> usize {
 /// How many grants' credentials are kept: at some 2 KiB each, a few hundred MiB at the most.
 const GRANTS: u64 = 100_000;
 
-/// What we speak inside of TLS, the preferred first (RFC 7301).
-const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
-
 /// For the last answers of health and metrics, which are short.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// For the last spans.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Often enough that no burst of requests piles up more than a few MiB of samples.
 const GATHER: Duration = Duration::from_secs(5);

@@ -51,9 +51,9 @@ pub struct Authority {
     account: Account,
     /// By what tokens call them.
     issuers: HashMap<String, Issuer>,
-    seal: Seal,
+    seal: Arc<Seal>,
     clock: Arc<dyn Clock>,
-    calls: Calls,
+    calls: Arc<Calls>,
     service: ServiceName,
 }
 
@@ -62,13 +62,18 @@ impl Authority {
     ///
     /// Sessions end with it: the key that seals their tokens is fresh each time.
     pub fn new(mut account: Account, fetch: &Arc<Fetch>, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
-        let issuers = account.providers.drain(..).map(|provider| {
-            let remote = RemoteIssuer::new(provider.url.clone(), Arc::clone(fetch), Arc::clone(&clock));
-            (provider.issuer.clone(), Issuer { provider, remote })
-        });
-        let issuers = issuers.collect();
-        let (calls, service) = (Calls::new(metrics.clone()), caller::sts());
-        Arc::new(Self { account, issuers, seal: Seal::fresh(), clock, calls, service })
+        let issuers = issuers(&mut account, fetch, &clock, &HashMap::new());
+        let (calls, service) = (Arc::new(Calls::new(metrics.clone())), caller::sts());
+        Arc::new(Self { account, issuers, seal: Arc::new(Seal::fresh()), clock, calls, service })
+    }
+
+    /// The same STS for the account as it is now: sessions that were opened stay good, and what is known of a provider
+    /// that stays is not fetched anew.
+    pub fn with_account(&self, mut account: Account, fetch: &Arc<Fetch>) -> Arc<Self> {
+        let issuers = issuers(&mut account, fetch, &self.clock, &self.issuers);
+        let (seal, calls) = (Arc::clone(&self.seal), Arc::clone(&self.calls));
+        let (clock, service) = (Arc::clone(&self.clock), self.service.clone());
+        Arc::new(Self { account, issuers, seal, clock, calls, service })
     }
 
     /// How often `action` (`AssumeRole`, `AssumeRoleWithWebIdentity`, `GetCallerIdentity`, `Verdict`) was called,
@@ -147,6 +152,24 @@ impl Handler for Authority {
             }
         }
     }
+}
+
+/// The ways to an account's providers; `known` are those there were.
+fn issuers(
+    account: &mut Account,
+    fetch: &Arc<Fetch>,
+    clock: &Arc<dyn Clock>,
+    known: &HashMap<String, Issuer>,
+) -> HashMap<String, Issuer> {
+    let issuers = account.providers.drain(..).map(|provider| {
+        let same = known.get(&provider.issuer).filter(|known| known.provider.url == provider.url);
+        let remote = same.map_or_else(
+            || RemoteIssuer::new(provider.url.clone(), Arc::clone(fetch), Arc::clone(clock)),
+            |known| Arc::clone(&known.remote),
+        );
+        (provider.issuer.clone(), Issuer { provider, remote })
+    });
+    issuers.collect()
 }
 
 /// The form in a POST's body. Another content type is refused, as its parameters would silently be none.

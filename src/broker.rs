@@ -8,9 +8,11 @@
 //! Everything that talks to a provider runs as a task of its own on the runtime that was handed in. A caller that goes
 //! away, or whose worker's runtime ends, takes nothing from those who wait with it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use metrics::{Counter, Gauge};
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
@@ -47,6 +49,8 @@ struct Inner {
     roll: Mutex<Roll>,
     desks: Desks,
     counts: Counts,
+    /// Whose credentials are kept; until somebody says, everybody's.
+    providers: ArcSwapOption<BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>>,
 }
 
 struct Counts {
@@ -61,7 +65,8 @@ impl Broker {
         // LRU, as moka's default may turn a newcomer away at once, and a login must not be among the unlucky
         let entries = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru()).build();
         let counts = Counts::register(&metrics);
-        let inner = Inner { clock, runtime, entries, roll: Mutex::default(), desks: Desks::new(metrics), counts };
+        let (desks, providers) = (Desks::new(metrics), ArcSwapOption::empty());
+        let inner = Inner { clock, runtime, entries, roll: Mutex::default(), desks, counts, providers };
         let broker = Self(Arc::new(inner));
         broker.sweep_from_time_to_time();
         broker
@@ -79,13 +84,24 @@ impl Broker {
         provider: &Arc<dyn CredentialProvider>,
     ) -> Result<Arc<Credentials>, Arc<IssueError>> {
         let now = self.0.clock.now();
-        if let Some(credentials) = self.fresh(grant, holder, now) {
+        if let Some(credentials) = self.fresh(grant, holder, provider, now) {
             return Ok(credentials);
         }
         self.0.counts.misses.increment(1);
         loop {
             let new = || Arc::new(Entry::new(Arc::clone(grant), Arc::clone(provider)));
+            if !self.0.is_current(&grant.provider, provider) {
+                return self.aside(&new(), holder, provider).await;
+            }
             let entry = self.0.entries.get_with_by_ref(grant, new);
+            // between the look and the keeping the provider may have been replaced: then this entry must go again
+            if !self.0.is_current(&grant.provider, provider) {
+                if entry.is_of(provider) {
+                    entry.retire();
+                    self.0.remove(&entry);
+                }
+                continue;
+            }
             if !self.0.enrol(&entry, holder, now) {
                 return Err(Arc::new(IssueError::EvidenceExpired));
             }
@@ -99,18 +115,46 @@ impl Broker {
         }
     }
 
-    /// The credentials for a grant if they are at hand, good, and this holder's already: no waiting, no allocation.
-    /// When it is time, a renewal starts in the background, with the provider that [`Broker::credentials`] was last
-    /// given for this grant.
-    pub fn fresh(&self, grant: &Arc<Grant>, holder: &Holder, now: SystemTime) -> Option<Arc<Credentials>> {
+    /// The credentials for a grant if they are at hand, good, this holder's already and `provider`'s own: no waiting, no
+    /// allocation. When it is time, a renewal starts in the background.
+    pub fn fresh(
+        &self,
+        grant: &Arc<Grant>,
+        holder: &Holder,
+        provider: &Arc<dyn CredentialProvider>,
+        now: SystemTime,
+    ) -> Option<Arc<Credentials>> {
         if holder.ends <= now {
             return None;
         }
         let entry = self.0.entries.get(grant)?;
         let take_off = |provider, waiters| Inner::take_off(&self.0, &entry, provider, None, waiters);
-        let hit = entry.hit(holder.id, now, take_off)?;
+        let hit = entry.hit(holder.id, provider, now, take_off)?;
         self.0.counts.hits.increment(1);
         Some(hit)
+    }
+
+    /// For a request of an earlier generation, whose provider has been replaced meanwhile: it gets what its own provider
+    /// issues, and nobody else does (A33).
+    async fn aside(
+        &self,
+        entry: &Arc<Entry>,
+        holder: &Holder,
+        provider: &Arc<dyn CredentialProvider>,
+    ) -> Result<Arc<Credentials>, Arc<IssueError>> {
+        let now = self.0.clock.now();
+        if !self.0.enrol(entry, holder, now) {
+            return Err(Arc::new(IssueError::EvidenceExpired));
+        }
+        let take_off = |waiters| Inner::take_off(&self.0, entry, Arc::clone(provider), Some(holder.id), waiters);
+        let turn = entry.turn(now, provider, take_off);
+        entry.retire();
+        match turn {
+            Turn::Wait(landing) => landing.wait().await,
+            Turn::Served(credentials) => Ok(credentials),
+            Turn::Refused(error) => Err(error),
+            Turn::Gone => Err(Arc::new(IssueError::EvidenceExpired)),
+        }
     }
 
     /// A holder has ended: what it alone held is dropped, also what is still under way.
@@ -123,13 +167,23 @@ impl Broker {
         }
     }
 
-    /// A provider's section has changed or gone: what it issued is dropped, and what is under way is handed to those
-    /// who wait for it but not kept.
-    pub fn forget(&self, provider: &str) {
+    /// The providers of the config as it is now. What was issued by one of the same name that `is_same` does not know
+    /// any more is dropped; what is under way is handed to those who wait for it but not kept. The others' is renewed by
+    /// the providers that are here now. From now on nothing of any other provider is kept.
+    pub fn use_providers(
+        &self,
+        providers: BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
+        is_same: impl Fn(&str) -> bool,
+    ) {
+        let providers = Arc::new(providers);
+        self.0.providers.store(Some(Arc::clone(&providers)));
         for (grant, entry) in &self.0.entries {
-            if &*grant.provider == provider {
-                entry.retire();
-                self.0.remove(&entry);
+            match providers.get(&grant.provider).filter(|_| is_same(&grant.provider)) {
+                Some(provider) => entry.hand_over(provider),
+                None => {
+                    entry.retire();
+                    self.0.remove(&entry);
+                }
             }
         }
     }
@@ -159,6 +213,13 @@ impl Broker {
 }
 
 impl Inner {
+    fn is_current(&self, name: &str, provider: &Arc<dyn CredentialProvider>) -> bool {
+        match &*self.providers.load() {
+            Some(providers) => providers.get(name).is_some_and(|current| Arc::ptr_eq(current, provider)),
+            None => true,
+        }
+    }
+
     /// Enters the holder on the entry and on the roll, in one step with looking whether it has ended: a request that
     /// was under way at logout must not bring an entry back. False if it has.
     fn enrol(&self, entry: &Arc<Entry>, holder: &Holder, now: SystemTime) -> bool {

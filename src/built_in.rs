@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
+use crate::files::Files;
 use crate::secret::Secret;
 
 /// One kind of `T` that a config table can name by its `kind`.
@@ -34,12 +35,16 @@ impl<T: ?Sized, C> Debug for BuiltIn<T, C> {
 }
 
 /// What surrounds a config file: where its relative paths start, and the environment it may refer to.
+///
+/// They note every file that is asked for through them, so that it is known what a config is made of. Clones share
+/// that note.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// The folder of the config file.
     pub folder: PathBuf,
     /// The environment, as a value, so that tests can bring their own.
     pub environment: Environment,
+    named: Arc<Mutex<Files>>,
 }
 
 /// Environment variables as a value.
@@ -121,9 +126,32 @@ impl SecretSource {
 }
 
 impl Surroundings {
-    /// `path` as the config file means it: relative paths start at the file's folder.
+    /// Those of a config file in this folder.
+    pub fn new(folder: impl Into<PathBuf>, environment: Environment) -> Self {
+        Self { folder: folder.into(), environment, named: Arc::default() }
+    }
+
+    /// The same ones with a note of their own, for a part of the config.
+    pub fn apart(&self) -> Self {
+        Self { named: Arc::default(), ..self.clone() }
+    }
+
+    /// A file that the config names: relative paths start at the config file's folder. Its content counts as the
+    /// config's own.
     pub fn path(&self, path: &Path) -> PathBuf {
-        self.folder.join(path)
+        let path = self.folder.join(path);
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).look_at(&path);
+        path
+    }
+
+    /// The files that were asked for so far, as they were then.
+    pub fn files(&self) -> Files {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes files that were asked for elsewhere.
+    pub fn note(&self, files: Files) {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).add(files);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::authority::AuthoritySettings;
 use crate::built_in::{Environment, Surroundings};
 use crate::provider::ProviderSettings;
 use crate::session::SessionSettings;
+use crate::telemetry::Format;
 
 mod error;
 mod file;
@@ -27,25 +28,33 @@ mod public_url;
 mod route;
 mod service;
 mod shape;
+mod tracing;
+mod upstream;
 
 pub use error::{ConfigError, ConfigErrors, below};
 pub use keys::Keys;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
-pub use route::{RouteConfig, Timeouts};
+pub use route::RouteConfig;
 pub use service::Service;
+pub use tracing::Tracing;
+pub use upstream::UpstreamConfig;
 
 /// A config.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where relative paths and variables come from.
     pub surroundings: Surroundings,
+    /// The file, as it is written.
+    pub written: Table,
     /// Where what must outlive the process is kept: keys that were made.
     pub state_dir: PathBuf,
     /// How many threads serve; absent: one for each core.
     pub workers: Option<usize>,
     /// How long requests under way may take to finish when claviger stops.
     pub drain: Duration,
+    /// How often the files of the config are looked at for changes; absent: never.
+    pub watch: Option<Duration>,
     /// `[listen.<name>]`, at least one.
     pub listen: BTreeMap<Arc<str>, Listen>,
     /// `[admin] address`: health and metrics; absent: none.
@@ -54,6 +63,10 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// `[log] access`: a line for each request.
     pub log_access: bool,
+    /// `[log] format`, of all lines.
+    pub log_format: Format,
+    /// `[telemetry]`; absent: nothing is recorded.
+    pub tracing: Option<Tracing>,
     /// `[keys]`.
     pub keys: Keys,
     /// `[session]`.
@@ -86,10 +99,12 @@ impl Config {
     /// # Errors
     /// A file that can't be read or isn't TOML; anything else is in [`Reading::errors`].
     pub fn read(file: &Path, environment: &Environment) -> Result<Reading, ConfigErrors> {
-        let text = std::fs::read_to_string(file).map_err(|e| unreadable(&e))?;
         // `claviger.toml` alone has the empty parent
         let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        Self::parse(&text, Surroundings { folder: folder.to_owned(), environment: environment.clone() })
+        let surroundings = Surroundings::new(folder, environment.clone());
+        let file = file.file_name().map_or_else(|| file.to_owned(), |name| surroundings.path(Path::new(name)));
+        let text = std::fs::read_to_string(file).map_err(|e| unreadable(&e))?;
+        Self::parse(&text, surroundings)
     }
 
     /// Reads a text.
@@ -99,8 +114,8 @@ impl Config {
     pub fn parse(text: &str, surroundings: Surroundings) -> Result<Reading, ConfigErrors> {
         let table = text.parse::<Table>().map_err(|e| not_toml(text, &e))?;
         let mut errors = ConfigErrors::default();
-        let file: file::File = shape::read(table, "", &mut errors).unwrap_or_default();
-        let config = Self::from_file(file, surroundings, &mut errors);
+        let file: file::File = shape::read(table.clone(), "", &mut errors).unwrap_or_default();
+        let config = Self { written: table, ..Self::from_file(file, surroundings, &mut errors) };
         Ok(Reading { config, errors })
     }
 
@@ -111,7 +126,9 @@ impl Config {
         if file.server.workers == Some(0) {
             errors.add("server.workers", "is 0; expected at least 1, or no `workers` for one a core");
         }
+        let watch_every = some_time("server.watch_every", file.server.watch_every.unwrap_or(WATCH_EVERY), errors);
         let level = file.log.level.and_then(|level| errors.keep("log.level", log_level(&level)));
+        let format = file.log.format.and_then(|format| errors.keep("log.format", format.parse::<Format>()));
         let mut sections = |section: &str, tables: BTreeMap<String, Table>| {
             let named = tables.into_iter().map(|(name, table)| {
                 section_name(section, &name, errors);
@@ -145,10 +162,13 @@ impl Config {
             state_dir,
             workers: file.server.workers,
             drain: file.server.drain.unwrap_or(DRAIN),
+            watch: file.server.watch.unwrap_or(true).then_some(watch_every),
             listen,
             admin,
             log_level: level.unwrap_or(LevelFilter::INFO),
             log_access: file.log.access.unwrap_or(true),
+            log_format: format.unwrap_or_default(),
+            tracing: tracing::read(file.telemetry, errors),
             keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
             session,
             route,
@@ -157,6 +177,7 @@ impl Config {
             provider,
             authority,
             surroundings,
+            written: Table::new(),
         }
     }
 }
@@ -193,12 +214,12 @@ fn some_time(path: &str, length: Duration, errors: &mut ConfigErrors) -> Duratio
 fn state_dir(configured: Option<PathBuf>, surroundings: &Surroundings) -> PathBuf {
     let variable = |name: &str| surroundings.environment.value(name).filter(|value| !value.is_empty());
     let folder = configured
-        .map(|path| surroundings.path(&path))
+        .map(|path| surroundings.folder.join(path))
         // systemd.exec(5): several are separated by colons
         .or_else(|| variable("STATE_DIRECTORY").and_then(|list| list.split(':').next()).map(PathBuf::from))
         .or_else(|| variable("XDG_STATE_HOME").map(|home| Path::new(home).join("claviger")))
         .or_else(|| variable("HOME").map(|home| Path::new(home).join(".local/state/claviger")));
-    folder.unwrap_or_else(|| surroundings.path(Path::new("state")))
+    folder.unwrap_or_else(|| surroundings.folder.join("state"))
 }
 
 fn log_level(text: &str) -> Result<LevelFilter, String> {
@@ -231,6 +252,8 @@ fn not_toml(text: &str, error: &toml::de::Error) -> ConfigErrors {
 
 /// Long enough for a slow page; systemd itself waits for 90 s before it kills.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Soon enough for a certificate that is renewed weeks ahead and for a person who waits; next to nothing for a disk.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

@@ -226,6 +226,12 @@ impl Fault {
                     "This service needs the whole body hashed before it is sent, and it is larger than {limit} bytes."
                 ),
             ),
+            Self::Upstream(UpstreamError::TooLarge { limit }) => face(
+                413,
+                "body_too_large",
+                "Too large",
+                format!("The request's body is larger than the {limit} bytes that may be sent here."),
+            ),
             Self::Body(CollectError::Broken(_)) | Self::Upstream(UpstreamError::Interrupted { .. }) => {
                 face(400, "body_broken", "The upload broke off", "The request's body ended too early.".into())
                     .with(Next::TryAgain)

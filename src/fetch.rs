@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
+use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::web::BoxError;
 
@@ -30,6 +31,7 @@ pub struct Fetch {
     trust: Trust,
     limit: usize,
     wait: Duration,
+    metrics: Option<Metrics>,
 }
 
 /// How far a request may reach.
@@ -75,7 +77,14 @@ pub enum FetchError {
 impl Fetch {
     /// A way out that believes `trust`'s roots.
     pub fn new(trust: &Trust) -> Self {
-        Self { trust: trust.clone(), limit: LIMIT, wait: WAIT }
+        Self { trust: trust.clone(), limit: LIMIT, wait: WAIT, metrics: None }
+    }
+
+    /// The same one, whose requests are counted.
+    pub fn counted(self, metrics: &Metrics) -> Self {
+        metrics.describe("claviger_fetches_total", None, "Requests to identity providers and collectors, by outcome.");
+        metrics.describe("claviger_fetch_seconds", None, "How long such a request took with its answer.");
+        Self { metrics: Some(metrics.clone()), ..self }
     }
 
     /// Sends the request, whose URI is absolute, and reads the whole answer, whatever its status. Redirects are
@@ -89,7 +98,14 @@ impl Fetch {
         reach: &Reach,
     ) -> Result<http::Response<Bytes>, FetchError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        match tokio::time::timeout(self.wait, self.exchange(request, reach)).await {
+        let started = Instant::now();
+        let answer = tokio::time::timeout(self.wait, self.exchange(request, reach)).await;
+        if let Some(metrics) = &self.metrics {
+            let outcome = answer.as_ref().map_or("unreachable", |answer| outcome(answer.as_ref()));
+            metrics.counter("claviger_fetches_total", &[("host", &host), ("outcome", outcome)]).increment(1);
+            metrics.histogram("claviger_fetch_seconds", &[("host", &host)]).record(started.elapsed().as_secs_f64());
+        }
+        match answer {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(Failure::OutOfBounds(address))) => Err(FetchError::OutOfBounds { host, address }),
             Ok(Err(Failure::TooLarge)) => Err(FetchError::TooLarge { host, limit: self.limit }),
@@ -216,6 +232,19 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(addresses).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// What came of an exchange, as a label.
+fn outcome(answer: Result<&http::Response<Bytes>, &Failure>) -> &'static str {
+    match answer {
+        Ok(response) if response.status().is_success() => "2xx",
+        Ok(response) if response.status().is_redirection() => "3xx",
+        Ok(response) if response.status().is_client_error() => "4xx",
+        Ok(_) => "5xx",
+        Err(Failure::OutOfBounds(_)) => "out_of_bounds",
+        Err(Failure::TooLarge) => "too_large",
+        Err(Failure::Other(_)) => "unreachable",
+    }
 }
 
 /// Why an exchange failed, before the host is put to it.

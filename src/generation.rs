@@ -3,7 +3,7 @@
 //!
 //! What must outlive a reload (sessions, credentials, connections) is the app's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,11 +17,13 @@ use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
 use crate::inject::Vouched;
 use crate::route::{Route, Routes};
-use crate::session::Session;
+use crate::session::{CookieNames, Session};
 use crate::tls::{ServerIdentity, Trust};
+use crate::upstream::Upstreams;
 use crate::web::Caller;
 
 mod build;
+mod footing;
 
 /// All parts of one config.
 #[derive(Debug)]
@@ -33,9 +35,11 @@ pub struct Generation {
     /// `[credentials.<name>]`.
     pub providers: BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     /// The headers that any injector vouches for, which no client may send on any route (A1).
-    pub vouched: Vouched,
+    pub vouched: Arc<Vouched>,
     /// `[listen.<name>]`.
     pub entrances: BTreeMap<Arc<str>, Entrance>,
+    mint: Option<Arc<Mint>>,
+    footings: footing::Footings,
 }
 
 /// What a listener is to the requests that come in by it.
@@ -43,6 +47,8 @@ pub struct Generation {
 pub struct Entrance {
     /// The origin people know it by.
     pub public_url: Option<PublicUrl>,
+    /// What our cookies are called here; absent where nobody can log in.
+    pub cookies: Option<CookieNames>,
     /// What it shows to those who connect; absent: plain HTTP.
     pub tls: Option<ServerIdentity>,
     /// The peers whose `X-Forwarded-For` and `-Proto` are believed (A6).
@@ -56,8 +62,10 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The way out to identity providers and STS.
     pub fetch: Arc<Fetch>,
-    /// What upstreams are believed by where the route has no `upstream_ca`.
+    /// What upstreams are believed by where the route has no `ca` for them.
     pub trust: Trust,
+    /// The upstreams there are, whose connections outlive a generation.
+    pub upstreams: Arc<Upstreams>,
     /// Signs tokens for `minted`; absent where no listener has a `public_url`.
     pub mint: Option<Arc<Mint>>,
 }
@@ -106,7 +114,25 @@ impl Generation {
     /// # Errors
     /// Everything that is wrong, each with its key path.
     pub fn build(config: &Config, parts: &Parts) -> Result<Self, ConfigErrors> {
-        build::generation(config, parts)
+        build::generation(config, parts, None)
+    }
+
+    /// Builds the generation that takes this one's place. What stands on sections that have not changed is carried over
+    /// with all it knows: a provider's documents are not fetched anew, and the same value says that nothing changed. The
+    /// credential providers in `anew` are built anew even so.
+    ///
+    /// # Errors
+    /// As [`Generation::build`].
+    pub fn renew(&self, config: &Config, parts: &Parts, anew: &BTreeSet<Arc<str>>) -> Result<Self, ConfigErrors> {
+        build::generation(config, parts, Some((self, anew)))
+    }
+
+    /// Whether the section at this path (`credentials.aws`) is what it was in `before`, with all the files it names.
+    pub fn has_same_section(&self, before: &Self, path: &str) -> bool {
+        match (self.footings.get(path), before.footings.get(path)) {
+            (Some(now), Some(then)) => now.is_same(then),
+            (now, then) => now.is_none() && then.is_none(),
+        }
     }
 
     /// The `[credentials.<name>]` of that name.

@@ -55,7 +55,7 @@
 //! | one config, one way to fail | [`generation`] [`fault`] [`config`] |
 //! | the sentence: identify, decide, issue, inject | [`identity`] [`session`] [`policy`] [`route`] [`credentials`] [`broker`] [`inject`] |
 //! | the other side: what we talk to when there is nothing else | [`provider`] [`users`] [`authority`] [`demo`] |
-//! | ground: knows nothing of the domain | [`server`] [`upstream`] [`fetch`] [`tls`] [`web`] [`aws`] [`sigv4`] [`jose`] [`built_in`] [`arn`] [`secret`] [`clock`] [`telemetry`] |
+//! | ground: knows nothing of the domain | [`server`] [`upstream`] [`fetch`] [`trace`] [`tls`] [`web`] [`aws`] [`sigv4`] [`jose`] [`built_in`] [`arn`] [`secret`] [`files`] [`clock`] [`telemetry`] |
 //!
 //! How known attacks are answered is a page of its own: [`manual::vulnerabilities`]; why things are as they are is another:
 //! [`manual::decisions`].
@@ -74,6 +74,7 @@ pub mod credentials;
 pub mod demo;
 pub mod fault;
 pub mod fetch;
+pub mod files;
 pub mod generation;
 pub mod identity;
 pub mod inject;
@@ -90,6 +91,7 @@ pub mod sign_in;
 pub mod sigv4;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod upstream;
 pub mod users;
 pub mod web;

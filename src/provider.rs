@@ -91,11 +91,13 @@ pub struct OpenIdProvider {
     users: Arc<Users>,
     clients: HashMap<Arc<str>, Arc<Client>>,
     keys: ArcSwap<Keys>,
+    /// Whether the key that signs is one of the setup.
+    has_own_key: bool,
     /// Binds forms to the browser they were made for.
     form_key: hmac::Key,
-    grants: Grants,
-    sessions: Sessions,
-    devices: Devices,
+    grants: Arc<Grants>,
+    sessions: Arc<Sessions>,
+    devices: Arc<Devices>,
     lifetimes: Lifetimes,
     clock: Arc<dyn Clock>,
 }
@@ -141,13 +143,42 @@ impl OpenIdProvider {
             users: setup.users,
             clients,
             keys: ArcSwap::from_pointee(Keys { current: Arc::new(signer), previous: None }),
+            has_own_key: setup.signing_key.is_some(),
             form_key,
-            grants: Grants::new(setup.lifetimes),
-            sessions: Sessions::new(setup.lifetimes.session),
-            devices: Devices::new(setup.lifetimes.device_code),
+            grants: Arc::new(Grants::new(setup.lifetimes)),
+            sessions: Arc::new(Sessions::new(setup.lifetimes.session)),
+            devices: Arc::new(Devices::new(setup.lifetimes.device_code)),
             lifetimes: setup.lifetimes,
             clock,
         }))
+    }
+
+    /// This provider with all that `before` knows: who is signed in, and which codes and tokens are out. It has this
+    /// one's users, clients and, where one was given to it, key; the key before stays published. The issuer and how long
+    /// things live stay what they were.
+    pub fn in_place_of(&self, before: &Self) -> Arc<Self> {
+        before.users.take_over(&self.users);
+        let (was, is) = (before.keys.load_full(), self.keys.load_full());
+        let is_new = self.has_own_key && was.current.public_jwk() != is.current.public_jwk();
+        let keys = Keys {
+            current: Arc::clone(if is_new { &is.current } else { &was.current }),
+            previous: if is_new { Some(Arc::clone(&was.current)) } else { was.previous.clone() },
+        };
+        Arc::new(Self {
+            issuer: before.issuer.clone(),
+            base: before.base.clone(),
+            cookies: before.cookies.clone(),
+            users: Arc::clone(&before.users),
+            clients: self.clients.clone(),
+            keys: ArcSwap::from_pointee(keys),
+            has_own_key: self.has_own_key,
+            form_key: before.form_key.clone(),
+            grants: Arc::clone(&before.grants),
+            sessions: Arc::clone(&before.sessions),
+            devices: Arc::clone(&before.devices),
+            lifetimes: before.lifetimes,
+            clock: Arc::clone(&before.clock),
+        })
     }
 
     /// The issuer, to the letter as tokens have it.

@@ -18,12 +18,14 @@ use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route};
 use crate::session::{CookieNames, Sessions};
+use crate::trace::Trace;
 use crate::web::{self, Body, Caller, Connection, Request, Response};
 
 mod cross_site;
 mod cut;
 mod dress;
 mod forwarded;
+mod trailers;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};
@@ -40,6 +42,8 @@ pub struct Proxy {
 pub struct Arrival<'a> {
     /// The request's id, which goes on to the upstream.
     pub id: &'a str,
+    /// The trace it belongs to.
+    pub trace: &'a Trace,
     /// When it came.
     pub now: SystemTime,
     /// The connection it came on.
@@ -89,6 +93,7 @@ impl Proxy {
         let route = note.route.insert(Arc::clone(generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?));
         route.admit(&path)?;
 
+        let step = arrival.trace.step("identify");
         let session = match arrival.cookies {
             Some(cookies) => self.sessions.recognize(&head.headers, cookies, host.as_str()).await?,
             None => None,
@@ -96,27 +101,37 @@ impl Proxy {
         let caller = Caller { head, connection: arrival.connection };
         let identity = generation.identify(&caller, route, session.as_ref()).await?;
         note.identity.clone_from(&identity);
+        drop(step);
 
+        let step = arrival.trace.step("decide");
         let peer = arrival.client.address;
         let ask = Ask { identity: identity.as_ref(), method: &head.method, path: &path, peer, now: arrival.now };
         let permit = match route.cors_preflight.then(|| route.policy.preflight(ask, &head.headers)).flatten() {
             Some(permit) => permit,
             None => route.policy.decide(ask)?,
         };
+        drop(step);
         let session = session.filter(|session| permit.identity().is_some_and(|who| who.holder.id == session.id()));
         if session.is_some() && permit.grant().is_some() {
             cross_site::check(head, &host, route)?;
         }
-        let credentials = self.credentials(generation, &permit, arrival.now).await?;
+        let credentials = self.credentials(generation, &permit, arrival).await?;
 
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
         let body = dress::while_it_lasts(body, session.as_ref());
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
-        let request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
+        let mut step = arrival.trace.call(head.method.as_str());
+        let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
+        arrival.trace.tell(request.headers_mut(), step.as_ref());
         let given = Given { identity: permit.identity(), credentials: credentials.as_ref(), now: arrival.now };
         let request = inject(route, &permit, request, &given)?;
+        if let Some(step) = &mut step {
+            step.note("http.request.method", request.method().as_str());
+            step.note("server.address", route.upstream.authority().to_str().unwrap_or_default());
+            step.may_fail();
+        }
         let sent = route.upstream.send(request);
         let response = match &session {
             None => sent.await?,
@@ -127,6 +142,10 @@ impl Proxy {
                 response = sent => response?,
             },
         };
+        if let Some(step) = &mut step {
+            step.note("http.response.status_code", response.status().as_u16());
+            step.succeed();
+        }
         Ok(dress::for_client(response, &permit, session, upgrade))
     }
 
@@ -135,13 +154,17 @@ impl Proxy {
         &self,
         generation: &Generation,
         permit: &Permit,
-        now: SystemTime,
+        arrival: &Arrival<'_>,
     ) -> Result<Option<Arc<Credentials>>, Fault> {
         let (Some(grant), Some(identity)) = (permit.grant(), permit.identity()) else { return Ok(None) };
-        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, now) {
+        let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
+        if let Some(credentials) = self.broker.fresh(grant, &identity.holder, provider, arrival.now) {
             return Ok(Some(credentials));
         }
-        let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
+        let mut step = arrival.trace.step("issue");
+        if let Some(step) = &mut step {
+            step.note("claviger.credentials.provider", &*grant.provider);
+        }
         Ok(Some(Box::pin(self.broker.credentials(grant, &identity.holder, provider)).await?))
     }
 }

@@ -136,12 +136,12 @@ mod tests {
     use super::*;
     use crate::policy::AllowSettings;
     use crate::tls::Trust;
-    use crate::upstream::Destination;
+    use crate::upstream::{Bounds, Destination, Upstreams};
 
     fn route(name: &str, hosts: &[&str], path: &str) -> Arc<Route> {
         let wait = Duration::from_secs(1);
-        let origin = "http://127.0.0.1:1".parse().unwrap();
-        let destination = Destination { origin, trust: Trust::system(), connect: wait, first_byte: wait, idle: wait };
+        let destination = Destination::of("http://127.0.0.1:1".parse().unwrap(), Trust::system());
+        let bounds = Bounds { connect: wait, first_byte: wait, idle: wait, total: None, body: None };
         Arc::new(Route {
             name: name.into(),
             hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
@@ -151,7 +151,7 @@ mod tests {
             sources: None,
             credentials: None,
             injectors: Vec::new(),
-            upstream: Upstream::new(destination),
+            upstream: Upstreams::unchecked().of(destination, bounds),
             rewrite: Rewrite::default(),
             preserve_host: true,
             pass_authorization: false,

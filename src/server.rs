@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::telemetry::Metrics;
+use crate::tls::Handshakes;
 use crate::web::{Request, Response};
 
 mod accept;
@@ -53,7 +54,7 @@ pub struct Manner {
     /// The listener's name, for logs, metrics and [`Connection`](crate::web::Connection).
     pub name: Arc<str>,
     /// TLS, or plain HTTP. HTTP/2 is spoken where ALPN chose it, so never without TLS.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Handshakes>,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// Where connections are counted.

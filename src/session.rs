@@ -282,7 +282,7 @@ impl Session {
                 "a session ended"
             );
         }
-        self.upkeep.ended(self.id);
+        self.upkeep.ended(self.id, why);
     }
 }
 

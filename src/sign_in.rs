@@ -17,6 +17,7 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::{Method, request};
 use url::Url;
 
@@ -52,7 +53,7 @@ pub const PREFIX: &str = "/.claviger/";
 #[derive(Debug)]
 pub struct SignIn {
     sessions: Arc<Sessions>,
-    sealer: Arc<Sealer>,
+    sealer: ArcSwap<Sealer>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     /// States that came back: none does twice (A8).
@@ -149,7 +150,13 @@ impl SignIn {
     /// A door to these sessions.
     pub fn new(sessions: Arc<Sessions>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         metrics.describe("claviger_logins_total", None, "Logins that came back, by outcome.");
+        let sealer = ArcSwap::new(sealer);
         Self { sessions, sealer, clock, metrics, finished: Once::default(), handovers: HandOvers::default() }
+    }
+
+    /// Seals with this from now on. What was sealed before opens where it has that key too.
+    pub fn use_sealer(&self, sealer: Arc<Sealer>) {
+        self.sealer.store(sealer);
     }
 
     /// Answers a request under [`PREFIX`].

@@ -1,6 +1,7 @@
 //! rustls configurations: what we show and what we believe.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +10,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// A server's certificate and key. Its clones, and every configuration made from it, show the same one, also after
@@ -21,15 +22,28 @@ pub struct ServerIdentity {
     base: Arc<ServerConfig>,
 }
 
+/// How a listener shakes hands. Its clones are one: a change counts for every handshake after it, and for no connection
+/// that is there already.
+#[derive(Clone)]
+pub struct Handshakes(Arc<ArcSwap<ServerConfig>>);
+
 /// The roots we believe in, for connections to upstreams, providers and STS.
 ///
 /// The system's are read when the first configuration is asked for: parsing some 150 certificates would be a good part
 /// of the time to start.
+///
+/// Two that believe in and show the same are equal.
 #[derive(Clone)]
 pub struct Trust {
     extra: Arc<[CertificateDer<'static>]>,
+    shown: Option<ClientIdentity>,
     base: Arc<OnceLock<ClientConfig>>,
 }
+
+/// A certificate and key that we show to servers that ask for one. Two are equal that have the same certificate, as it
+/// determines the key.
+#[derive(Clone)]
+pub struct ClientIdentity(Arc<CertifiedKey>);
 
 /// Why a certificate, key or root can't be used. Never shows key material.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +108,33 @@ impl ServerIdentity {
     }
 }
 
+impl Handshakes {
+    /// By this configuration.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// The configuration for the next handshake.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.0.load_full()
+    }
+
+    /// By this configuration from now on. Tickets of the one before are worth nothing: who comes back is looked at anew.
+    pub fn change(&self, config: Arc<ServerConfig>) {
+        self.0.store(config);
+    }
+}
+
+impl From<Arc<ServerConfig>> for Handshakes {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self::new(config)
+    }
+}
+
 impl Trust {
     /// The system's roots, read on first use.
     pub fn system() -> Self {
-        Self { extra: Arc::new([]), base: Arc::default() }
+        Self { extra: Arc::new([]), shown: None, base: Arc::default() }
     }
 
     /// The system's roots and those in a PEM file.
@@ -110,20 +147,77 @@ impl Trust {
         if RootCertStore::empty().add_parsable_certificates(extra.iter().cloned()).1 > 0 {
             return Err(TlsError::Unexpected { path: path.to_owned(), expected: "a PEM file of root certificates" });
         }
-        Ok(Self { extra: extra.into(), base: Arc::default() })
+        Ok(Self { extra: extra.into(), shown: None, base: Arc::default() })
+    }
+
+    /// The same roots, and this certificate for servers that ask for one.
+    pub fn showing(self, identity: ClientIdentity) -> Self {
+        Self { shown: Some(identity), base: Arc::default(), ..self }
     }
 
     /// A configuration for TLS 1.2 and 1.3 that offers these protocols by ALPN, the preferred one first.
     pub fn client_config(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {
-        let mut config = self.base.get_or_init(|| client_base(&self.extra)).clone();
+        let mut config = self.base.get_or_init(|| client_base(&self.extra, self.shown.as_ref())).clone();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)
+    }
+}
+
+impl ClientIdentity {
+    /// Reads a PEM chain, the client's own certificate first, and its PEM key (PKCS#8, PKCS#1 or SEC1).
+    ///
+    /// # Errors
+    /// Says which file, and what was expected in it.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
+        files.read().map(|key| Self(Arc::new(key)))
+    }
+}
+
+impl PartialEq for Trust {
+    fn eq(&self, other: &Self) -> bool {
+        self.extra == other.extra && self.shown == other.shown
+    }
+}
+
+impl Eq for Trust {}
+
+impl Hash for Trust {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.extra.hash(state);
+        self.shown.hash(state);
+    }
+}
+
+impl PartialEq for ClientIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.cert == other.0.cert
+    }
+}
+
+impl Eq for ClientIdentity {}
+
+impl Hash for ClientIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.cert.hash(state);
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity").finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerIdentity").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handshakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshakes").finish_non_exhaustive()
     }
 }
 
@@ -180,14 +274,17 @@ fn server_base(shown: Arc<Shown>) -> ServerConfig {
 }
 
 #[expect(clippy::expect_used, reason = "the provider is compiled in, and has both versions")]
-fn client_base(extra: &[CertificateDer<'static>]) -> ClientConfig {
+fn client_base(extra: &[CertificateDer<'static>], shown: Option<&ClientIdentity>) -> ClientConfig {
     let mut roots = system_roots().clone();
     roots.add_parsable_certificates(extra.iter().cloned());
-    ClientConfig::builder_with_provider(provider())
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
+        .with_root_certificates(roots);
+    match shown {
+        None => config.with_no_client_auth(),
+        Some(identity) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.0)))),
+    }
 }
 
 /// What the system believes. It is one fact of the machine, so it is read once for all [`Trust`]s.

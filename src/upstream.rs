@@ -1,47 +1,58 @@
-//! Connections to what stands behind us: pools, TLS, timeouts, upgrades.
+//! Connections to what stands behind us: addresses, pools, protocols, TLS, time limits, upgrades.
 
 use std::fmt;
-use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, FutureExt as _, TryFutureExt as _};
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::TrySendError;
-use rustls::ClientConfig;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::tls::Trust;
 use crate::web::{Body, BoxError, Request, Response, wants_upgrade};
 
 mod body;
 mod connect;
+mod destination;
+mod dial;
+mod failure;
+mod health;
+mod lease;
+mod listening;
 mod pool;
+mod registry;
+mod standing;
+mod target;
 
 use body::{Outgoing, Progress, Reply};
-use pool::Lease;
+use connect::Use;
+use failure::{Failure, Spare};
+use lease::Lease;
+use target::{Endpoint, Target};
 
-/// One upstream. Its clones share its pools: one on every worker, so that no lock is on a request's way.
+pub use destination::{Address, Destination, Health, Protocol};
+pub use registry::Upstreams;
+
+/// One upstream, as one route sees it. Its connections belong to its [`Destination`]: there are pools of them on every
+/// worker, so that no lock is on a request's way.
 #[derive(Clone)]
 pub struct Upstream(Arc<Inner>);
 
-/// What an upstream is made of.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// `http` or `https`, host and port; no path.
-    pub origin: url::Url,
-    /// What to believe where it is https.
-    pub trust: Trust,
-    /// For DNS, TCP and TLS together.
+/// What a route grants its upstream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// For DNS, TCP and TLS together, at each address that is tried.
     pub connect: Duration,
     /// From the request's end to the answer's head.
     pub first_byte: Duration,
     /// Between two pieces of a body, either way.
     pub idle: Duration,
+    /// From the request's head to the answer's end; absent: as long as it moves. Upgraded connections are free of it.
+    pub total: Option<Duration>,
+    /// For a request's body, in bytes; absent: any.
+    pub body: Option<u64>,
 }
 
 /// Why there is no answer from upstream.
@@ -61,7 +72,7 @@ pub enum UpstreamError {
     TimedOut {
         /// Its authority.
         upstream: String,
-        /// `to connect`, `to take the request`, `to answer`, `to go on with its answer`.
+        /// `to connect`, `to take the request`, `to answer`, `to go on with its answer`, `altogether`.
         during: &'static str,
     },
     /// It broke the connection or the protocol.
@@ -82,84 +93,157 @@ pub enum UpstreamError {
         #[source]
         source: BoxError,
     },
+    /// The request's body is larger than the route takes.
+    #[error("the request's body is larger than {limit} bytes")]
+    TooLarge {
+        /// [`Bounds::body`].
+        limit: u64,
+    },
 }
 
 impl Upstream {
-    /// An upstream with a pool of its own on every worker.
-    pub fn new(destination: Destination) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let url = &destination.origin;
-        let mut authority = url.host_str().unwrap_or_default().to_owned();
-        if let Some(port) = url.port() {
-            authority.push_str(&format!(":{port}"));
-        }
-        Self(Arc::new(Inner {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            // a host that `Url` has parsed is always a header value
-            authority: HeaderValue::from_str(&authority).unwrap_or(HeaderValue::from_static("")),
-            destination,
-            tls: OnceLock::new(),
-        }))
+    fn new(target: Arc<Target>, bounds: Bounds) -> Self {
+        Self(Arc::new(Inner { target, bounds }))
     }
 
     /// Host and port, as `Host` would have it: the port only where it isn't the scheme's own.
     pub fn authority(&self) -> &HeaderValue {
-        &self.0.authority
+        &self.0.target.authority
+    }
+
+    /// Whether requests may go there by HTTP/2, which takes trailers that were not announced.
+    pub fn may_speak_http2(&self) -> bool {
+        self.0.target.destination.may_speak_http2()
+    }
+
+    /// Refuses a body that says it is too large, before anything is sent or read.
+    ///
+    /// # Errors
+    /// [`UpstreamError::TooLarge`].
+    pub fn check_length(&self, body: &Body) -> Result<(), UpstreamError> {
+        match (self.0.bounds.body, http_body::Body::size_hint(body).lower()) {
+            (Some(limit), length) if length > limit => Err(UpstreamError::TooLarge { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The most bytes a body may have.
+    pub fn body_limit(&self) -> Option<u64> {
+        self.0.bounds.body
     }
 
     /// Sends a request in origin form, with its `Host` set and hop-by-hop headers removed, and returns the answer's head
-    /// with its body streaming.
+    /// with its body streaming. Redirects are answers like others: nothing is ever followed (A28).
     ///
-    /// What a pooled connection did not take any more is sent on a fresh one. What it took without an answer is sent
-    /// once more only where that is harmless: an idempotent method (RFC 9110 §9.2.2) whose body is at hand.
+    /// Where an address can't be reached the others are tried. What a pooled connection did not take any more is sent on
+    /// a fresh one. What it took without an answer is sent once more only where that is harmless: an idempotent method
+    /// (RFC 9110 §9.2.2) whose body is at hand.
     ///
     /// A request that [`wants_upgrade`] keeps its `Connection` and `Upgrade` headers and has a connection to itself; an
-    /// answer with 101 carries hyper's `OnUpgrade` in its extensions.
+    /// answer with 101 carries hyper's `OnUpgrade` in its extensions. To HTTP/2 it goes as one that does not want to.
     ///
     /// # Errors
     /// [`UpstreamError`]; after the head, errors of the body are such too.
-    pub async fn send(&self, mut request: Request) -> Result<Response, UpstreamError> {
-        // a client's version is its own: HTTP/2 may have come in, HTTP/1.1 goes out (RFC 9110 §7.6.2)
+    pub async fn send(&self, request: Request) -> Result<Response, UpstreamError> {
+        match self.0.bounds.total {
+            None => self.exchange(request, None).await,
+            Some(total) => Box::pin(self.within(total, request)).await,
+        }
+    }
+
+    async fn within(&self, total: Duration, request: Request) -> Result<Response, UpstreamError> {
+        let deadline = Instant::now() + total;
+        let answer = timeout_at(deadline, self.exchange(request, Some(deadline)));
+        answer.await.unwrap_or_else(|_| Err(self.timed_out(ALTOGETHER)))
+    }
+
+    async fn exchange(&self, mut request: Request, deadline: Option<Instant>) -> Result<Response, UpstreamError> {
+        // a client's version is its own (RFC 9110 §7.6.2)
         *request.version_mut() = Version::HTTP_11;
         if wants_upgrade(request.headers()) {
-            return Box::pin(self.upgrade(request)).await;
+            if self.0.target.destination.protocol.takes_upgrades() {
+                return Box::pin(self.upgrade(request, deadline)).await;
+            }
+            // who passes no `Upgrade` on is always right (RFC 9110 §7.8)
+            request.headers_mut().remove(CONNECTION);
+            request.headers_mut().remove(UPGRADE);
         }
-        let (request, progress) = Outgoing::of(request);
-        let Some(mut lease) = pool::take(self.0.id) else {
-            return Box::pin(self.send_afresh(request, progress)).await;
+        let endpoint = self.0.target.pick();
+        let (request, progress) = Outgoing::of(request, self.0.bounds.body);
+        let Some(lease) = endpoint.and_then(|endpoint| pool::take(endpoint)) else {
+            return Box::pin(self.send_afresh(endpoint, request, progress, deadline)).await;
         };
-        let spare = spare(&request).map(Box::new);
-        let request = match self.head(&mut lease, request, progress.as_deref()).await {
-            Ok(response) => return self.reply(lease, response),
-            Err(Failure::Unsent(returned)) => returned,
-            Err(Failure::Gone(error)) => spare.ok_or_else(|| self.broken(error))?,
-            Err(Failure::Final(error)) => return Err(error),
+        let mut lease = lease.with(endpoint.and_then(|endpoint| self.0.target.load(endpoint)));
+        let spare = Spare::of(&request, lease.is_http2());
+        let failure = match self.head(&mut lease, request, progress.as_deref()).await {
+            Ok(response) => return self.reply(lease, response, deadline),
+            Err(failure) => failure,
         };
-        drop(lease);
-        Box::pin(self.send_afresh(*request, progress)).await
+        lease.leave(&failure);
+        let request = failure.again(spare, self)?;
+        Box::pin(self.send_afresh(endpoint, *request, progress, deadline)).await
     }
 
     /// Sends a request on a connection of its own making, which then joins the pool.
     async fn send_afresh(
         &self,
+        endpoint: Option<&Arc<Endpoint>>,
         request: http::Request<Outgoing>,
         progress: Option<Arc<Progress>>,
+        deadline: Option<Instant>,
     ) -> Result<Response, UpstreamError> {
-        let mut lease = self.connect(connect::Use::Pooled).await?;
-        let answered = self.head(&mut lease, request, progress.as_deref()).await;
-        self.reply(lease, answered.map_err(|failure| self.settled(failure))?)
+        let mut lease = self.connect(endpoint, Use::Pooled).await?;
+        let spare = lease.is_http2().then(|| Spare::of(&request, true)).flatten();
+        let failure = match self.head(&mut lease, request, progress.as_deref()).await {
+            Ok(response) => return self.reply(lease, response, deadline),
+            // a fresh connection that ends did not end for being idle
+            Err(failure @ Failure::Gone(_)) => return Err(failure.settled(self)),
+            Err(failure) => failure,
+        };
+        lease.leave(&failure);
+        let request = failure.again(spare, self)?;
+        let mut lease = self.connect(self.0.target.pick(), Use::Pooled).await?;
+        let answered = self.head(&mut lease, *request, progress.as_deref()).await;
+        self.reply(lease, answered.map_err(|failure| failure.settled(self))?, deadline)
     }
 
-    async fn upgrade(&self, request: Request) -> Result<Response, UpstreamError> {
-        let (request, progress) = Outgoing::of(request);
-        let mut lease = self.connect(connect::Use::Upgrade).await?;
+    async fn upgrade(&self, request: Request, deadline: Option<Instant>) -> Result<Response, UpstreamError> {
+        let (request, progress) = Outgoing::of(request, self.0.bounds.body);
+        let mut lease = self.connect(self.0.target.pick(), Use::Upgrade).await?;
         let answered = self.head(&mut lease, request, progress.as_deref()).await;
-        let response = answered.map_err(|failure| self.settled(failure))?;
+        let response = answered.map_err(|failure| failure.settled(self))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             lease.release();
             return Ok(response.map(|_| Body::Empty));
         }
-        self.reply(lease, response)
+        self.reply(lease, response, deadline)
+    }
+
+    /// A connection to this address or, where it can't be had, to one of the others: nothing was sent yet.
+    async fn connect(&self, endpoint: Option<&Arc<Endpoint>>, what: Use) -> Result<Lease, UpstreamError> {
+        let Inner { target, bounds } = &*self.0;
+        let endpoint = endpoint.ok_or_else(|| self.broken("it has no address".into()))?;
+        let mut others = None;
+        let mut next = Some(endpoint);
+        let mut failure = None;
+        while let Some(endpoint) = next {
+            match timeout(bounds.connect, target.open(endpoint, what)).await {
+                Ok(Ok(lease)) => {
+                    target.reached(endpoint);
+                    return Ok(lease.with(target.load(endpoint)));
+                }
+                Ok(Err(source)) => {
+                    failure = Some(UpstreamError::Unreachable { upstream: endpoint.name.to_string(), source })
+                }
+                Err(_) => {
+                    failure =
+                        Some(UpstreamError::TimedOut { upstream: endpoint.name.to_string(), during: "to connect" });
+                }
+            }
+            target.unreachable(endpoint, failure.as_ref());
+            next = others.get_or_insert_with(|| target.others(endpoint).into_iter()).next();
+        }
+        Err(failure.unwrap_or_else(|| self.broken("it has no address".into())))
     }
 
     /// The answer's head, within the time for it. Put together without `async`, which would hold the request and the
@@ -173,12 +257,12 @@ impl Upstream {
         let answer = lease.send(request);
         let answer = match progress {
             None => Either::Left(
-                timeout(self.0.destination.first_byte, answer).map_err(|_| Failure::Final(self.timed_out("to answer"))),
+                timeout(self.0.bounds.first_byte, answer).map_err(|_| Failure::Final(self.timed_out("to answer"))),
             ),
             Some(progress) => Either::Right(Box::pin(self.while_moving(answer, progress))),
         };
-        answer.map(|answer| {
-            let response = answer?.map_err(|failure| self.failed(failure))?;
+        answer.map(move |answer| {
+            let response = answer?.map_err(|failure| self.failed(failure, progress))?;
             match check_framing(response.headers()) {
                 Ok(()) => Ok(response),
                 Err(what) => Err(Failure::Final(self.broken(what.into()))),
@@ -188,7 +272,7 @@ impl Upstream {
 
     /// Waits for an answer while a body is streaming: it may take as long as it likes if only it moves.
     async fn while_moving<T>(&self, answer: impl Future<Output = T>, progress: &Progress) -> Result<T, Failure> {
-        let Destination { first_byte, idle, .. } = self.0.destination;
+        let Bounds { first_byte, idle, .. } = self.0.bounds;
         let mut answer = pin!(answer);
         let mut timer = pin!(sleep_until(Instant::now() + idle.min(first_byte)));
         loop {
@@ -206,7 +290,13 @@ impl Upstream {
         }
     }
 
-    fn reply(&self, lease: Lease, response: http::Response<Incoming>) -> Result<Response, UpstreamError> {
+    fn reply(
+        &self,
+        lease: Lease,
+        response: http::Response<Incoming>,
+        deadline: Option<Instant>,
+    ) -> Result<Response, UpstreamError> {
+        lease.answered();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             // nobody asked, and what follows would be read as we please (A4)
             return Err(self.broken("it switched protocols without being asked".into()));
@@ -216,38 +306,16 @@ impl Upstream {
             lease.put_back();
             Body::Empty
         } else {
-            Body::Boxed(http_body_util::combinators::BoxBody::new(Reply::new(body, lease, self.clone())))
+            Body::Boxed(http_body_util::combinators::BoxBody::new(Reply::new(body, lease, self.clone(), deadline)))
         };
         Ok(http::Response::from_parts(head, body))
-    }
-
-    /// Sorts a failed exchange by whether it may be tried again.
-    fn failed(&self, mut error: TrySendError<http::Request<Outgoing>>) -> Failure {
-        if let Some(request) = error.take_message() {
-            return Failure::Unsent(Box::new(request));
-        }
-        let error = error.into_error();
-        if error.is_user() {
-            let source = error.into();
-            return Failure::Final(UpstreamError::Interrupted { upstream: self.name(), source });
-        }
-        if is_gone(&error) { Failure::Gone(error.into()) } else { Failure::Final(self.broken(error.into())) }
-    }
-
-    /// What is left of a failure when there is no second try.
-    fn settled(&self, failure: Failure) -> UpstreamError {
-        match failure {
-            Failure::Unsent(_) => self.broken("it closed the connection at once".into()),
-            Failure::Gone(error) => self.broken(error),
-            Failure::Final(error) => error,
-        }
     }
 
     fn stalled(&self, progress: &Progress) -> UpstreamError {
         if progress.is_sent() {
             self.timed_out("to answer")
         } else if progress.is_starved() {
-            let source = format!("nothing of it came for {:?}", self.0.destination.idle).into();
+            let source = format!("nothing of it came for {:?}", self.0.bounds.idle).into();
             UpstreamError::Interrupted { upstream: self.name(), source }
         } else {
             self.timed_out("to take the request")
@@ -263,44 +331,19 @@ impl Upstream {
     }
 
     fn name(&self) -> String {
-        String::from_utf8_lossy(self.0.authority.as_bytes()).into_owned()
+        self.0.target.name()
     }
 }
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Upstream").field(&self.0.authority).finish()
+        f.debug_tuple("Upstream").field(&self.0.target).finish()
     }
 }
 
 struct Inner {
-    /// The pools' key.
-    id: u64,
-    authority: HeaderValue,
-    destination: Destination,
-    /// Made at the first https connection, as it reads the system's roots.
-    tls: OnceLock<Arc<ClientConfig>>,
-}
-
-/// Why an exchange failed, sorted by what can be done.
-enum Failure {
-    /// Nothing of the request has gone out; here it is again.
-    Unsent(Box<http::Request<Outgoing>>),
-    /// The connection ended without an answer; the request may or may not have had its effect.
-    Gone(BoxError),
-    /// Another try would not help, or not be right.
-    Final(UpstreamError),
-}
-
-/// A copy for a second try, where one is allowed. Pooled connections close under us whenever the upstream pleases, so
-/// the copy (some 0.3 µs) is made each time.
-fn spare(request: &http::Request<Outgoing>) -> Option<http::Request<Outgoing>> {
-    let body = request.method().is_idempotent().then(|| request.body().copy()).flatten()?;
-    let mut spare = http::Request::new(body);
-    *spare.method_mut() = request.method().clone();
-    *spare.uri_mut() = request.uri().clone();
-    *spare.headers_mut() = request.headers().clone();
-    Some(spare)
+    target: Arc<Target>,
+    bounds: Bounds,
 }
 
 /// That there is one way to tell where the answer ends (RFC 9112 §6.3, A28). hyper goes by `Transfer-Encoding` and
@@ -318,16 +361,8 @@ fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
     }
 }
 
-fn is_gone(error: &hyper::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    error.is_incomplete_message()
-        || error.is_canceled()
-        || error.is_closed()
-        || source.is_some_and(|e| {
-            matches!(e.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
-        })
-}
+/// What [`Bounds::total`] was too short for.
+const ALTOGETHER: &str = "altogether";
 
 #[cfg(test)]
 mod tests;

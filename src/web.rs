@@ -1,6 +1,7 @@
 //! HTTP words that all doors share: requests, answers, bodies, cookies, hop-by-hop headers.
 
 mod address;
+mod byte_count;
 pub mod xml;
 
 use std::convert::Infallible;
@@ -19,6 +20,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Limited};
 
 pub use address::{is_loopback, network};
+pub use byte_count::ByteCount;
 
 /// An error whose kind does not matter to who passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -238,6 +240,12 @@ fn is_usual(option: &str) -> bool {
     ["keep-alive", "close", "upgrade"].iter().any(|usual| option.eq_ignore_ascii_case(usual))
 }
 
+/// Removes what no trailer may say, as framing, routing, authentication, cookies and the content's own description are
+/// the head's (RFC 9110 §6.5.1): who merges trailers into the head would believe it (A1, A28).
+pub fn strip_from_trailers(trailers: &mut HeaderMap) {
+    HEAD_ONLY.iter().for_each(|name| drop(trailers.remove(name)));
+}
+
 /// Whether the request asks for another protocol on this connection (RFC 9110 §7.8).
 pub fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(header::UPGRADE)
@@ -300,6 +308,33 @@ static HOP_BY_HOP: [HeaderName; 8] = [
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+];
+
+/// What stands in the head and nowhere else.
+pub static HEAD_ONLY: [HeaderName; 23] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::LOCATION,
+    header::MAX_FORWARDS,
+    header::ORIGIN,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::RANGE,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::VARY,
+    header::WWW_AUTHENTICATE,
 ];
 
 /// Bit `n` is set where a name has `n` bytes.

@@ -12,12 +12,14 @@ const MAY_USE: &[(&str, &str)] = &[
     // Ground: it knows nothing of the domain.
     ("secret", ""),
     ("clock", ""),
+    ("files", ""),
     ("arn", ""),
     ("web", ""),
     ("telemetry", "clock"), // access lines carry times as `clock` prints them
-    ("built_in", "clock secret"),
+    ("built_in", "clock files secret"),
     ("tls", "clock secret"),
     ("fetch", "clock secret telemetry tls web"),
+    ("trace", "fetch telemetry web"),
     ("server", "clock telemetry tls web"),
     ("upstream", "clock telemetry tls web"),
     ("jose", "clock fetch secret web"),
@@ -37,25 +39,28 @@ const MAY_USE: &[(&str, &str)] = &[
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
-    ("config", "arn authority built_in clock policy provider route secret session tls web"),
-    ("generation", "built_in clock config credentials fetch identity inject policy route session tls upstream web"),
+    ("config", "arn authority built_in clock policy provider route secret session telemetry tls upstream web"),
+    (
+        "generation",
+        "built_in clock config credentials fetch files identity inject policy route session tls upstream web",
+    ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy route session upstream web"),
     // Doors: none uses another.
-    ("proxy", "broker credentials fault generation identity inject policy route session telemetry upstream web"),
+    ("proxy", "broker credentials fault generation identity inject policy route session telemetry trace upstream web"),
     ("sign_in", "broker clock config fault generation identity policy route secret session telemetry web"),
     ("admin", "server telemetry web"),
     // Wiring.
     (
         "app",
-        "admin authority broker built_in clock config credentials fault fetch generation identity jose policy provider \
-         proxy route secret server session sign_in telemetry tls upstream users web",
+        "admin authority broker built_in clock config credentials fault fetch files generation identity jose policy \
+         provider proxy route secret server session sign_in telemetry tls trace upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (
         "cli",
         "app authority built_in clock config credentials demo fault fetch generation identity inject jose policy \
-         provider route secret server telemetry tls users web",
+         provider route secret server telemetry tls upstream users web",
     ),
     ("manual", ""),
     ("lib", ""),

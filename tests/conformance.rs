@@ -13,6 +13,7 @@ use claviger::fetch::Fetch;
 use claviger::generation::{Generation, Parts};
 use claviger::jose::Signer;
 use claviger::tls::Trust;
+use claviger::upstream::Upstreams;
 use claviger::{identity, inject};
 use toml::{Table, Value};
 
@@ -105,7 +106,7 @@ fn every_key_of_the_reference_is_one() {
             _ => line,
         })
         .collect();
-    let surroundings = Surroundings { folder: root().join("config"), environment: environment(&text) };
+    let surroundings = Surroundings::new(root().join("config"), environment(&text));
     let reading = Config::parse(&uncommented.join("\n"), surroundings).unwrap();
     assert!(reading.errors.is_empty(), "{}", reading.errors);
     assert!(reading.config.provider.is_some() && reading.config.authority.is_some());
@@ -120,8 +121,7 @@ fn is_a_key_or_a_section(code: &str) -> bool {
 }
 
 fn build<T: ?Sized, C>(list: &[BuiltIn<T, C>], table: &Table, context: &C) -> Result<Arc<T>, SettingsError> {
-    let surroundings =
-        Surroundings { folder: root().join("config/examples"), environment: environment(&table.to_string()) };
+    let surroundings = Surroundings::new(root().join("config/examples"), environment(&table.to_string()));
     let settings =
         Settings { name: "example", table: table.clone(), surroundings: &surroundings, clock: &parts().clock };
     built_in::build(list, settings, context)
@@ -143,7 +143,13 @@ fn parts() -> Parts {
     let trust = Trust::system();
     let (signer, _) = Signer::generate().unwrap();
     let mint = Mint::new("https://apps.example.com/.claviger/issuer".parse().unwrap(), signer, Vec::new());
-    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: Some(mint) }
+    Parts {
+        clock,
+        fetch: Arc::new(Fetch::new(&trust)),
+        trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
+        mint: Some(mint),
+    }
 }
 
 fn root() -> &'static Path {

@@ -18,6 +18,8 @@ mod findings_login;
 mod fuzz;
 mod login;
 mod proxy;
+mod reload;
 mod seeing;
 mod support;
 mod unauthorized;
+mod upstreams;

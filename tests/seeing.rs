@@ -2,7 +2,10 @@
 
 mod health;
 mod lines;
+mod metrics;
 mod secrets;
+mod text;
+mod traces;
 
 /// A path that is signed for whoever is logged in, one that is not, and one that STS refuses to most.
 const ROUTES: &str = r#"

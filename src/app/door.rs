@@ -7,15 +7,14 @@ use async_trait::async_trait;
 use http::{HeaderValue, header, request};
 
 use super::App;
-use crate::config::PublicUrl;
+use super::current::Current;
 use crate::fault::Fault;
-use crate::generation::Generation;
 use crate::proxy::{Arrival, Client, Note, is_ours};
 use crate::route::Host;
 use crate::server::Handler;
-use crate::session::CookieNames;
 use crate::sign_in::{Site, Visit, Wish, is_navigation};
 use crate::telemetry::Access;
+use crate::trace::Trace;
 use crate::web::{Body, Connection, Request, Response};
 
 /// The handler of a `[listen.<name>]`.
@@ -23,38 +22,43 @@ use crate::web::{Body, Connection, Request, Response};
 pub(super) struct Door {
     app: Arc<App>,
     name: Arc<str>,
-    /// What our cookies are called here; absent where there is no public URL to log in under.
-    cookies: Option<CookieNames>,
 }
 
 #[async_trait]
 impl Handler for Door {
     async fn handle(&self, request: Request) -> Response {
         let started = Instant::now();
+        let _under_way = self.app.requests.begin();
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
             return Fault::Internal("a request came without its connection").answer("-", false);
         };
-        let generation = self.app.generation.load_full();
-        let trusted = generation.entrances.get(&self.name).map_or(&[][..], |entrance| &entrance.trusted_proxies);
+        let current = self.app.current.load_full();
+        let entrance = current.generation.entrances.get(&self.name);
+        let trusted = entrance.map_or(&[][..], |entrance| &entrance.trusted_proxies);
         let id = request_id();
         let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
         let client = Client::read(request.headers(), connection.peer, connection.tls, trusted);
+        let is_believed = client.as_ref().is_ok_and(Client::is_believed);
+        let now = self.app.clock.now();
+        let trace = Trace::of(request.headers(), self.app.exporter.as_ref(), is_believed, now);
         let arrival = Arrival {
             id: &id,
-            now: self.app.clock.now(),
+            trace: &trace,
+            now,
             connection: &connection,
             client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
-            cookies: self.cookies.as_ref(),
+            cookies: entrance.and_then(|entrance| entrance.cookies.as_ref()),
         };
 
         let (mut note, (mut head, body)) = (Note::default(), request.into_parts());
         let for_a_person = is_navigation(&head);
-        let log = self.app.access.as_ref().map(|lines| (lines, head.method.clone(), head.uri.clone()));
+        let is_told = current.config.log_access || trace.is_recorded();
+        let asked = is_told.then(|| (head.method.clone(), head.uri.clone()));
         // kept for a login, which comes back to where this request wanted to go
         let navigation = for_a_person.then(|| Box::new(remembered(&head)));
         let answered = match client {
-            Ok(_) => self.answer(&generation, &mut head, body, navigation, &arrival, &mut note).await,
+            Ok(_) => self.answer(&current, &mut head, body, navigation, &arrival, &mut note).await,
             Err(fault) => Err(fault),
         };
         let (response, fault) = match answered {
@@ -63,7 +67,8 @@ impl Handler for Door {
         };
 
         self.app.requests.count(note.route.as_deref(), response.status(), started.elapsed());
-        if let Some((lines, method, uri)) = log {
+        let Some((method, uri)) = asked else { return response };
+        if current.config.log_access {
             let access = Access {
                 at: arrival.now,
                 request: &id,
@@ -77,25 +82,42 @@ impl Handler for Door {
                 route: note.route.as_deref().map(|route| &*route.name),
                 subject: note.identity.as_ref().map(|who| (&*who.subject.source, &*who.subject.id)),
                 session: note.identity.as_ref().map(|who| who.holder.id.to_string()),
+                trace: &trace.id(),
                 took: started.elapsed(),
             };
-            access.write(lines);
+            access.write(&self.app.lines, current.config.log_format);
         }
+        let status = response.status();
+        let (tls, address) = (arrival.client.tls, arrival.client.address);
+        trace.finish(status.is_server_error(), || {
+            let name = note.route.as_deref().map_or("", |route| &*route.name);
+            let mut attributes = vec![
+                ("http.request.method", method.as_str().into()),
+                ("url.scheme", if tls { "https" } else { "http" }.into()),
+                ("url.path", uri.path().into()),
+                ("server.address", host.to_str().unwrap_or_default().into()),
+                ("client.address", address.to_string().into()),
+                ("http.response.status_code", status.as_u16().into()),
+                ("claviger.request.id", id.clone().into()),
+                ("claviger.route", name.into()),
+            ];
+            attributes.extend(fault.map(|fault| ("error.type", fault.into())));
+            (format!("{method} {name}").trim_end().to_owned(), attributes)
+        });
         response
     }
 }
 
 impl Door {
     /// The door of a listener.
-    pub(super) fn new(app: &Arc<App>, name: &Arc<str>, public_url: Option<&PublicUrl>) -> Self {
-        let cookies = public_url.map(|url| CookieNames::under(url.as_url()));
-        Self { app: Arc::clone(app), name: Arc::clone(name), cookies }
+    pub(super) fn new(app: &Arc<App>, name: &Arc<str>) -> Self {
+        Self { app: Arc::clone(app), name: Arc::clone(name) }
     }
 
     /// What is not every request's way is boxed, as this is a part of every request's state.
     async fn answer(
         &self,
-        generation: &Arc<Generation>,
+        current: &Arc<Current>,
         head: &mut request::Parts,
         body: Body,
         navigation: Option<Box<request::Parts>>,
@@ -103,11 +125,11 @@ impl Door {
         note: &mut Note,
     ) -> Result<Response, Fault> {
         if is_ours(head.uri.path()) {
-            return Box::pin(self.ours(generation, head, arrival)).await;
+            return Box::pin(self.ours(current, head, arrival)).await;
         }
-        match self.app.proxy.answer(generation, head, body, arrival, note).await {
+        match self.app.proxy.answer(&current.generation, head, body, arrival, note).await {
             Err(fault) if fault.calls_for_a_login() => {
-                Box::pin(self.begin_login(generation, navigation, arrival, note, fault)).await
+                Box::pin(self.begin_login(current, navigation, arrival, note, fault)).await
             }
             other => other,
         }
@@ -116,13 +138,13 @@ impl Door {
     /// Sends a person to log in, who then comes back to where this request wanted to go. A program gets the fault.
     async fn begin_login(
         &self,
-        generation: &Arc<Generation>,
+        current: &Arc<Current>,
         navigation: Option<Box<request::Parts>>,
         arrival: &Arrival<'_>,
         note: &Note,
         fault: Fault,
     ) -> Result<Response, Fault> {
-        let (Some(head), Some(site)) = (navigation, self.site(generation)) else { return Err(fault) };
+        let (Some(head), Some(site)) = (navigation, self.site(current)) else { return Err(fault) };
         let host = arrival.host()?;
         let visit = Visit { head: &head, host: host.as_str(), request_id: arrival.id };
         let sources = note.route.as_ref().and_then(|route| route.sources.as_deref()).unwrap_or_default();
@@ -133,24 +155,29 @@ impl Door {
     /// What lies under `/.claviger/`, on every host of ours.
     async fn ours(
         &self,
-        generation: &Arc<Generation>,
+        current: &Arc<Current>,
         head: &request::Parts,
         arrival: &Arrival<'_>,
     ) -> Result<Response, Fault> {
-        if let Some(response) = self.app.published(&head.method, head.uri.path()) {
+        if let Some(response) = current.keys.published(&head.method, head.uri.path()) {
             return Ok(response);
         }
-        let site = self.site(generation).ok_or(Fault::NoRoute)?;
+        let site = self.site(current).ok_or(Fault::NoRoute)?;
         let host = arrival.host()?;
-        self.app.sign_in.answer(&site, &Visit { head, host: host.as_str(), request_id: arrival.id }).await
+        let answer = self.app.sign_in.answer(&site, &Visit { head, host: host.as_str(), request_id: arrival.id }).await;
+        if self.app.current.load().number != current.number {
+            self.app.sessions.sweep().await; // the source of a login that has just come may have gone meanwhile
+        }
+        answer
     }
 
     /// This listener as the generation has it; none where nobody can log in.
-    fn site(&self, generation: &Arc<Generation>) -> Option<Site> {
+    fn site(&self, current: &Arc<Current>) -> Option<Site> {
+        let generation = &current.generation;
         let public_url = generation.entrances.get(&self.name)?.public_url.as_ref()?;
         let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source))).collect();
-        let generation = Arc::clone(generation);
-        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.names_host(&host));
+        let current = Arc::clone(current);
+        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| current.generation.routes.names_host(&host));
         Some(Site::new(public_url.as_url().clone(), is_ours, sources))
     }
 }

@@ -3,39 +3,78 @@
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::keys::{Purpose, kept};
-use crate::config::{Config, ConfigErrors};
+use crate::config::keys::{KeepError, Purpose, kept};
+use crate::config::{Config, ConfigErrors, below};
 use crate::credentials::Mint;
 use crate::jose::Signer;
 use crate::secret::{Sealer, Secret};
 
-/// Seals cookies.
-pub(super) fn sealer(config: &Config) -> Result<Sealer, StartError> {
-    let keys = config.keys.read(Purpose::Cookie, &config.surroundings).map_err(StartError::Config)?;
-    if let Some(sealer) = Sealer::new(&keys) {
-        return Ok(sealer);
-    }
-    let key = kept(&config.state_dir, Purpose::Cookie, || Ok(Secret::random(32)))?;
-    Ok(Sealer::new(&[key]).unwrap_or_else(Sealer::random))
+/// What is made of our keys. Of each purpose the first key makes new things, and all are believed and published: so a
+/// reload changes keys with an overlap.
+#[derive(Clone, Debug)]
+pub(super) struct OurKeys {
+    /// Seals cookies.
+    pub(super) sealer: Arc<Sealer>,
+    /// Signs the tokens that `minted` shows to STS, as the issuer under the first public URL; none where there is none.
+    pub(super) mint: Option<Arc<Mint>>,
 }
 
-/// Signs the tokens that `minted` shows to STS, as the issuer under the first public URL; none where there is none.
-pub(super) fn mint(config: &Config) -> Result<Option<Arc<Mint>>, StartError> {
-    let Some(public_url) = config.listen.values().find_map(|listen| listen.public_url.as_ref()) else {
-        return Ok(None);
-    };
-    let mut pems = config.keys.read(Purpose::Minted, &config.surroundings).map_err(StartError::Config)?;
-    if pems.is_empty() {
-        let make = || Signer::generate().map(|(_, pem)| pem).map_err(|error| error.to_string());
-        pems.push(kept(&config.state_dir, Purpose::Minted, make)?);
+impl OurKeys {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`StartError::Config`] for a key that is none, [`StartError::Key`] for a `state_dir` that keeps none.
+    pub(super) fn read(config: &Config) -> Result<Self, StartError> {
+        let sealing = secrets(config, Purpose::Cookie, || Ok(Secret::random(32)))?;
+        let sealer = Arc::new(Sealer::new(&sealing).unwrap_or_else(Sealer::random));
+        let public_url = config.listen.values().find_map(|listen| listen.public_url.as_ref());
+        let mint = match public_url {
+            Some(public_url) => {
+                let (current, others) = signers(config, Purpose::Minted)?;
+                Some(Mint::new(public_url.at(ISSUER), current, others))
+            }
+            None => None,
+        };
+        Ok(Self { sealer, mint })
     }
+
+    /// These, but the same values as `before` where they are made of the same keys.
+    pub(super) fn after(self, before: &Self) -> Self {
+        let is_same = |mint: &Mint, before: &Mint| {
+            mint.issuer() == before.issuer() && mint.key_set() == before.key_set() // the key that signs is the first
+        };
+        let mint = match (self.mint, &before.mint) {
+            (Some(mint), Some(before)) if is_same(&mint, before) => Some(Arc::clone(before)),
+            (mint, _) => mint,
+        };
+        Self { mint, ..self }
+    }
+}
+
+/// The keys for a purpose, at least one.
+fn secrets(
+    config: &Config,
+    purpose: Purpose,
+    make: impl FnOnce() -> Result<Secret, String>,
+) -> Result<Vec<Secret>, StartError> {
+    let mut keys = config.keys.read(purpose, &config.surroundings).map_err(StartError::Config)?;
+    if keys.is_empty() {
+        keys.push(kept(&config.state_dir, purpose, make)?);
+    }
+    Ok(keys)
+}
+
+/// The key that signs for a purpose, and those that are only published.
+fn signers(config: &Config, purpose: Purpose) -> Result<(Signer, Vec<Signer>), StartError> {
+    let pems = secrets(config, purpose, || Signer::generate().map(|(_, pem)| pem).map_err(|error| error.to_string()))?;
     let mut errors = ConfigErrors::default();
-    let signers = pems.iter().enumerate();
-    let signers = signers.filter_map(|(i, pem)| errors.keep(format!("keys.minted[{i}]"), Signer::from_pem(pem)));
+    let path = |i: usize| below("keys", &format!("{}[{i}]", purpose.key()));
+    let signers = pems.iter().enumerate().filter_map(|(i, pem)| errors.keep(path(i), Signer::from_pem(pem)));
     let mut signers = signers.collect::<Vec<_>>().into_iter();
     let current = signers.next();
     errors.or(()).map_err(StartError::Config)?;
-    Ok(current.map(|current| Mint::new(public_url.at(ISSUER), current, signers.collect())))
+    let none = || StartError::Key(KeepError::Make("there is none".to_owned()));
+    Ok((current.ok_or_else(none)?, signers.collect()))
 }
 
 /// Where the issuer of minted tokens lives under the public URL; its documents are public.

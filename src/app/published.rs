@@ -2,11 +2,10 @@
 
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::App;
-use super::keys::ISSUER;
+use super::keys::{ISSUER, OurKeys};
 use crate::web::{self, Response};
 
-impl App {
+impl OurKeys {
     /// The discovery document (OpenID Connect Discovery §4) or the key set (RFC 7517 §5), where the path is theirs.
     pub(super) fn published(&self, method: &Method, path: &str) -> Option<Response> {
         let mint = self.mint.as_ref()?;

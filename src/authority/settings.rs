@@ -167,7 +167,7 @@ mod tests {
 
     fn surroundings(folder: &std::path::Path) -> Surroundings {
         let environment = [("TOKEN".to_owned(), "canary".to_owned())].into_iter().collect::<Environment>();
-        Surroundings { folder: folder.to_owned(), environment }
+        Surroundings::new(folder, environment)
     }
 
     #[test]

@@ -24,11 +24,15 @@ pub(super) struct Desks {
 
 /// One provider's.
 pub(super) struct Desk {
+    metrics: Metrics,
+    provider: Box<str>,
     places: Semaphore,
     issued: Counter,
     refused: Counter,
     expired: Counter,
     unavailable: Counter,
+    renewed: Counter,
+    not_renewed: Counter,
     seconds: Histogram,
 }
 
@@ -42,6 +46,12 @@ pub(super) enum Verdict {
 impl Desks {
     pub(super) fn new(metrics: Metrics) -> Self {
         metrics.describe("claviger_credentials_issued_total", None, "Requests to credential providers, by outcome.");
+        metrics.describe("claviger_credentials_renewals_total", None, "Those of them that nobody waited for.");
+        metrics.describe(
+            "claviger_credentials_refusals_total",
+            None,
+            "Refusals of credential providers, by their code.",
+        );
         metrics.describe("claviger_credentials_issue_seconds", None, "How long a provider took for a request.");
         Self { metrics, desks: Mutex::default() }
     }
@@ -58,12 +68,19 @@ impl Desk {
         let count = |outcome| {
             metrics.counter("claviger_credentials_issued_total", &[("provider", provider), ("outcome", outcome)])
         };
+        let renewals = |outcome| {
+            metrics.counter("claviger_credentials_renewals_total", &[("provider", provider), ("outcome", outcome)])
+        };
         Self {
+            metrics: metrics.clone(),
+            provider: provider.into(),
             places: Semaphore::new(PLACES),
             issued: count("issued"),
             refused: count("refused"),
             expired: count("evidence_expired"),
             unavailable: count("unavailable"),
+            renewed: renewals("renewed"),
+            not_renewed: renewals("failed"),
             seconds: metrics.histogram("claviger_credentials_issue_seconds", &[("provider", provider)]),
         }
     }
@@ -83,6 +100,9 @@ impl Desk {
         took: Duration,
     ) {
         self.seconds.record(took.as_secs_f64());
+        if let Verdict::Renewal = verdict {
+            if outcome.is_ok() { &self.renewed } else { &self.not_renewed }.increment(1);
+        }
         let (provider, subject) = (&*grant.provider, &grant.subject);
         match outcome {
             Ok(credentials) => {
@@ -108,6 +128,8 @@ impl Desk {
             }
             Err(error @ IssueError::Refused { code, .. }) => {
                 self.refused.increment(1);
+                let labels = [("provider", &*self.provider), ("code", label(code))];
+                self.metrics.counter("claviger_credentials_refusals_total", &labels).increment(1);
                 tracing::event!(
                     target: AUDIT,
                     tracing::Level::WARN,
@@ -160,6 +182,13 @@ impl fmt::Display for Verdict {
             Self::Renewal => "renewal",
         })
     }
+}
+
+/// A code of AWS's error list, as a label. It is another's word, and a label that could be anything would be a metric
+/// for each.
+fn label(code: &str) -> &str {
+    let is_one = code.len() <= 40 && code.bytes().all(|b| b.is_ascii_alphabetic());
+    if is_one { code } else { "other" }
 }
 
 fn millis(took: Duration) -> u64 {

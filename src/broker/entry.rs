@@ -18,7 +18,7 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 struct State {
-    /// Of the generation that asked last; a renewal is asked for while nobody is there to bring one.
+    /// Who issued what is kept, and is asked for more while nobody is there to bring one.
     provider: Arc<dyn CredentialProvider>,
     kept: Option<Kept>,
     holders: Vec<Holder>,
@@ -40,7 +40,7 @@ pub(super) enum Turn {
     Served(Arc<Credentials>),
     Refused(Arc<IssueError>),
     Wait(Landing),
-    /// Take another entry.
+    /// Take another entry: this one is over, or another provider's.
     Gone,
 }
 
@@ -55,15 +55,29 @@ impl Entry {
         &self.grant
     }
 
-    /// The credentials, if they are good and this holder's. Starts a renewal when it is time.
+    /// Whether this is the provider that is asked for it.
+    pub(super) fn is_of(&self, provider: &Arc<dyn CredentialProvider>) -> bool {
+        Arc::ptr_eq(&self.state().provider, provider)
+    }
+
+    /// From now on this provider is asked.
+    pub(super) fn hand_over(&self, provider: &Arc<dyn CredentialProvider>) {
+        self.state().provider = Arc::clone(provider);
+    }
+
+    /// The credentials, if they are good, this holder's and this provider's. Starts a renewal when it is time.
     pub(super) fn hit(
         &self,
         holder: HolderId,
+        provider: &Arc<dyn CredentialProvider>,
         now: SystemTime,
         take_off: impl FnOnce(Arc<dyn CredentialProvider>, Waiters),
     ) -> Option<Arc<Credentials>> {
         let mut state = self.state();
         let kept = state.kept.as_ref().filter(|kept| now < kept.serve_until)?;
+        if !Arc::ptr_eq(&state.provider, provider) {
+            return None; // a request sees one generation (A33)
+        }
         if !state.holders.iter().any(|h| h.id == holder) {
             return None;
         }
@@ -83,10 +97,10 @@ impl Entry {
         take_off: impl FnOnce(Waiters),
     ) -> Turn {
         let mut state = self.state();
-        if state.gone {
+        if state.gone || !Arc::ptr_eq(&state.provider, provider) {
+            state.leave();
             return Turn::Gone;
         }
-        state.provider = Arc::clone(provider);
         if let Some(kept) = state.kept.as_ref().filter(|kept| now < kept.serve_until) {
             return Turn::Served(Arc::clone(&kept.credentials));
         }

@@ -268,7 +268,7 @@ async fn a_laptop_that_slept_seven_hours_asks_anew() {
     let (grant, holder) = (grant("corp", "alice"), holder(true, DAY));
     assert_eq!(bench.key(&grant, &holder).await, "corp|alice|1");
     bench.advance(7 * 3600);
-    assert!(bench.broker.fresh(&grant, &holder, bench.clock.now()).is_none());
+    assert!(bench.broker.fresh(&grant, &holder, &bench.provider, bench.clock.now()).is_none());
     assert_eq!(bench.key(&grant, &holder).await, "corp|alice|2");
 }
 
@@ -349,12 +349,39 @@ async fn what_a_changed_provider_issued_is_dropped() {
     let bench = Bench::new();
     let (grant, holder) = (grant("corp", "alice"), holder(true, DAY));
     bench.key(&grant, &holder).await;
-    bench.broker.forget("other");
+    let now = || BTreeMap::from([("aws".into(), Arc::clone(&bench.provider))]);
+    bench.broker.use_providers(now(), |name| name == "aws");
     assert_eq!(bench.key(&grant, &holder).await, "corp|alice|1");
-    bench.broker.forget("aws");
+    bench.broker.use_providers(now(), |_| false);
     assert_eq!(bench.key(&grant, &holder).await, "corp|alice|2");
     bench.broker.release(&holder.id);
     assert!(!bench.broker.0.entries.contains_key(&grant));
+}
+
+/// A33: of what an earlier generation's provider issues nothing is kept, and nothing of its successor's is given out.
+#[tokio::test]
+async fn a_request_of_an_earlier_generation_keeps_to_its_own_provider() {
+    let (earlier, now) = (Bench::new(), Bench::new());
+    let (grant, holder) = (grant("corp", "alice"), holder(true, DAY));
+    let broker = &earlier.broker;
+    assert_eq!(earlier.key(&grant, &holder).await, "corp|alice|1");
+    broker.use_providers(BTreeMap::from([("aws".into(), Arc::clone(&now.provider))]), |_| false);
+    for calls in [2, 3] {
+        assert_eq!(earlier.key(&grant, &holder).await, format!("corp|alice|{calls}"));
+        assert!(!broker.0.entries.contains_key(&grant));
+    }
+    for _ in 0..2 {
+        let credentials = broker.credentials(&grant, &holder, &now.provider).await.unwrap();
+        assert_eq!(&*credentials.access_key_id, "corp|alice|1");
+    }
+    assert_eq!((earlier.key(&grant, &holder).await.as_str(), now.calls()), ("corp|alice|4", 1));
+    assert!(broker.fresh(&grant, &holder, &now.provider, now.clock.now()).is_some());
+
+    // the same section built anew, as for another signing key: what it issued stays
+    let anew: Arc<dyn CredentialProvider> = Arc::clone(&Bench::new().provider);
+    broker.use_providers(BTreeMap::from([("aws".into(), Arc::clone(&anew))]), |_| true);
+    assert!(broker.fresh(&grant, &holder, &anew, now.clock.now()).is_some());
+    assert!(broker.fresh(&grant, &holder, &now.provider, now.clock.now()).is_none());
 }
 
 #[tokio::test]

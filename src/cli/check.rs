@@ -19,6 +19,7 @@ use crate::generation::{Generation, Parts};
 use crate::jose::Signer;
 use crate::route::Route;
 use crate::tls::Trust;
+use crate::upstream::Upstreams;
 
 pub(super) mod columns;
 
@@ -54,7 +55,13 @@ pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
     Generation::load(file, &Environment::of_this_process(), |config| {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let trust = Trust::system();
-        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, mint: mint(config)? })
+        Ok(Parts {
+            clock,
+            fetch: Arc::new(Fetch::new(&trust)),
+            trust,
+            upstreams: Arc::new(Upstreams::unchecked()),
+            mint: mint(config)?,
+        })
     })
 }
 
@@ -193,7 +200,7 @@ fn from(route: &Route) -> Vec<String> {
 }
 
 fn to(written: &RouteConfig) -> String {
-    written.upstream.as_str().trim_end_matches('/').to_owned()
+    written.upstream.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The kinds of a route's injectors.

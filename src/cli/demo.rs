@@ -54,10 +54,10 @@ impl Demo {
                 return ExitCode::FAILURE;
             }
         };
-        let surroundings = Surroundings { folder: site.state.clone(), environment: Environment::default() };
+        let surroundings = Surroundings::new(&site.state, Environment::default());
         let config = Config::parse(&site.config(self.verbose), surroundings).and_then(|reading| reading.sound());
         let code = match config {
-            Ok(config) => serve::run(config, BTreeMap::from([("main".into(), proxy)]), |_| site.tell()),
+            Ok(config) => serve::run(config, None, BTreeMap::from([("main".into(), proxy)]), |_| site.tell()),
             Err(errors) => {
                 eprintln!("claviger: the demo's own config is wrong:\n{errors}");
                 ExitCode::FAILURE

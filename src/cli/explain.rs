@@ -164,7 +164,7 @@ impl Explain {
             return Ok(answer);
         }
         if let Some(written) = config.route.get(&route.name) {
-            let upstream = written.upstream.as_str().trim_end_matches('/');
+            let upstream = written.upstream.addresses.first().map_or_else(String::new, ToString::to_string);
             let query = self.url.query().map_or_else(String::new, |query| format!("?{query}"));
             answer.to = Some(format!("{upstream}{}{query}", route.rewrite.apply(&path)));
             answer.inject = injected(written).into_iter().map(str::to_owned).collect();

@@ -18,7 +18,9 @@ use crate::web::chain;
 
 /// Run the proxy from a config file.
 ///
-/// It logs JSON lines to standard error. On SIGTERM or Ctrl-C it finishes the requests under way, for as long as
+/// It logs JSON lines to standard error. On SIGHUP it reads the file again, as it does by itself when the file, or one
+/// that it names, has changed: a config that is sound takes the place of the old one between two requests, and any other
+/// is refused with its errors in the log. On SIGTERM or Ctrl-C it finishes the requests under way, for as long as
 /// `[server] drain` says; on the second signal it stops at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
@@ -37,7 +39,7 @@ impl Serve {
                 return check::refuse(&self.file, &all, false);
             }
         };
-        run(config, BTreeMap::new(), |running| {
+        run(config, Some(self.file), BTreeMap::new(), |running| {
             for (name, address) in running.addresses() {
                 tracing::info!(listener = &**name, address = %address, "listening");
             }
@@ -46,13 +48,18 @@ impl Serve {
 }
 
 /// Runs a config until a signal comes, on listeners that are `bound` already where there are any; calls `tell` once it
-/// is serving.
-pub(super) fn run(config: Config, bound: BTreeMap<Arc<str>, Listener>, tell: impl FnOnce(&Running)) -> ExitCode {
+/// is serving. Where it has a file, that is read again on SIGHUP and when it changes.
+pub(super) fn run(
+    config: Config,
+    file: Option<PathBuf>,
+    bound: BTreeMap<Arc<str>, Listener>,
+    tell: impl FnOnce(&Running),
+) -> ExitCode {
     let Ok(lines) = Lines::start(std::io::stderr()) else {
         eprintln!("claviger: the system gives no thread");
         return ExitCode::FAILURE;
     };
-    telemetry::log_to(&lines, config.log_level);
+    let level = telemetry::log_to(&lines, config.log_level, config.log_format);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -61,11 +68,21 @@ pub(super) fn run(config: Config, bound: BTreeMap<Arc<str>, Listener>, tell: imp
         }
     };
     let code = runtime.block_on(async {
-        let grace = config.drain;
-        match Running::start(config, Outside { clock: Arc::new(SystemClock), lines: lines.clone(), bound }).await {
-            Ok(running) => {
+        // from here on a SIGHUP ends nothing
+        let mut hangups = file.as_ref().and_then(|_| signal(SignalKind::hangup()).ok());
+        let hung_up = async || match &mut hangups {
+            Some(hangups) => drop(hangups.recv().await),
+            None => std::future::pending().await,
+        };
+        let outside = Outside { clock: Arc::new(SystemClock), lines: lines.clone(), level, file, bound };
+        match Running::start(config, outside).await {
+            Ok(mut running) => {
                 tell(&running);
-                until_told_to_stop().await;
+                tokio::select! {
+                    () = until_told_to_stop() => {}
+                    () = running.keep_to_the_file(hung_up) => {}
+                }
+                let grace = running.grace();
                 tracing::info!(grace_s = grace.as_secs(), "stopping: requests under way may finish");
                 tokio::select! {
                     () = running.drain(grace) => {}

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use crate::built_in::SecretSource;
 use crate::clock::optional_duration_text;
 use crate::policy::{AllowSettings, Oddity};
+use crate::web::ByteCount;
 
 /// The whole file. No key is required here, so that one missing does not hide what is wrong with the others.
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +21,7 @@ pub(super) struct File {
     pub(super) listen: BTreeMap<String, Listen>,
     pub(super) admin: Admin,
     pub(super) log: Log,
+    pub(super) telemetry: Telemetry,
     pub(super) keys: Keys,
     // Kinds and rooms with shapes of their own
     pub(super) session: Table,
@@ -36,6 +38,9 @@ pub(super) struct Server {
     pub(super) workers: Option<usize>,
     #[serde(deserialize_with = "optional_duration_text")]
     pub(super) drain: Option<Duration>,
+    pub(super) watch: Option<bool>,
+    #[serde(deserialize_with = "optional_duration_text")]
+    pub(super) watch_every: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,6 +70,15 @@ pub(super) struct Admin {
 pub(super) struct Log {
     pub(super) level: Option<String>,
     pub(super) access: Option<bool>,
+    pub(super) format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Telemetry {
+    pub(super) otlp: Option<String>,
+    pub(super) service_name: Option<String>,
+    pub(super) sample: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,7 +93,7 @@ pub(super) struct Keys {
 pub(super) struct Route {
     pub(super) host: Option<Hosts>,
     pub(super) path: Option<String>,
-    pub(super) upstream: Option<String>,
+    pub(super) upstream: Option<Value>,
     pub(super) allow: Option<AllowSettings>,
     pub(super) identity: Option<Vec<String>>,
     pub(super) credentials: Option<String>,
@@ -96,7 +110,7 @@ pub(super) struct Route {
     pub(super) tolerate: Vec<Oddity>,
     pub(super) cors_preflight: Option<bool>,
     pub(super) pass_authorization: Option<bool>,
-    pub(super) upstream_ca: Option<PathBuf>,
+    pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
 }
 
@@ -116,4 +130,37 @@ pub(super) struct Timeouts {
     pub(super) first_byte: Option<Duration>,
     #[serde(deserialize_with = "optional_duration_text")]
     pub(super) idle: Option<Duration>,
+    #[serde(deserialize_with = "optional_duration_text")]
+    pub(super) total: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) body: Option<ByteCount>,
+}
+
+/// `upstream`, where it is a table; where it is not, all of it is the `url`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Upstream {
+    pub(super) url: Option<Value>,
+    pub(super) protocol: Option<String>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) host: Option<String>,
+    pub(super) health: Option<Health>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Health {
+    pub(super) path: Option<String>,
+    #[serde(deserialize_with = "optional_duration_text")]
+    pub(super) interval: Option<Duration>,
+    #[serde(deserialize_with = "optional_duration_text")]
+    pub(super) timeout: Option<Duration>,
+    pub(super) unhealthy_after: Option<u32>,
+    pub(super) healthy_after: Option<u32>,
 }

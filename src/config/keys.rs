@@ -29,7 +29,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn key(self) -> &'static str {
+    /// The key of `[keys]`, which is the name of the file as well.
+    pub fn key(self) -> &'static str {
         match self {
             Self::Cookie => "cookie",
             Self::Minted => "minted",
@@ -166,7 +167,7 @@ mod tests {
             assert_eq!(found.is_ok(), fits, "{text:?}");
             assert!(fits || matches!(found, Err(KeepError::Short(_))), "{text:?}");
 
-            let surroundings = Surroundings { folder: folder.path().to_owned(), environment: Environment::default() };
+            let surroundings = Surroundings::new(folder.path(), Environment::default());
             let keys = Keys { cookie: vec![source(r#"{ file = "cookie.key" }"#)], minted: Vec::new() };
             let read = keys.read(Purpose::Cookie, &surroundings);
             assert_eq!(read.is_ok(), fits, "{text:?}");

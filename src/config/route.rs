@@ -1,19 +1,20 @@
 //! `[route.<name>]`: which requests go where, who may send them, and what is put on them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use toml::{Table, Value};
-use url::Url;
 
 use super::error::{ConfigErrors, below};
 use super::file;
+use super::upstream::{UpstreamConfig, upstream};
 use super::{section_name, some_time};
 use crate::built_in::Surroundings;
 use crate::policy::{AllowSettings, Oddities, WantSettings};
 use crate::route::{HostPattern, PathPrefix, Rewrite};
+use crate::upstream::Bounds;
+use crate::web::ByteCount;
 
 /// One route.
 #[derive(Clone, Debug)]
@@ -22,12 +23,10 @@ pub struct RouteConfig {
     pub hosts: Vec<HostPattern>,
     /// The path it starts at; `/` where none is written.
     pub path: PathPrefix,
-    /// Where its requests go: scheme, host and port.
-    pub upstream: Url,
-    /// A PEM file of roots to believe beside the system's.
-    pub upstream_ca: Option<PathBuf>,
-    /// How long the upstream may take for what.
-    pub timeouts: Timeouts,
+    /// Where its requests go.
+    pub upstream: UpstreamConfig,
+    /// How long the upstream may take for what, and how much goes there.
+    pub bounds: Bounds,
     /// Who may pass.
     pub allow: AllowSettings,
     /// The `[identity.*]` that count here, each of which exists; none named: all that are presented.
@@ -50,17 +49,6 @@ pub struct RouteConfig {
     pub pass_authorization: bool,
 }
 
-/// How long an upstream may take.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Timeouts {
-    /// For DNS, TCP and TLS together.
-    pub connect: Duration,
-    /// From the request's end to the answer's head.
-    pub first_byte: Duration,
-    /// Between two pieces of a body.
-    pub idle: Duration,
-}
-
 /// What a route may refer to.
 pub(super) struct Sections<'a> {
     pub(super) identity: &'a BTreeMap<Arc<str>, Table>,
@@ -77,23 +65,17 @@ pub(super) fn routes(
     if routes.is_empty() {
         errors.add_missing("route", "at least one section like [route.wiki], with `host`, `upstream` and `allow`");
     }
-    let read = routes.into_iter().filter_map(|(name, shape)| {
+    let read = routes.into_iter().map(|(name, shape)| {
         let path = section_name("route", &name, errors);
-        Some((name.into(), route(shape, &path, sections, errors)?))
+        (name.into(), route(shape, &path, sections, errors))
     });
     read.collect()
 }
 
-fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut ConfigErrors) -> Option<RouteConfig> {
+fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut ConfigErrors) -> RouteConfig {
     let at = |key: &str| below(path, key);
     let hosts = hosts(shape.host, &at("host"), errors);
-    let upstream = match shape.upstream {
-        Some(text) => errors.keep(at("upstream"), upstream(&text)),
-        None => {
-            errors.add_missing(&at("upstream"), "a scheme, host and port such as http://127.0.0.1:3000");
-            None
-        }
-    };
+    let upstream = upstream(shape.upstream, &at("upstream"), sections.surroundings, errors);
     if shape.allow.is_none() {
         let expected = r#""anyone", "signed-in", a rule such as { groups = ["finance"] }, or a list of rules"#;
         errors.add_missing(&at("allow"), expected);
@@ -116,12 +98,11 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
             .map_err(|problems| problems.into_iter().for_each(|problem| errors.add_settings(path, problem)))
             .ok()
     });
-    Some(RouteConfig {
+    RouteConfig {
         hosts: hosts.unwrap_or_default(),
         path: prefix.unwrap_or_default(),
-        upstream: upstream.or_else(|| Url::parse("http://upstream.invalid").ok())?,
-        upstream_ca: shape.upstream_ca.map(|file| sections.surroundings.path(&file)),
-        timeouts: timeouts(&shape.timeouts, &at("timeouts"), errors),
+        upstream,
+        bounds: bounds(&shape.timeouts, &shape.limits, path, errors),
         allow: shape.allow.unwrap_or(AllowSettings::SignedIn),
         identity,
         credentials,
@@ -139,17 +120,22 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
         preserve_host: shape.preserve_host,
         cors_preflight: shape.cors_preflight.unwrap_or(false),
         pass_authorization: shape.pass_authorization.unwrap_or(false),
-    })
+    }
 }
 
-fn timeouts(shape: &file::Timeouts, path: &str, errors: &mut ConfigErrors) -> Timeouts {
-    let mut read = |key: &str, written: Option<Duration>, default| {
-        written.map_or(default, |length| some_time(&below(path, key), length, errors))
-    };
-    Timeouts {
-        connect: read("connect", shape.connect, CONNECT),
-        first_byte: read("first_byte", shape.first_byte, FIRST_BYTE),
-        idle: read("idle", shape.idle, IDLE),
+fn bounds(timeouts: &file::Timeouts, limits: &file::Limits, path: &str, errors: &mut ConfigErrors) -> Bounds {
+    if limits.body == Some(ByteCount(0)) {
+        errors.add(below(path, "limits.body"), "is 0, with which no body passes; expected something like 100MiB");
+    }
+    let path = below(path, "timeouts");
+    let mut read =
+        |key: &str, written: Option<Duration>| written.map(|length| some_time(&below(&path, key), length, errors));
+    Bounds {
+        connect: read("connect", timeouts.connect).unwrap_or(CONNECT),
+        first_byte: read("first_byte", timeouts.first_byte).unwrap_or(FIRST_BYTE),
+        idle: read("idle", timeouts.idle).unwrap_or(IDLE),
+        total: read("total", timeouts.total),
+        body: limits.body.map(|ByteCount(bytes)| bytes),
     }
 }
 
@@ -170,24 +156,6 @@ fn hosts(shape: Option<file::Hosts>, path: &str, errors: &mut ConfigErrors) -> O
             (hosts.len() == texts.len()).then_some(hosts)
         }
     }
-}
-
-/// An origin to send requests to.
-fn upstream(text: &str) -> Result<Url, String> {
-    const EXPECTED: &str = "expected a scheme, host and port such as http://127.0.0.1:3000";
-    let url: Url = text.parse().map_err(|e| format!("`{text}` is not a URL ({e}); {EXPECTED}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("has the scheme `{}`; expected http or https", url.scheme()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("must not have a user or password in it; {EXPECTED}"));
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(format!(
-            "must not have a path; {EXPECTED}, and `add_prefix` for a path to go before the request's"
-        ));
-    }
-    Ok(url)
 }
 
 /// One table, or a list of tables.

@@ -17,7 +17,7 @@ const GOOD: &str = r#"
 
 fn surroundings(pairs: &[(&str, &str)]) -> Surroundings {
     let environment = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Surroundings { folder: "/etc/claviger".into(), environment }
+    Surroundings::new("/etc/claviger", environment)
 }
 
 fn read(text: &str) -> Result<Config, ConfigErrors> {
@@ -36,7 +36,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!((config.workers, config.drain, config.admin), (None, Duration::from_secs(30), None));
     assert_eq!((config.log_level, config.log_access), (LevelFilter::INFO, true));
     let route = &config.route["wiki"];
-    assert_eq!((route.path.to_string().as_str(), route.timeouts.connect), ("/", Duration::from_secs(5)));
+    assert_eq!((route.path.to_string().as_str(), route.bounds.connect), ("/", Duration::from_secs(5)));
     assert_eq!(route.identity, None);
     assert_eq!(route.credentials.as_deref(), Some("aws"));
 }
@@ -106,6 +106,9 @@ fn contradictions_are_errors() {
         ("timeouts = { connect = '0s' }", "route.wiki.timeouts.connect: is no time at all"),
         ("timeouts = { first_byte = '0s' }", "route.wiki.timeouts.first_byte: is no time at all"),
         ("timeouts = { idle = '0s' }", "route.wiki.timeouts.idle: is no time at all"),
+        ("timeouts = { total = '0s' }", "route.wiki.timeouts.total: is no time at all"),
+        ("limits = { body = 0 }", "route.wiki.limits.body: is 0"),
+        ("limits = { body = '1MB' }", "route.wiki.limits.body: expected a number of bytes"),
         ("path = '/.claviger'", "route.wiki.path: is claviger's own on every host"),
         ("path = '/.claviger/me'", "route.wiki.path: is claviger's own on every host"),
         ("[admin]\naddress = '127.0.0.1:8080'", "admin.address: is the address of `listen.main` too"),

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -122,7 +121,7 @@ fn grant(role: &str) -> Grant {
 
 fn build(table: &str, mint: Option<Arc<Mint>>) -> Result<Arc<dyn CredentialProvider>, SettingsError> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
-    let surroundings = Surroundings { folder: PathBuf::from("."), environment: Environment::default() };
+    let surroundings = Surroundings::new(".", Environment::default());
     let table = toml::from_str(table).unwrap();
     let settings = Settings { name: "aws", table, surroundings: &surroundings, clock: &clock };
     built_in::build(BUILT_INS, settings, &Materials { mint })

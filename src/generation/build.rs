@@ -1,11 +1,12 @@
 //! From a config to its parts, with every error of every section.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::header;
 use toml::Table;
 
+use super::footing::{Footing, Footings, is_same_mint};
 use super::{Entrance, Generation, Parts};
 use crate::built_in::{self, BuiltIn, Settings};
 use crate::config::{Config, ConfigErrors, Listen, RouteConfig, below};
@@ -14,31 +15,44 @@ use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
 use crate::route::{HostPattern, Route, Routes};
-use crate::tls::{ServerIdentity, Trust};
-use crate::upstream::{Destination, Upstream};
+use crate::session::CookieNames;
+use crate::tls::{ClientIdentity, ServerIdentity, Trust};
+use crate::upstream::{Address, Destination, Upstream};
+
+/// The generation before, and what of it is not to be carried over.
+type Before<'a> = Option<(&'a Generation, &'a BTreeSet<Arc<str>>)>;
 
 /// Builds everything, whatever else is wrong.
-pub(super) fn generation(config: &Config, parts: &Parts) -> Result<Generation, ConfigErrors> {
-    let mut builder = Builder { config, parts, errors: ConfigErrors::default() };
+pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> Result<Generation, ConfigErrors> {
+    let mut builder = Builder { config, parts, errors: ConfigErrors::default(), footings: Footings::new() };
     let entrances = builder.entrances();
-    let sources = builder.sources();
-    let providers = builder.providers();
+    let mut sources = builder.sources();
+    let mut providers = builder.providers();
+    if let Some((before, anew)) = before {
+        builder.carry_over("identity", &mut sources, &before.sources, before, |_| true);
+        let same_mint = is_same_mint(before.mint.as_ref(), parts.mint.as_ref());
+        let stays = |name: &Arc<str>| same_mint && !anew.contains(name);
+        builder.carry_over("credentials", &mut providers, &before.providers, before, stays);
+    }
     let routes: Vec<_> =
         config.route.iter().filter_map(|(name, route)| builder.route(name, route, &providers)).map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
     builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
+    let vouched = Arc::new(vouched);
     let routes = Routes::build(routes).unwrap_or_else(|problems| {
         problems.into_iter().for_each(|problem| builder.errors.add_settings("", problem));
         Routes::default()
     });
-    builder.errors.or(Generation { routes, sources, providers, vouched, entrances })
+    let (mint, footings) = (parts.mint.clone(), builder.footings);
+    builder.errors.or(Generation { routes, sources, providers, vouched, entrances, mint, footings })
 }
 
 struct Builder<'a> {
     config: &'a Config,
     parts: &'a Parts,
     errors: ConfigErrors,
+    footings: Footings,
 }
 
 impl Builder<'_> {
@@ -51,7 +65,12 @@ impl Builder<'_> {
         let tls = listen.tls.as_ref().and_then(|files| {
             self.errors.keep(format!("listen.{name}.tls"), ServerIdentity::load(&files.certificate, &files.key))
         });
-        Entrance { public_url: listen.public_url.clone(), tls, trusted_proxies: listen.trusted_proxies.clone() }
+        Entrance {
+            public_url: listen.public_url.clone(),
+            cookies: listen.public_url.as_ref().map(|url| CookieNames::under(url.as_url())),
+            tls,
+            trusted_proxies: listen.trusted_proxies.clone(),
+        }
     }
 
     fn sources(&mut self) -> BTreeMap<Arc<str>, Arc<dyn IdentitySource>> {
@@ -78,6 +97,26 @@ impl Builder<'_> {
         tables.iter().filter_map(build).collect()
     }
 
+    /// Puts what the generation before had in the place of what stands on the same.
+    fn carry_over<T: ?Sized>(
+        &self,
+        section: &str,
+        built: &mut BTreeMap<Arc<str>, Arc<T>>,
+        had: &BTreeMap<Arc<str>, Arc<T>>,
+        before: &Generation,
+        stays: impl Fn(&Arc<str>) -> bool,
+    ) {
+        let is_same = |path: &str| match (self.footings.get(path), before.footings.get(path)) {
+            (Some(now), Some(then)) => now.is_same(then),
+            _ => false,
+        };
+        for (name, part) in built {
+            if let Some(old) = had.get(name).filter(|_| stays(name) && is_same(&below(section, name))) {
+                *part = Arc::clone(old);
+            }
+        }
+    }
+
     fn kind<T: ?Sized, C>(
         &mut self,
         name: &str,
@@ -86,9 +125,13 @@ impl Builder<'_> {
         list: &[BuiltIn<T, C>],
         materials: &C,
     ) -> Option<Arc<T>> {
-        let settings =
-            Settings { name, table: table.clone(), surroundings: &self.config.surroundings, clock: &self.parts.clock };
-        built_in::build(list, settings, materials).map_err(|error| self.errors.add_settings(path, error)).ok()
+        let surroundings = self.config.surroundings.apart();
+        let settings = Settings { name, table: table.clone(), surroundings: &surroundings, clock: &self.parts.clock };
+        let built = built_in::build(list, settings, materials);
+        let files = surroundings.files();
+        self.config.surroundings.note(files.clone());
+        self.footings.insert(path.to_owned(), Footing { table: table.clone(), files });
+        built.map_err(|error| self.errors.add_settings(path, error)).ok()
     }
 
     fn route(
@@ -114,10 +157,8 @@ impl Builder<'_> {
         if policy.as_ref().is_some_and(|policy| !policy.is_public()) {
             self.look_for_hosts_off_loopback(config, &path);
         }
-        let trust = match &config.upstream_ca {
-            None => Some(self.parts.trust.clone()),
-            Some(file) => self.errors.keep(below(&path, "upstream_ca"), Trust::with_file(file)),
-        };
+        let upstream = self.upstream(config, &path, signs);
+        let is_renamed = config.upstream.host.is_some();
         Some(Route {
             name: Arc::clone(name),
             hosts: config.hosts.clone(),
@@ -127,18 +168,63 @@ impl Builder<'_> {
             sources: config.identity.clone(),
             credentials: config.credentials.clone(),
             injectors: injectors.into_iter().collect::<Option<_>>()?,
-            upstream: Upstream::new(Destination {
-                origin: config.upstream.clone(),
-                trust: trust?,
-                connect: config.timeouts.connect,
-                first_byte: config.timeouts.first_byte,
-                idle: config.timeouts.idle,
-            }),
+            upstream: upstream?,
             rewrite: config.rewrite.clone(),
-            preserve_host: config.preserve_host.unwrap_or(!signs),
+            preserve_host: config.preserve_host.unwrap_or(!signs && !is_renamed),
             cors_preflight: config.cors_preflight,
             pass_authorization: config.pass_authorization,
         })
+    }
+
+    fn upstream(&mut self, config: &RouteConfig, path: &str, signs: bool) -> Option<Upstream> {
+        let written = &config.upstream;
+        let path = below(path, "upstream");
+        self.look_for_one_host(config, &path, signs);
+        let trust = match &written.ca {
+            None => Some(self.parts.trust.clone()),
+            Some(file) => self.errors.keep(below(&path, "ca"), Trust::with_file(file)),
+        };
+        let shown = written.certificate.as_ref().map(|files| {
+            self.errors.keep(below(&path, "certificate"), ClientIdentity::load(&files.certificate, &files.key))
+        });
+        let trust = match shown {
+            None => trust?,
+            Some(identity) => trust?.showing(identity?),
+        };
+        let destination = Destination {
+            addresses: written.addresses.clone(),
+            protocol: written.protocol,
+            trust,
+            host: written.host.clone(),
+            health: written.health.clone(),
+        };
+        Some(self.parts.upstreams.of(destination, config.bounds))
+    }
+
+    /// Where the upstream sees a host of its own, it must be clear which.
+    fn look_for_one_host(&mut self, config: &RouteConfig, path: &str, signs: bool) {
+        let written = &config.upstream;
+        if written.host.is_some() {
+            if config.preserve_host == Some(true) {
+                let problem =
+                    "is what the upstream sees as its host, but `preserve_host` is true; expected one of them";
+                self.errors.add(below(path, "host"), problem);
+            }
+            return;
+        }
+        if config.preserve_host.unwrap_or(!signs) {
+            return;
+        }
+        let authorities: BTreeSet<String> = written.addresses.iter().map(Address::authority).collect();
+        let is_socket = written.addresses.iter().any(|address| matches!(address, Address::Unix(_)));
+        if authorities.len() > 1 {
+            let why = if signs { "the request is signed for one host" } else { "`preserve_host` is false" };
+            let expected = format!("the host that all these addresses are sent, as {why}");
+            self.errors.add_missing(&below(path, "host"), &expected);
+        } else if signs && is_socket {
+            let expected = "the host to sign for, as a socket has none";
+            self.errors.add_missing(&below(path, "host"), expected);
+        }
     }
 
     fn policy(

@@ -9,6 +9,7 @@ use crate::config::Reading;
 use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, SignedIn, Subject, Tokens};
 use crate::session::{SessionSettings, Sessions};
 use crate::telemetry::Metrics;
+use crate::upstream::Upstreams;
 use crate::web::Connection;
 
 /// A config that has nothing wrong with it.
@@ -25,11 +26,17 @@ const GOOD: &str = r#"
 
 fn parts() -> Parts {
     let trust = Trust::system();
-    Parts { clock: Arc::new(ManualClock::at(1_000)), fetch: Arc::new(Fetch::new(&trust)), trust, mint: None }
+    Parts {
+        clock: Arc::new(ManualClock::at(1_000)),
+        fetch: Arc::new(Fetch::new(&trust)),
+        trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
+        mint: None,
+    }
 }
 
 fn config(text: &str) -> Config {
-    let surroundings = Surroundings { folder: "/nowhere".into(), environment: Environment::default() };
+    let surroundings = Surroundings::new("/nowhere", Environment::default());
     Config::parse(text, surroundings).and_then(Reading::sound).unwrap()
 }
 
@@ -61,7 +68,11 @@ fn contradictions_have_their_key_path() {
             format!("[route.x]\n{ROUTE}\nallow = {{ subjects = ['corp/1'] }}"),
             "route.x.allow.subjects[0]: there is no [identity.corp]",
         ),
-        (format!("[route.x]\n{ROUTE}\nallow = 'anyone'\nupstream_ca = 'no.pem'"), "route.x.upstream_ca: "),
+        (
+            "[route.x]\nhost = 'x.localhost'\nallow = 'anyone'\nupstream = { url = 'https://127.0.0.1', ca = 'no.pem' }"
+                .into(),
+            "route.x.upstream.ca: ",
+        ),
         (
             format!("[route.x]\n{ROUTE}\nallow = 'anyone'\nduration = '1h'"),
             "route.x.duration: is of no use without `role`",
@@ -113,6 +124,43 @@ fn what_breaks_a_signature_has_its_key_path() {
         (&[TOKEN, SIGV4], "", &["route.x.inject[0]"]),
     ] {
         assert_eq!(paths(inject, more), expected, "{inject:?} {more}");
+    }
+}
+
+#[test]
+fn an_upstream_sees_one_host() {
+    const TWO: &str = "['http://127.0.0.1:1', 'http://127.0.0.1:2']";
+    const SIGNED: &str = "role = 'arn:aws:iam::123456789012:role/x'\n\
+                          inject = { kind = 'sigv4', service = 's3', region = 'eu-west-1' }";
+    let path = |upstream: &str, more: &str| {
+        let text = format!(
+            "{GOOD}\n[credentials.aws]\nkind = 'web_identity'\nregion = 'eu-west-1'\n[identity.corp]\nkind = 'oidc'\n\
+             issuer = 'https://idp.example.com'\nclient_id = 'c'\n[route.x]\nhost = 'x.localhost'\n\
+             allow = 'signed-in'\nupstream = {upstream}\n{more}",
+        );
+        let built = Generation::build(&config(&text), &parts());
+        let route = |generation: Generation| {
+            let route = generation.routes.iter().find(|route| &*route.name == "x").cloned().unwrap();
+            let authority = route.upstream.authority().to_str().unwrap().to_owned();
+            if route.preserve_host { "the client's".to_owned() } else { authority }
+        };
+        built.map_or_else(|errors| errors.iter().map(|error| error.path.clone()).collect(), route)
+    };
+    let named = |url: &str| format!("{{ url = {url}, host = 'app.test:8080' }}");
+    for (upstream, more, expected) in [
+        (TWO, "", "the client's"),
+        (TWO, "preserve_host = false", "route.x.upstream.host"),
+        (TWO, SIGNED, "route.x.upstream.host"),
+        (&named(TWO), "", "app.test:8080"),
+        (&named(TWO), SIGNED, "app.test:8080"),
+        (&named(TWO), "preserve_host = false", "app.test:8080"),
+        (&named(TWO), "preserve_host = true", "route.x.upstream.host"),
+        ("'http://127.0.0.1:1'", SIGNED, "127.0.0.1:1"),
+        ("'unix:/run/x'", "preserve_host = false", "localhost"),
+        ("'unix:/run/x'", SIGNED, "route.x.upstream.host"),
+        (&named("'unix:/run/x'"), SIGNED, "app.test:8080"),
+    ] {
+        assert_eq!(path(upstream, more), expected, "{upstream} {more}");
     }
 }
 

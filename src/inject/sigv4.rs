@@ -13,7 +13,7 @@ use crate::arn::{Region, ServiceName};
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::sigv4::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
 use crate::sigv4::{HexDigest, Keys, Payload, STREAMING_UNSIGNED_PAYLOAD_TRAILER, SignError, Signer};
-use crate::web::{Body, Request};
+use crate::web::{Body, ByteCount, Request};
 
 pub(super) const BUILT_IN: BuiltIn<dyn Injector, ()> = BuiltIn {
     kind: "sigv4",
@@ -28,30 +28,23 @@ struct Sigv4Settings {
     service: ServiceName,
     region: Region,
     body_limit: Option<ByteCount>,
+    #[serde(default)]
+    unsigned_headers: Vec<String>,
 }
 
-/// `8388608` or `"8MiB"`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum ByteCount {
-    Number(usize),
-    Text(String),
-}
-
-impl ByteCount {
-    fn bytes(&self) -> Option<usize> {
-        let (number, unit) = match self {
-            Self::Number(bytes) => return Some(*bytes),
-            Self::Text(text) => text.split_at(text.find(|c: char| !c.is_ascii_digit())?),
-        };
-        let unit = match unit.trim_start() {
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return None,
-        };
-        number.parse::<usize>().ok()?.checked_mul(unit)
-    }
+/// Names of headers that AWS does not want to be signed: it wants `host` and every `x-amz-*` that is there.
+fn unsigned_headers(names: &[String]) -> Result<Vec<HeaderName>, SettingsError> {
+    let read = names.iter().map(|text| {
+        let name: HeaderName = text.parse().map_err(|_| format!("`{text}` is no name of a header"))?;
+        if name == header::HOST || name.as_str().starts_with("x-amz-") {
+            return Err(format!("`{name}` must be signed, or the service refuses the request"));
+        }
+        Ok(name)
+    });
+    let with_key = |(i, name): (usize, Result<_, String>)| {
+        name.map_err(|problem| SettingsError::at(format!("unsigned_headers[{i}]"), problem))
+    };
+    read.enumerate().map(with_key).collect()
 }
 
 #[derive(Debug)]
@@ -69,14 +62,15 @@ impl Sigv4 {
             return Err(SettingsError::at("body_limit", problem));
         }
         let limit = match settings.body_limit {
-            Some(count) => count.bytes().filter(|bytes| *bytes > 0).ok_or_else(|| {
+            Some(ByteCount(count)) => usize::try_from(count).ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
                 SettingsError::at("body_limit", "expected a number of bytes, or a text like \"8MiB\"")
             })?,
             None => BODY_LIMIT,
         };
         // S3 takes unsigned payloads, so its bodies stream; every other service wants their digest.
         let body = if settings.service.is_s3() { BodyNeed::Nothing } else { BodyNeed::Whole { limit } };
-        let signer = Signer::new(settings.service, settings.region);
+        let signer =
+            Signer::new(settings.service, settings.region).leaving_out(unsigned_headers(&settings.unsigned_headers)?);
         Ok(Self { signer, body, replaced: Vouched::new(&REPLACED) })
     }
 
@@ -330,6 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn what_hops_after_us_change_passes_unsigned() {
+        let settings = "service = \"s3\"\nregion = \"eu-west-1\"\nunsigned_headers = [\"X-Hop\", \"accept\"]";
+        let (credentials, sent) = (credentials(), [("x-hop", "1"), ("accept", "*/*"), ("x-app", "1")]);
+        let given = Given { identity: None, credentials: Some(&credentials), now: from_epoch_seconds(NOW) };
+        let mut signed = build(settings).unwrap().inject(request("/k", &sent, Body::Empty), &given).unwrap();
+        let line = signed.headers()["authorization"].to_str().unwrap();
+        assert!(line.contains(";x-app,") && !line.contains("x-hop") && !line.contains("accept"), "{line}");
+        signed.headers_mut().insert("x-hop", HeaderValue::from_static("2"));
+        assert_eq!(signed.headers()["accept"], "*/*");
+        assert_eq!(believed("s3", signed, b"").as_deref(), Some("ASIAOURS"));
+    }
+
+    #[test]
     fn s3_bodies_stream_unsigned_and_no_body_is_hashed() {
         for (body, declared) in [
             (stream(), "UNSIGNED-PAYLOAD"),
@@ -423,6 +430,10 @@ mod tests {
         let s3 = build("service = \"s3\"\nregion = \"eu-west-1\"\nbody_limit = \"8MiB\"");
         assert_eq!(s3.unwrap_err().key, "body_limit");
         assert_eq!(with("regions = []").unwrap_err().key, "regions");
+        for bad in ["Host", "X-Amz-Target", "not a name"] {
+            let refused = with(&format!("unsigned_headers = ['via', '{bad}']")).unwrap_err();
+            assert_eq!(refused.key, "unsigned_headers[1]", "{bad}");
+        }
         assert_eq!(build("service = \"S3\"\nregion = \"eu-west-1\"").unwrap_err().key, "service");
         assert!(build("region = \"eu-west-1\"").is_err());
     }

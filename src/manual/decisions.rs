@@ -53,3 +53,17 @@
 //! Its Rust libraries verify with C ones that read broken XML in recovery mode, skip the verification where metadata has
 //! no certificate, and parse what was verified a second time. It waits for a strict scan before, one parser, and a
 //! certificate that is always pinned.
+//!
+//! # 2026-11: What is sent again, and what is not
+//!
+//! A request goes out a second time where nothing of it was sent, or where the upstream says that it has not looked at
+//! it (REFUSED_STREAM, GOAWAY). There is one exception: an idempotent one with its body at hand, on a *pooled* HTTP/1
+//! connection that ends without a byte of an answer. Upstreams close idle connections whenever they please, and whether
+//! that close and our request crossed on the way can't be known; RFC 9110 §9.2.2 lets a proxy repeat just that.
+//! *Rejected:* no exception, with which readers see 502 for every restart of an app. *Rejected:* repeating what a fresh
+//! connection lost, or on timeouts, or by status: all of these were read by somebody.
+//!
+//! # 2026-11: Where no address is well, all are tried
+//!
+//! What we know of an address is old by a moment, and an answer is worth more than our opinion; a refused connection
+//! costs little. *Rejected:* 503 at once, which turns a wrong health check into an outage.

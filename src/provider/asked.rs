@@ -28,7 +28,7 @@ pub(super) struct Asked {
 }
 
 /// The names and attributes of our two cookies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Cookies {
     session: String,
     /// Names the browser to which forms are bound; it says nothing of who sits there.

@@ -177,10 +177,8 @@ mod tests {
     use crate::users::hash_password;
 
     fn build(folder: &std::path::Path, text: &str) -> Result<Arc<OpenIdProvider>, SettingsError> {
-        let surroundings = Surroundings {
-            folder: folder.to_owned(),
-            environment: Environment::from_iter([("OP_SECRET".to_owned(), "canary".to_owned())]),
-        };
+        let surroundings =
+            Surroundings::new(folder, Environment::from_iter([("OP_SECRET".to_owned(), "canary".to_owned())]));
         let settings: ProviderSettings = parse_table(text.parse().unwrap())?;
         settings.build(&surroundings, &(Arc::new(SystemClock) as Arc<dyn Clock>))
     }

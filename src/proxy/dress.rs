@@ -1,19 +1,18 @@
 //! What changes on a request on its way up, and on an answer on its way down: strip first, then set.
 
 use std::mem;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri, request};
 use hyper::upgrade::OnUpgrade;
 
 use super::cut::Cut;
-use super::forwarded::CLAIMED;
-use super::{Arrival, tunnel};
+use super::{Arrival, trailers, tunnel};
 use crate::fault::{Fault, REQUEST_ID};
 use crate::generation::Generation;
-use crate::inject::{BodyNeed, Vouched};
+use crate::inject::BodyNeed;
 use crate::policy::{NormalPath, Permit};
 use crate::route::Route;
 use crate::session::{Session, strip_from_request, strip_from_response};
@@ -29,7 +28,10 @@ pub(super) fn for_upstream(
     body: Body,
     arrival: &Arrival<'_>,
 ) -> Result<Request, Fault> {
-    let mut request = Request::new(body);
+    let mut request = Request::new(match route.upstream.may_speak_http2() {
+        true => trailers::Harmless::of(body, &generation.vouched),
+        false => body,
+    });
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = target(route, path, mem::take(&mut head.uri))?;
     *request.headers_mut() = mem::take(&mut head.headers);
@@ -37,11 +39,11 @@ pub(super) fn for_upstream(
 
     let upgrade = wants_upgrade(headers).then(|| headers.get(header::UPGRADE).cloned()).flatten();
     let upgrade = upgrade.filter(|protocol| !is_http_again(protocol) && !permit.is_preflight());
-    let trailers = takes_trailers(headers);
+    let takes_trailers = takes_trailers(headers);
     strip_hop_by_hop(headers);
     strip_from_request(headers); // our cookies (A28)
     generation.vouched.strip(headers); // what we vouch for, in every spelling (A1)
-    keep_trailers_apart(headers, generation);
+    trailers::announce_harmless(headers, &generation.vouched);
     headers.remove(header::EXPECT); // we have asked for the body already where it is asked for
     if !route.pass_authorization {
         headers.remove(header::AUTHORIZATION);
@@ -56,7 +58,7 @@ pub(super) fn for_upstream(
     if let Some(protocol) = upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);
-    } else if trailers {
+    } else if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     headers.reserve(ROOM);
@@ -130,7 +132,7 @@ fn target(route: &Route, path: &NormalPath<'_>, asked: Uri) -> Result<Uri, Fault
     Ok(Uri::from(target.map_err(|_| Fault::Malformed("the target is not a target".into()))?))
 }
 
-/// The body, read whole where an injector must hash it.
+/// The body, within what the route takes of it, and read whole where an injector must hash it.
 pub(super) async fn body_at_hand(
     route: &Route,
     permit: &Permit,
@@ -144,7 +146,10 @@ pub(super) async fn body_at_hand(
     if permit.is_preflight() {
         return Ok(Body::Empty); // it asks a question and brings nothing (A4)
     }
+    // what says that it is too large is refused before any of it is read
+    route.upstream.check_length(&body)?;
     let Some(limit) = limit.min() else { return Ok(body) };
+    let limit = route.upstream.body_limit().map_or(limit, |most| limit.min(usize::try_from(most).unwrap_or(limit)));
     // a length that is too large is refused before anything is read, so that `Expect: 100-continue` saves the upload
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
@@ -159,24 +164,6 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.get_all(header::TE).iter().any(names)
 }
 
-/// `Trailer` without the names that have no business behind a body: servers that merge trailers into the head would
-/// believe them, and there is nothing of ours behind a body to overwrite them (A1, RFC 9110 §6.5.1). What `Trailer` does
-/// not name is not sent: trailers go out only as announced.
-fn keep_trailers_apart(headers: &mut HeaderMap, generation: &Generation) {
-    if !headers.contains_key(header::TRAILER) {
-        return;
-    }
-    let announced = headers.get_all(header::TRAILER).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    let harmless = announced
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !generation.vouched.has(name) && !CLAIMED.has(name) && !HEAD_ONLY.has(name));
-    let kept = harmless.map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
-    match HeaderValue::from_str(&kept) {
-        Ok(kept) if !kept.is_empty() => drop(headers.insert(header::TRAILER, kept)),
-        _ => drop(headers.remove(header::TRAILER)),
-    }
-}
-
 /// Whether a tunnel would carry HTTP: then requests that nobody decided on would follow, with whatever headers the
 /// client likes (h2c smuggling). Passing on no `Upgrade` at all is always right (RFC 9110 §7.8).
 fn is_http_again(protocol: &HeaderValue) -> bool {
@@ -189,27 +176,3 @@ fn is_http_again(protocol: &HeaderValue) -> bool {
 /// So many headers are usually set, by us and by injectors: the map then grows once.
 const ROOM: usize = 10;
 const TRAILERS: &str = "trailers";
-
-/// Framing, routing, authentication and the content's own description: no trailer may say these (RFC 9110 §6.5.1).
-static HEAD_ONLY: LazyLock<Vouched> = LazyLock::new(|| {
-    Vouched::new(&[
-        header::AUTHORIZATION,
-        header::CACHE_CONTROL,
-        header::CONNECTION,
-        header::CONTENT_ENCODING,
-        header::CONTENT_LENGTH,
-        header::CONTENT_RANGE,
-        header::CONTENT_TYPE,
-        header::COOKIE,
-        header::EXPECT,
-        header::HOST,
-        header::MAX_FORWARDS,
-        header::ORIGIN,
-        header::PROXY_AUTHORIZATION,
-        header::RANGE,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ])
-});

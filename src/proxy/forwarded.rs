@@ -26,6 +26,11 @@ impl Client {
         Self { address: peer.ip().to_canonical(), tls, believed: false }
     }
 
+    /// Whether the peer is one whose word counts.
+    pub fn is_believed(&self) -> bool {
+        self.believed
+    }
+
     /// Reads the client off a request: `peer` is the socket's other end, `trusted` the peers that are believed (A6).
     ///
     /// # Errors

@@ -32,7 +32,6 @@ use crate::web::{self, Connection, Request, Response};
 /// A listener's side of all its connections.
 pub(super) struct Site {
     manner: Manner,
-    tls: Option<TlsAcceptor>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     handler: Arc<dyn Handler>,
@@ -56,9 +55,8 @@ impl Site {
             .max_local_error_reset_streams(LOCAL_RESETS)
             .max_send_buf_size(SEND_BUFFER);
 
-        let tls = manner.tls.clone().map(TlsAcceptor::from);
         let counts = Counts::new(&manner);
-        Self { manner, tls, http1, http2, handler, drain, counts }
+        Self { manner, http1, http2, handler, drain, counts }
     }
 
     /// The listener's name.
@@ -77,15 +75,15 @@ impl Site {
         let _open = self.counts.opened();
         stream.set_nodelay(true)?;
         let stream = tokio::net::TcpStream::from_std(stream)?;
-        let connection = Arc::new(Connection::new(Arc::clone(&self.manner.name), peer, self.tls.is_some()));
-        match &self.tls {
+        let connection = Arc::new(Connection::new(Arc::clone(&self.manner.name), peer, self.manner.tls.is_some()));
+        match &self.manner.tls {
             None => self.http1(stream, connection).await,
-            Some(tls) => Box::pin(self.secured(tls, stream, connection)).await,
+            Some(tls) => Box::pin(self.secured(TlsAcceptor::from(tls.config()), stream, connection)).await,
         }
         Ok(())
     }
 
-    async fn secured(self: &Arc<Self>, tls: &TlsAcceptor, stream: tokio::net::TcpStream, connection: Arc<Connection>) {
+    async fn secured(self: &Arc<Self>, tls: TlsAcceptor, stream: tokio::net::TcpStream, connection: Arc<Connection>) {
         // Whoever connects and says nothing, or half a ClientHello, holds a descriptor for so long only (A14).
         let handshake = Box::pin(tokio::time::timeout(self.manner.timeouts.handshake, tls.accept(stream)));
         let stream = match handshake.await {

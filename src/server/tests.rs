@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::tls::testing;
+use crate::tls::{Handshakes, testing};
 use crate::web::{self, Body, Connection};
 
 mod http2;
@@ -94,7 +94,7 @@ fn serve(tls: Option<Arc<rustls::ServerConfig>>, timeouts: Timeouts) -> Served {
     let address = listener.local_addr().unwrap();
     let echo = Arc::new(Echo { reached: Notify::new(), go: Notify::new(), handled: AtomicUsize::new(0) });
     let metrics = Metrics::new();
-    let manner = Manner { name: "main".into(), tls, timeouts, metrics: metrics.clone() };
+    let manner = Manner { name: "main".into(), tls: tls.map(Handshakes::new), timeouts, metrics: metrics.clone() };
     workers.serve(listener, manner, Arc::clone(&echo) as Arc<dyn Handler>);
     Served { workers, address, echo, metrics }
 }

@@ -22,7 +22,7 @@ use crate::web::cookies;
 #[derive(Debug)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
-    settings: SessionSettings,
+    settings: ArcSwap<SessionSettings>,
     upkeep: Arc<Upkeep>,
     count: metrics::Gauge,
 }
@@ -42,12 +42,22 @@ impl Sessions {
     pub fn new(settings: &SessionSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
         metrics.describe("claviger_sessions", None, "Sessions kept in this process.");
         metrics.describe("claviger_session_renewals_total", None, "Renewals of sessions' tokens, by outcome.");
+        metrics.describe("claviger_sessions_started_total", None, "Logins that became sessions.");
+        metrics.describe("claviger_sessions_ended_total", None, "Sessions that ended in this process, by why.");
         let store = match settings.kind {
             StoreKind::Memory => Arc::new(Memory::new(settings.max_sessions)),
         };
+        for outcome in ["renewed", "ended", "unavailable"] {
+            metrics.counter("claviger_session_renewals_total", &[("outcome", outcome)]).increment(0);
+        }
         let upkeep = Upkeep { clock, sources: ArcSwap::default(), on_end: RwLock::default(), metrics: metrics.clone() };
         let count = metrics.gauge("claviger_sessions", &[]);
-        Arc::new(Self { store, settings: settings.clone(), upkeep: Arc::new(upkeep), count })
+        Arc::new(Self { store, settings: ArcSwap::from_pointee(settings.clone()), upkeep: Arc::new(upkeep), count })
+    }
+
+    /// How long logins are remembered that are made from now on.
+    pub fn use_settings(&self, settings: &SessionSettings) {
+        self.settings.store(Arc::new(settings.clone()));
     }
 
     /// The sources of the config as it is now: renewals go to them. Sessions of a source that is gone end.
@@ -67,8 +77,9 @@ impl Sessions {
 
     /// Remembers a login. The ticket is new, whatever the browser had before (A10), and for `host`.
     pub async fn start(&self, signed_in: SignedIn, host: &str) -> Result<(Arc<Session>, Ticket), StoreError> {
-        let session = Session::new(signed_in, &self.settings, &self.upkeep);
+        let session = Session::new(signed_in, &self.settings.load(), &self.upkeep);
         let ticket = self.admit(&session, host).await?;
+        self.upkeep.metrics.counter("claviger_sessions_started_total", &[]).increment(1);
         Ok((session, ticket))
     }
 
@@ -169,7 +180,9 @@ impl Sessions {
         let now = self.upkeep.clock.now();
         let mut left = 0_u32;
         for session in self.store.at_hand() {
-            let why = session.overdue(now);
+            // a login that began before its source went may have come after everybody else was ended
+            let homeless = self.upkeep.source(&session.subject.source).is_none();
+            let why = session.overdue(now).or_else(|| homeless.then_some(Why::SourceGone));
             if why.is_none() && !session.is_over() {
                 left = left.saturating_add(1);
             } else if let Err(error) = self.end(&session, why.unwrap_or(Why::Provider)).await {
@@ -200,7 +213,8 @@ impl Upkeep {
         self.sources.load().get(name).cloned()
     }
 
-    pub(super) fn ended(&self, id: HolderId) {
+    pub(super) fn ended(&self, id: HolderId, why: Why) {
+        self.metrics.counter("claviger_sessions_ended_total", &[("why", why.as_str())]).increment(1);
         for hook in self.on_end.read().unwrap_or_else(PoisonError::into_inner).iter() {
             hook(id);
         }

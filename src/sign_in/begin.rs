@@ -143,7 +143,7 @@ impl SignIn {
 
     fn login_url(&self, site: &Site, host: &str, ask: &Ask, source: Option<&SourceName>) -> Result<String, Fault> {
         let plain = serde_json::to_vec(ask).unwrap_or_default();
-        let sealed = self.sealer.seal(&[PURPOSE], &plain);
+        let sealed = self.sealer.load().seal(&[PURPOSE], &plain);
         let mut url = site.url(host, "/.claviger/login").ok_or(NOWHERE)?;
         url.query_pairs_mut().append_pair("ask", &sealed);
         if let Some(source) = source {
@@ -154,7 +154,7 @@ impl SignIn {
 
     fn opened(&self, site: &Site, visit: &Visit<'_>, sealed: &str) -> Result<Ask, Fault> {
         let bad = |what: &str| Fault::BadLogin(what.to_owned());
-        let plain = self.sealer.open(&[PURPOSE], sealed).ok_or_else(|| bad("the ask is not one of ours"))?;
+        let plain = self.sealer.load().open(&[PURPOSE], sealed).ok_or_else(|| bad("the ask is not one of ours"))?;
         let ask: Ask = serde_json::from_slice(&plain).map_err(|_| bad("the ask is of another version"))?;
         if self.clock.now() >= from_epoch_seconds(ask.begun) + LIFE {
             return Err(bad("the ask is too old"));

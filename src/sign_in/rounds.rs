@@ -46,7 +46,7 @@ impl SignIn {
         }
         let name = site.names.other(PURPOSE);
         let known = cookies(&visit.head.headers, &name)
-            .filter_map(|value| self.sealer.open(&[PURPOSE, visit.host], value))
+            .filter_map(|value| self.sealer.load().open(&[PURPOSE, visit.host], value))
             .filter_map(|plain| serde_json::from_slice::<Rounds>(&plain).ok())
             .find(|rounds| now < from_epoch_seconds(rounds.since) + WINDOW);
         Ok(known.map_or(fresh, |rounds| Rounds { count: rounds.count + 1, ..rounds }))
@@ -57,7 +57,7 @@ impl SignIn {
             return None;
         }
         let plain = serde_json::to_vec(&rounds).unwrap_or_default();
-        let sealed = self.sealer.seal(&[PURPOSE, visit.host], &plain);
+        let sealed = self.sealer.load().seal(&[PURPOSE, visit.host], &plain);
         site.names.set(&site.names.other(PURPOSE), &sealed, Some(WINDOW.as_secs()))
     }
 

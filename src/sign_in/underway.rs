@@ -46,7 +46,7 @@ impl SignIn {
         let underway = Underway { begun: epoch_seconds(self.clock.now()), step };
         // a struct of texts is always JSON
         let plain = serde_json::to_vec(&underway).unwrap_or_default();
-        let sealed = self.sealer.seal(&[PURPOSE, visit.host, &name], &plain);
+        let sealed = self.sealer.load().seal(&[PURPOSE, visit.host, &name], &plain);
         let mut cookies: Vec<HeaderValue> = self.crowd(site, visit, &name);
         cookies.extend(site.names.set(&name, &sealed, Some(LIFE.as_secs())));
         cookies
@@ -69,7 +69,7 @@ impl SignIn {
         let (now, host) = (self.clock.now(), visit.host);
         all_cookies(&visit.head.headers).filter(move |(name, _)| name.starts_with(&prefix)).filter_map(
             move |(name, value)| {
-                let plain = self.sealer.open(&[PURPOSE, host, name], value)?;
+                let plain = self.sealer.load().open(&[PURPOSE, host, name], value)?;
                 let login: Underway = serde_json::from_slice(&plain).ok()?;
                 (now < from_epoch_seconds(login.begun) + LIFE).then_some((name, login))
             },

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, request};
 
 use super::canonical::{Canonical, PathRule};
@@ -22,6 +22,8 @@ pub struct Signer {
     rule: PathRule,
     /// What follows the date in every scope.
     scope_end: String,
+    /// Headers that hops after us change, besides those that are known to be changed.
+    left_out: Vec<HeaderName>,
     keys: KeyCache,
 }
 
@@ -89,7 +91,12 @@ impl Signer {
     pub fn new(service: ServiceName, region: Region) -> Self {
         let rule = if service.is_s3() { PathRule::Once } else { PathRule::NormalizedTwice };
         let scope_end = format!("/{region}/{service}/aws4_request");
-        Self { service, region, rule, scope_end, keys: KeyCache::default() }
+        Self { service, region, rule, scope_end, left_out: Vec::new(), keys: KeyCache::default() }
+    }
+
+    /// The same, which leaves these headers out of signatures. They still pass.
+    pub fn leaving_out(self, headers: Vec<HeaderName>) -> Self {
+        Self { left_out: headers, ..self }
     }
 
     /// The service it signs for.
@@ -101,7 +108,8 @@ impl Signer {
     /// `x-amz-date`, for temporary keys `x-amz-security-token`, for S3 `x-amz-content-sha256`, and leaves none of
     /// these with another value.
     ///
-    /// Every header is signed but those that change on the way: connection headers, traces, and what proxies rewrite.
+    /// Every header is signed but those that change on the way: connection headers, traces, what proxies rewrite, and
+    /// what [`Signer::leaving_out`] names.
     ///
     /// # Errors
     /// See [`SignError`].
@@ -150,11 +158,9 @@ impl Signer {
     ) -> Result<String, SignError> {
         let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(parts.headers.len() + 1);
         headers.extend(
-            parts
-                .headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_bytes()))
-                .filter(|(name, _)| !changes_on_the_way(name)),
+            parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).filter(|(name, _)| {
+                !changes_on_the_way(name) && !self.left_out.iter().any(|left| left.as_str() == *name)
+            }),
         );
         if !parts.headers.contains_key(header::HOST) {
             headers.push((header::HOST.as_str(), host_of(&parts.uri).ok_or(SignError::NoHost)?.as_bytes()));

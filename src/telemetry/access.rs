@@ -1,18 +1,18 @@
-//! One JSON line a request.
+//! One line a request.
 //!
 //! Written by hand, as it runs for every request: a line costs about a microsecond, and nothing where access lines are off.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Write as _};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
-use super::Lines;
+use super::text::{escaped, pair};
+use super::{Format, Lines};
 use crate::clock::rfc3339;
 
 /// What is said of a request. Its query is not: it may hold codes and tokens.
-#[derive(Debug)]
 pub struct Access<'a> {
     /// When it came.
     pub at: SystemTime,
@@ -38,38 +38,80 @@ pub struct Access<'a> {
     pub subject: Option<(&'a str, &'a str)>,
     /// Their session.
     pub session: Option<String>,
+    /// The trace it belongs to, as 32 hexadecimal digits.
+    pub trace: &'a dyn Display,
     /// From the head's arrival to the answer's head.
     pub took: Duration,
 }
 
 impl Access<'_> {
     /// Hands the line over; it is lost where the log can't keep up.
-    pub fn write(&self, lines: &Lines) {
-        let mut line = String::with_capacity(384);
+    pub fn write(&self, lines: &Lines, format: Format) {
+        let mut line = String::with_capacity(448);
+        match format {
+            Format::Json => self.write_json(&mut line),
+            Format::Text => self.write_text(&mut line),
+        }
+        lines.offer(line.as_bytes());
+    }
+
+    fn write_json(&self, line: &mut String) {
         let _ =
             write!(line, "{{\"timestamp\":\"{}\",\"level\":\"INFO\",\"target\":\"claviger::access\"", rfc3339(self.at));
-        text(&mut line, "request.id", self.request);
-        text(&mut line, "listener", self.listener);
+        text(line, "request.id", self.request);
+        let _ = write!(line, ",\"trace.id\":\"{}\"", self.trace);
+        text(line, "listener", self.listener);
         let _ = write!(line, ",\"client\":\"{}\"", self.client);
-        text(&mut line, "method", self.method.as_str());
-        text(&mut line, "host", self.host);
-        text(&mut line, "path", self.path);
+        text(line, "method", self.method.as_str());
+        text(line, "host", self.host);
+        text(line, "path", self.path);
         let _ = write!(line, ",\"status\":{}", self.status.as_u16());
         if let Some(fault) = self.fault {
-            text(&mut line, "fault", fault);
+            text(line, "fault", fault);
         }
         if let Some(route) = self.route {
-            text(&mut line, "route.name", route);
+            text(line, "route.name", route);
         }
         if let Some((source, id)) = self.subject {
-            text(&mut line, "subject.source", source);
-            text(&mut line, "subject.id", id);
+            text(line, "subject.source", source);
+            text(line, "subject.id", id);
         }
         if let Some(session) = &self.session {
-            text(&mut line, "session.id", session);
+            text(line, "session.id", session);
         }
         let _ = writeln!(line, ",\"duration_ms\":{:.3}}}", self.took.as_secs_f64() * 1000.0);
-        lines.offer(line.as_bytes());
+    }
+
+    /// Like the common log format (`client - person [time] "method target" status`), then what that has no place for.
+    fn write_text(&self, line: &mut String) {
+        let _ = write!(line, "{} - ", self.client);
+        match self.subject {
+            // a space ends the field
+            Some((source, id)) => {
+                let mut person = String::new();
+                escaped(&mut person, &format!("{source}/{id}"));
+                line.push_str(&person.replace(' ', "\\u{20}"));
+            }
+            None => line.push('-'),
+        }
+        let _ = write!(line, " [{}] \"{} ", rfc3339(self.at), self.method);
+        escaped(line, self.host);
+        escaped(line, self.path);
+        let _ = write!(line, "\" {} {:.3}ms", self.status.as_u16(), self.took.as_secs_f64() * 1000.0);
+        let session = self.session.as_deref();
+        for (key, value) in [("route", self.route), ("fault", self.fault), ("session", session)] {
+            if let Some(value) = value {
+                line.push(' ');
+                pair(line, key, value);
+            }
+        }
+        let _ = writeln!(line, " listener={} request={} trace={}", self.listener, self.request, self.trace);
+    }
+}
+
+impl fmt::Debug for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("request", &self.request).finish_non_exhaustive()
     }
 }
 

@@ -11,26 +11,34 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Upstream;
-use super::pool::Lease;
-use crate::web::{Body, BoxError, Request};
+use super::lease::Lease;
+use super::{ALTOGETHER, Upstream, UpstreamError};
+use crate::web::{Body, BoxError, Request, strip_from_trailers};
 
 /// A request's body on its way to an upstream.
 pub(super) struct Outgoing {
     body: Body,
+    /// How many bytes of it may still pass.
+    left: u64,
     /// Kept where the body is a stream.
     progress: Option<Arc<Progress>>,
 }
 
+/// More bytes came than the route takes.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is larger than the route takes")]
+struct TooLarge;
+
 impl Outgoing {
-    /// The request with its body watched, if there is something to watch.
-    pub(super) fn of(request: Request) -> (http::Request<Self>, Option<Arc<Progress>>) {
+    /// The request with its body watched, if there is something to watch. Of a body without a length no more than
+    /// `limit` bytes pass.
+    pub(super) fn of(request: Request, limit: Option<u64>) -> (http::Request<Self>, Option<Arc<Progress>>) {
         let progress = match request.body() {
             Body::Empty | Body::Full(_) => None,
             Body::Incoming(_) | Body::Boxed(_) => Some(Arc::new(Progress::new())),
         };
-        let watched = progress.clone();
-        (request.map(|body| Self { body, progress: watched }), progress)
+        let (watched, left) = (progress.clone(), limit.unwrap_or(u64::MAX));
+        (request.map(|body| Self { body, left, progress: watched }), progress)
     }
 
     /// Another of the same, where it is at hand.
@@ -40,7 +48,7 @@ impl Outgoing {
             Body::Full(bytes) => Body::Full(bytes.clone()),
             Body::Incoming(_) | Body::Boxed(_) => return None,
         };
-        Some(Self { body, progress: None })
+        Some(Self { body, left: self.left, progress: None })
     }
 }
 
@@ -49,11 +57,23 @@ impl HttpBody for Outgoing {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(progress) = &self.progress {
-            progress.mark(match &polled {
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            match self.left.checked_sub(data.len() as u64) {
+                Some(left) => self.left = left,
+                None => {
+                    self.mark(TOO_LARGE);
+                    return Poll::Ready(Some(Err(TooLarge.into())));
+                }
+            }
+        }
+        if self.progress.is_some() {
+            self.mark(match &mut polled {
                 Poll::Pending => STARVED,
                 Poll::Ready(Some(Ok(frame))) if !frame.is_trailers() && !self.body.is_end_stream() => MOVING,
+                Poll::Ready(Some(Err(_))) => BROKEN,
                 Poll::Ready(_) => SENT,
             });
         }
@@ -66,6 +86,14 @@ impl HttpBody for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Outgoing {
+    fn mark(&self, state: u8) {
+        if let Some(progress) = &self.progress {
+            progress.mark(state);
+        }
     }
 }
 
@@ -101,6 +129,16 @@ impl Progress {
         self.state.load(Ordering::Relaxed) == STARVED
     }
 
+    /// Whether it ended early by the client's doing.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == BROKEN
+    }
+
+    /// Whether it was cut as it was too large.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == TOO_LARGE
+    }
+
     /// Until when there must be a move, or an answer if all is sent.
     pub(super) fn deadline(&self, first_byte: Duration, idle: Duration) -> Instant {
         let moved = self.begun + Duration::from_millis(self.moved.load(Ordering::Relaxed));
@@ -111,12 +149,16 @@ impl Progress {
 const MOVING: u8 = 0;
 const STARVED: u8 = 1;
 const SENT: u8 = 2;
+const BROKEN: u8 = 3;
+const TOO_LARGE: u8 = 4;
 
 /// An answer's body on its way back. At its end the connection goes back to the pool; dropped earlier, it is closed.
 pub(super) struct Reply {
     incoming: Incoming,
     lease: Option<Lease>,
     upstream: Upstream,
+    /// When all of it must have come.
+    deadline: Option<Instant>,
     /// Since when nothing comes.
     waiting: Option<Instant>,
     /// Made at the first wait: most bodies come with their head.
@@ -124,13 +166,14 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn new(incoming: Incoming, lease: Lease, upstream: Upstream) -> Self {
-        Self { incoming, lease: Some(lease), upstream, waiting: None, timer: None }
+    pub(super) fn new(incoming: Incoming, lease: Lease, upstream: Upstream, deadline: Option<Instant>) -> Self {
+        Self { incoming, lease: Some(lease), upstream, deadline, waiting: None, timer: None }
     }
 
     /// Ready when nothing came for too long. The timer is set anew only when it rings, not at every piece.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.waiting.get_or_insert_with(Instant::now) + self.upstream.0.destination.idle;
+        let patience = *self.waiting.get_or_insert_with(Instant::now) + self.upstream.0.bounds.idle;
+        let deadline = self.deadline.map_or(patience, |deadline| deadline.min(patience));
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         ready!(timer.as_mut().poll(cx));
         if timer.deadline() < deadline {
@@ -138,6 +181,16 @@ impl Reply {
             ready!(timer.as_mut().poll(cx));
         }
         Poll::Ready(())
+    }
+
+    /// Whether the whole exchange has taken too long, however it moves.
+    fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    fn overdue(&mut self, during: &'static str) -> UpstreamError {
+        self.lease = None;
+        self.upstream.timed_out(during)
     }
 
     fn end(&mut self) {
@@ -152,9 +205,16 @@ impl HttpBody for Reply {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.is_overdue() {
+            return Poll::Ready(Some(Err(self.overdue(ALTOGETHER).into())));
+        }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.waiting = None;
+                self.lease.as_ref().inspect(|lease| lease.answered());
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip_from_trailers(trailers);
+                }
                 // who reads need not ask again after the last piece, so it ends here
                 if frame.is_trailers() || self.incoming.is_end_stream() {
                     self.end();
@@ -171,8 +231,8 @@ impl HttpBody for Reply {
             }
             Poll::Pending => {
                 ready!(self.poll_idle(cx));
-                self.lease = None;
-                Poll::Ready(Some(Err(self.upstream.timed_out("to go on with its answer").into())))
+                let during = if self.is_overdue() { ALTOGETHER } else { "to go on with its answer" };
+                Poll::Ready(Some(Err(self.overdue(during).into())))
             }
         }
     }

@@ -1,88 +1,60 @@
-//! Idle connections: one pool a thread, so that taking one is a look into memory of our own.
+//! Connections that can be used again: one pool a thread, so that taking one is a look into memory of our own.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::future::Either;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::SendRequest;
-use tokio::task::AbortHandle;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::body::Outgoing;
+use super::lease::{Connection, Http1, Http2, Lease};
+use super::target::Endpoint;
 
-/// A connection in use. It goes back by [`Lease::put_back`]; dropped otherwise, it is closed, with whatever is still
-/// on its way: the rest of an answer that nobody reads, or of a request that was answered early.
-pub(super) struct Lease {
-    connection: Option<Connection>,
-    /// The upstream whose pool it goes back to, if any.
-    home: Option<u64>,
-}
-
-struct Connection {
-    sender: SendRequest<Outgoing>,
-    task: AbortHandle,
-}
-
-impl Lease {
-    /// A fresh connection, driven by `task`.
-    pub(super) fn new(sender: SendRequest<Outgoing>, task: AbortHandle, home: Option<u64>) -> Self {
-        Self { connection: Some(Connection { sender, task }), home }
-    }
-
-    /// Sends a request; the answer's body must have ended before the next.
-    pub(super) fn send(
-        &mut self,
-        request: http::Request<Outgoing>,
-    ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<http::Request<Outgoing>>>> + use<> {
-        // the connection leaves with the lease itself, so it is here
-        match self.connection.as_mut() {
-            Some(connection) => Either::Left(connection.sender.try_send_request(request)),
-            None => Either::Right(std::future::pending()),
-        }
-    }
-
-    /// Gives the connection back, if it can take another request. One that is still sending its request, or was told to
-    /// close, can't.
-    pub(super) fn put_back(mut self) {
-        if let (Some(id), Some(connection)) = (self.home, self.connection.take()) {
-            if connection.sender.is_ready() {
-                put(id, connection);
-            } else {
-                connection.task.abort();
-            }
-        }
-    }
-
-    /// Lets the connection's task end by itself: an upgrade has taken its stream.
-    pub(super) fn release(mut self) {
-        self.connection = None;
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.connection {
-            connection.task.abort();
-        }
-    }
-}
-
-/// A connection to this upstream that is ready, the last used first: it is the likeliest to be still open.
-pub(super) fn take(id: u64) -> Option<Lease> {
+/// A connection to this address that is ready, the last used first: it is the likeliest to be still open.
+pub(super) fn take(endpoint: &Endpoint) -> Option<Lease> {
     let now = Instant::now();
-    let taken = POOL.try_with(|pool| pool.borrow_mut().take(id, now)).ok().flatten()?;
-    Some(Lease { connection: Some(taken), home: Some(id) })
+    let taken = POOL.try_with(|pool| pool.borrow_mut().of.get_mut(&endpoint.id)?.take(now)).ok().flatten()?;
+    Some(Lease::pooled(taken, endpoint.id))
 }
 
-fn put(id: u64, connection: Connection) {
+/// Gives an idle HTTP/1 connection back. `id` is that of an address that [`open_for`] has made known.
+pub(super) fn put(id: u64, connection: Http1) {
     let now = Instant::now();
-    let start_sweeping = POOL.try_with(|pool| pool.borrow_mut().put(id, connection, now)).unwrap_or_default();
-    if start_sweeping {
+    let put = |pool: &mut Pool| {
+        if let Some(connections) = pool.of.get_mut(&id)
+            && connections.idle.len() < MOST_IDLE
+        {
+            connections.idle.push(Idle { connection, since: now });
+        }
+        pool.is_to_be_swept()
+    };
+    if POOL.try_with(|pool| put(&mut pool.borrow_mut())).unwrap_or_default() {
         tokio::spawn(sweep(Sweeping));
     }
+}
+
+/// Adds a fresh HTTP/2 connection, for all requests of this thread to share.
+pub(super) fn share(endpoint: &Endpoint, connection: Http2) {
+    let now = Instant::now();
+    let share = |pool: &mut Pool| {
+        if let Some(connections) = pool.of.get_mut(&endpoint.id) {
+            connections.shared.push(Shared { connection, used: now });
+        }
+        pool.is_to_be_swept()
+    };
+    if POOL.try_with(|pool| share(&mut pool.borrow_mut())).unwrap_or_default() {
+        tokio::spawn(sweep(Sweeping));
+    }
+}
+
+/// Makes an address known, and returns what is held while one opens a connection that others may wait to share.
+pub(super) fn open_for(endpoint: &Arc<Endpoint>) -> Arc<Mutex<()>> {
+    let gate = |pool: &mut Pool| {
+        let known = pool.of.entry(endpoint.id).or_insert_with(|| Connections::of(endpoint));
+        Arc::clone(&known.gate)
+    };
+    POOL.try_with(|pool| gate(&mut pool.borrow_mut())).unwrap_or_default()
 }
 
 thread_local! {
@@ -91,49 +63,84 @@ thread_local! {
 
 #[derive(Default)]
 struct Pool {
-    idle: HashMap<u64, Vec<Idle>>,
+    of: HashMap<u64, Connections>,
     /// Whether a task is there that closes what is idle for too long.
     swept: bool,
 }
 
+/// Those to one address.
+struct Connections {
+    endpoint: Weak<Endpoint>,
+    idle: Vec<Idle>,
+    shared: Vec<Shared>,
+    gate: Arc<Mutex<()>>,
+}
+
 struct Idle {
-    connection: Connection,
+    connection: Http1,
     since: Instant,
 }
 
-impl Pool {
-    fn take(&mut self, id: u64, now: Instant) -> Option<Connection> {
-        let idle = self.idle.get_mut(&id)?;
-        while let Some(last) = idle.pop() {
-            if now.duration_since(last.since) > AGE {
-                idle.clear(); // the others are older
-            } else if last.connection.sender.is_ready() {
-                return Some(last.connection);
-            }
-        }
-        None
-    }
+struct Shared {
+    connection: Http2,
+    used: Instant,
+}
 
+impl Pool {
     /// Whether a sweeper has to be started.
-    fn put(&mut self, id: u64, connection: Connection, now: Instant) -> bool {
-        let idle = self.idle.entry(id).or_default();
-        if idle.len() < MOST {
-            idle.push(Idle { connection, since: now });
-        }
+    fn is_to_be_swept(&mut self) -> bool {
         !std::mem::replace(&mut self.swept, true)
     }
 
     /// Whether anything is left.
     fn sweep(&mut self, now: Instant) -> bool {
-        self.idle.retain(|_, idle| {
-            idle.retain(|one| now.duration_since(one.since) <= AGE && !one.connection.sender.is_closed());
-            !idle.is_empty()
-        });
-        !self.idle.is_empty()
+        self.of.retain(|_, connections| connections.endpoint.strong_count() > 0);
+        self.of.values_mut().for_each(|connections| connections.sweep(now));
+        self.of.values().any(|connections| !connections.idle.is_empty() || !connections.shared.is_empty())
     }
 }
 
-/// Closes what is idle for too long, also of upstreams that a reload has removed. It ends with the last connection.
+impl Connections {
+    fn of(endpoint: &Arc<Endpoint>) -> Self {
+        let endpoint = Arc::downgrade(endpoint);
+        Self { endpoint, idle: Vec::new(), shared: Vec::new(), gate: Arc::default() }
+    }
+
+    fn take(&mut self, now: Instant) -> Option<Connection> {
+        while let Some(last) = self.idle.pop() {
+            if now.duration_since(last.since) > AGE {
+                self.idle.clear(); // the others are older
+            } else if last.connection.is_ready() {
+                return Some(Connection::Http1(last.connection));
+            }
+        }
+        if self.shared.is_empty() { None } else { self.take_shared(now) }
+    }
+
+    /// The first that has room, so that the last ones fall idle. Where none has, another is opened; past the most, they
+    /// wait at the one with the fewest.
+    fn take_shared(&mut self, now: Instant) -> Option<Connection> {
+        self.shared.retain(|shared| shared.connection.is_open());
+        let full = self.shared.len() >= MOST_SHARED;
+        let with_room = self.shared.iter().position(|shared| shared.connection.has_room());
+        let crowded = || self.shared.iter().enumerate().min_by_key(|(_, shared)| shared.connection.streams());
+        let chosen = with_room.or_else(|| if full { crowded().map(|(i, _)| i) } else { None })?;
+        let shared = self.shared.get_mut(chosen)?;
+        shared.used = now;
+        Some(Connection::Http2(shared.connection.stream()))
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.idle.retain(|idle| now.duration_since(idle.since) <= AGE && !idle.connection.is_closed());
+        self.shared.retain(|shared| {
+            let connection = &shared.connection;
+            connection.is_open() && (connection.streams() > 0 || now.duration_since(shared.used) <= AGE)
+        });
+    }
+}
+
+/// Closes what is idle for too long, and what belongs to upstreams that no generation refers to any more. It ends with
+/// the last connection.
 async fn sweep(sweeping: Sweeping) {
     let _sweeping = sweeping;
     while POOL.try_with(|pool| pool.borrow_mut().sweep(Instant::now())).unwrap_or_default() {
@@ -150,7 +157,9 @@ impl Drop for Sweeping {
     }
 }
 
-/// Idle connections to one upstream on one worker; nginx's usual `keepalive` is between 32 and 256.
-const MOST: usize = 256;
+/// Idle connections to one address on one worker; nginx's usual `keepalive` is between 32 and 256.
+const MOST_IDLE: usize = 256;
+/// HTTP/2 connections to one address on one worker: with [`Http2::has_room`] for a thousand requests at once.
+const MOST_SHARED: usize = 16;
 /// Shorter than the 60 s after which most servers and load balancers close, so that we mostly close first.
 const AGE: Duration = Duration::from_secs(50);

@@ -1,7 +1,7 @@
 //! Sending to real sockets.
 
 use std::convert::Infallible;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -15,7 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::tls::testing;
+use crate::tls::{Trust, testing};
+
+mod hostile;
+mod http2;
+mod several;
+mod tls;
 
 /// What stands behind us: it counts its connections and does on each what the test says.
 struct Behind {
@@ -60,14 +65,13 @@ impl Behind {
     }
 
     fn patient(&self, first_byte: Duration, idle: Duration) -> Upstream {
-        Upstream::new(Destination {
-            origin: self.url.parse().unwrap(),
-            trust: Trust::system(),
-            connect: Duration::from_secs(60),
-            first_byte,
-            idle,
-        })
+        to(Destination::of(self.url.parse().unwrap(), Trust::system()), Bounds { first_byte, idle, ..PATIENT })
     }
+}
+
+/// An upstream that nobody else knows.
+fn to(destination: Destination, bounds: Bounds) -> Upstream {
+    Upstreams::unchecked().of(destination, bounds)
 }
 
 /// A request's head, read byte by byte; none at the end of the connection.
@@ -105,6 +109,7 @@ async fn text(response: Response) -> String {
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const MILLIS: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(60);
+const PATIENT: Bounds = Bounds { connect: LONG, first_byte: LONG, idle: LONG, total: None, body: None };
 
 #[tokio::test]
 async fn a_connection_is_used_again_after_each_kind_of_answer() {
@@ -238,13 +243,8 @@ async fn each_wait_has_an_end() {
     let silent =
         Behind::new(|_, mut stream| async move { while stream.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {} })
             .await;
-    let upstream = Upstream::new(Destination {
-        origin: silent.url.replace("http:", "https:").parse().unwrap(),
-        trust: Trust::system(),
-        connect: MILLIS,
-        first_byte: LONG,
-        idle: LONG,
-    });
+    let address = silent.url.replace("http:", "https:").parse().unwrap();
+    let upstream = to(Destination::of(address, Trust::system()), Bounds { connect: MILLIS, ..PATIENT });
     timed_out(upstream.send(get("/")).await.unwrap_err(), "to connect");
 
     // no answer; no answer after a streamed body
@@ -430,8 +430,8 @@ async fn https_believes_the_upstreams_own_roots() {
     })
     .await;
     let upstream = |trust: Trust| {
-        let origin = behind.url.replace("http://127.0.0.1", "https://localhost").parse().unwrap();
-        Upstream::new(Destination { origin, trust, connect: LONG, first_byte: LONG, idle: LONG })
+        let address = behind.url.replace("http://127.0.0.1", "https://localhost").parse().unwrap();
+        to(Destination { protocol: Protocol::Http1, ..Destination::of(address, trust) }, PATIENT)
     };
     let error = upstream(Trust::system()).send(get("/")).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Unreachable { .. }), "{error:?}");
@@ -459,24 +459,4 @@ async fn a_large_body_passes_both_ways() {
     let upstream = behind.upstream();
     let response = upstream.send(request(Method::PUT, "/", Body::full(body.clone()))).await.unwrap();
     assert!(response.into_body().collect(4 << 20).await.unwrap() == body);
-}
-
-#[test]
-fn the_authority_leaves_out_the_schemes_own_port() {
-    for (origin, authority) in [
-        ("http://a.test", "a.test"),
-        ("http://a.test:80", "a.test"),
-        ("https://a.test:443/", "a.test"),
-        ("https://a.test:80", "a.test:80"),
-        ("http://[::1]:8080", "[::1]:8080"),
-    ] {
-        let upstream = Upstream::new(Destination {
-            origin: origin.parse().unwrap(),
-            trust: Trust::system(),
-            connect: LONG,
-            first_byte: LONG,
-            idle: LONG,
-        });
-        assert_eq!(upstream.authority(), authority);
-    }
 }

@@ -1,10 +1,6 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -55,56 +51,4 @@ async fn readyz_is_503_while_draining_and_what_is_under_way_finishes() {
     upload.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"body_length\":6"), "{answer}");
     assert!(world.claviger.wait().success());
-}
-
-/// Every metric that a room describes is there under that name, with what it means; so is each that the README names.
-#[tokio::test]
-async fn metrics_have_their_names_and_say_what_they_mean() {
-    let world = Plan::with_routes(ROUTES).start().await;
-    let alice = world.ticket("alice").await;
-    world.get("/", &alice).await;
-    let metrics =
-        client::send(world.claviger.address("admin").await, Method::GET, "/metrics", &HeaderMap::new(), "").await;
-    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
-    let helped = |name: &str| metrics.text().contains(&format!("# HELP {name} "));
-    let described = described(Path::new("src"));
-    assert!(described.len() >= 10, "{described:?}");
-    for name in described.iter().filter(|name| !ELSEWHERE.contains(&name.as_str())) {
-        assert!(helped(name), "{name} is not there:\n{}", metrics.text());
-    }
-    let readme = fs::read_to_string("README.md").unwrap();
-    for name in names(&readme) {
-        assert!(described.contains(&name), "the README names {name}, which no room describes");
-    }
-    for line in metrics.text().lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
-        let name = line.split(['{', ' ']).next().unwrap();
-        let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-        assert!(described.contains(name), "{line} is not described");
-    }
-}
-
-/// Only there where something happened that does not happen here.
-const ELSEWHERE: [&str; 2] = ["claviger_authority_calls_total", "claviger_session_renewals_total"];
-
-/// The names that are given to `describe` in the sources.
-fn described(folder: &Path) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.append(&mut described(&path));
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            if text.contains(".describe(") {
-                found.append(&mut names(&text));
-            }
-        }
-    }
-    found
-}
-
-/// Words of the form of our metrics' names.
-fn names(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
-    words.filter(|word| word.starts_with("claviger_") && word.len() > 9).map(str::to_owned).collect()
 }

@@ -22,8 +22,19 @@ async fn access(world: &World, id: &str) -> Value {
 async fn every_request_has_one_access_line() {
     let world = Plan::with_routes(ROUTES).start().await;
     let alice = world.ticket("alice").await;
-    let always =
-        ["timestamp", "level", "target", "request.id", "listener", "client", "method", "host", "path", "status"];
+    let always = [
+        "timestamp",
+        "level",
+        "target",
+        "request.id",
+        "listener",
+        "client",
+        "method",
+        "host",
+        "path",
+        "status",
+        "trace.id",
+    ];
     let always: BTreeSet<&str> = always.into_iter().chain(["duration_ms"]).collect();
     let someone = ["route.name", "subject.source", "subject.id", "session.id"];
     // lines come in order, so with this one all before it are there

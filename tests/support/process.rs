@@ -54,11 +54,20 @@ impl Process {
 
     /// Waits for a logged event; fails when the process ends without one.
     pub async fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until(|process| process.events().into_iter().find(|event| wanted(event))).await
+    }
+
+    /// Waits for a logged line, of whatever form; fails when the process ends without one.
+    pub async fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        self.until(|process| process.log().into_iter().find(|line| wanted(line))).await
+    }
+
+    async fn until<T>(&self, find: impl Fn(&Self) -> Option<T>) -> T {
         let mut told = self.told.clone();
         loop {
             told.borrow_and_update();
-            if let Some(event) = self.events().into_iter().find(|event| wanted(event)) {
-                return event;
+            if let Some(found) = find(self) {
+                return found;
             }
             let more = tokio::time::timeout(std::time::Duration::from_secs(30), told.changed()).await;
             assert!(matches!(more, Ok(Ok(()))), "the event did not come; the log:\n{}", self.log().join("\n"));
@@ -73,7 +82,16 @@ impl Process {
 
     /// Asks it to stop.
     pub fn terminate(&self) {
-        assert!(Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap().success());
+        self.signal("-TERM");
+    }
+
+    /// Asks it to read its config again.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap().success());
     }
 
     /// Waits for its end.

@@ -42,4 +42,10 @@ impl Side {
         let workers = self.workers.lock().unwrap().take().expect("it is started");
         workers.drain(Duration::ZERO).await;
     }
+
+    /// Stops it, but finishes what is under way.
+    pub async fn drain(&self) {
+        let workers = self.workers.lock().unwrap().take().expect("it is started");
+        workers.drain(Duration::from_secs(30)).await;
+    }
 }

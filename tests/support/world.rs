@@ -56,6 +56,7 @@ pub struct Plan {
     config: String,
     host: Option<String>,
     also_at: Vec<String>,
+    files: Vec<(String, String)>,
     log: &'static str,
     client_secret: Option<String>,
     provider_is_up: bool,
@@ -71,6 +72,7 @@ impl Plan {
             config: format!("{SOURCES}\n{routes}"),
             host: None,
             also_at: Vec::new(),
+            files: Vec::new(),
             log: "debug",
             client_secret: None,
             provider_is_up: true,
@@ -95,6 +97,12 @@ impl Plan {
     /// A claviger to which the provider may send people back at this origin too, as another listener has it.
     pub fn also_at(mut self, origin: &str) -> Self {
         self.also_at.push(origin.to_owned());
+        self
+    }
+
+    /// A file beside the config, which names it by `{folder}` or relative to itself.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -150,6 +158,7 @@ impl Plan {
             ("{provider}", format!("http://{provider_at}").as_str()),
             ("{authority}", &format!("http://{authority_at}")),
             ("{upstream}", &format!("http://{upstream_at}")),
+            ("{folder}", folder.path().to_str().unwrap()),
             ("{state}", folder.path().join("state").to_str().unwrap()),
             ("{address}", &here.at().to_string()),
             ("{public_url}", &public_url),
@@ -157,6 +166,9 @@ impl Plan {
             ("{log}", self.log),
         ] {
             config = config.replace(name, value);
+        }
+        for (name, text) in self.files {
+            std::fs::write(folder.path().join(name), text).unwrap();
         }
         let file = folder.path().join("claviger.toml");
         std::fs::write(&file, config).unwrap();

@@ -6,6 +6,7 @@ use crate::config::ConfigErrors;
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::tls::Trust;
+use crate::upstream::Upstreams;
 
 const CONFIG: &str = r#"
     [listen.main]
@@ -52,7 +53,13 @@ fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), Str
     }
     line.extend(arguments.iter().map(ToString::to_string));
     let trust = Trust::system();
-    let parts = Parts { clock: Arc::new(SystemClock), fetch: Arc::new(Fetch::new(&trust)), trust, mint: None };
+    let parts = Parts {
+        clock: Arc::new(SystemClock),
+        fetch: Arc::new(Fetch::new(&trust)),
+        trust,
+        upstreams: Arc::new(Upstreams::unchecked()),
+        mint: None,
+    };
     let (config, generation) =
         Generation::load(&file, &Environment::default(), |_| Ok::<_, ConfigErrors>(parts)).unwrap();
     Line::try_parse_from(line).unwrap().explain.explain(&config, &generation)

@@ -2,8 +2,6 @@
 
 mod idp;
 
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use super::*;
@@ -19,7 +17,7 @@ fn materials() -> Materials {
 
 fn surroundings() -> Surroundings {
     let environment = Environment::from_iter([("OIDC_SECRET".to_owned(), "canary".to_owned())]);
-    Surroundings { folder: PathBuf::from("."), environment }
+    Surroundings::new(".", environment)
 }
 
 fn source(text: &str) -> Result<Arc<dyn IdentitySource>, SettingsError> {

@@ -257,7 +257,7 @@ pub(super) fn source(
     fetch: &Arc<Fetch>,
 ) -> Arc<dyn IdentitySource> {
     let environment = Environment::from_iter([("SECRET".to_owned(), "the door's own".to_owned())]);
-    let surroundings = Surroundings { folder: ".".into(), environment };
+    let surroundings = Surroundings::new(".", environment);
     let text = format!(
         "kind = \"oidc\"\nclient_id = \"claviger\"\nclient_secret = {{ env = \"SECRET\" }}\nissuer = \"{issuer}\"\n\
          label = \"The <{name}> account\"\nuserinfo = true"

@@ -82,7 +82,7 @@ impl Idp {
 
     pub(super) fn source_by(&self, clock: Arc<ManualClock>, rest: &str) -> Arc<dyn IdentitySource> {
         let environment = Environment::from_iter([("SECRET".to_owned(), "canary".to_owned())]);
-        let surroundings = Surroundings { folder: ".".into(), environment };
+        let surroundings = Surroundings::new(".", environment);
         let client = if rest.contains("client_id") { "" } else { CONFIDENTIAL };
         let table = toml::from_str(&format!("kind = \"oidc\"\nissuer = \"{}\"\n{client}\n{rest}", self.issuer));
         let clock: Arc<dyn Clock> = clock;

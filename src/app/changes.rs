@@ -1,0 +1,184 @@
+//! What differs between two configs: what is said of it, what it takes away, and what only a restart can change.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::{Table, Value};
+
+use crate::config::{Config, ConfigErrors, RouteConfig, below};
+use crate::identity::SourceName;
+
+/// What differs.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// `route.wiki changed`, one entry each.
+    pub(super) told: Vec<String>,
+    /// What is in use until the end of the process. A key that nobody made changeable is among these: a reload that
+    /// says it was done has done all of it.
+    pub(super) fixed: ConfigErrors,
+    /// The `[identity.*]` whose subjects are others now, although the name is the same (A21).
+    pub(super) strangers: BTreeSet<SourceName>,
+}
+
+impl Changes {
+    /// From `before` to `after`, which is read from `file`.
+    pub(super) fn between(before: &Config, after: &Config, file: &Path) -> Self {
+        let mut changes = Self::default();
+        for (key, then, now) in differing(&before.written, &after.written) {
+            changes.note(&key, then, now);
+        }
+        let now = after.surroundings.files();
+        let then = before.surroundings.files();
+        for named in now.changed_since(&then).filter(|named| named.file_name() != file.file_name()) {
+            changes.told.push(format!("`{}` changed", named.display()));
+        }
+        changes.strangers = strangers(before, after);
+        changes
+    }
+
+    /// In one sentence.
+    pub(super) fn sentence(&self) -> String {
+        if self.told.is_empty() { "nothing changed".to_owned() } else { self.told.join(", ") }
+    }
+
+    /// Notes a top-level key that differs.
+    fn note(&mut self, key: &str, then: Option<&Value>, now: Option<&Value>) {
+        let (Some(then), Some(now)) = (table(then), table(now)) else {
+            self.tell(key, then, now);
+            return self.fix(key);
+        };
+        let is_listed = ["listen", "identity", "credentials", "route"].contains(&key);
+        let is_service = ["provider", "authority"].contains(&key);
+        if is_service && (then.is_empty() || now.is_empty()) {
+            self.tell(key, then.values().next(), now.values().next());
+            return self.fix(key);
+        }
+        for (name, was, is) in differing(then, now) {
+            let path = below(key, &name);
+            self.tell(&path, was, is);
+            match key {
+                "listen" => self.note_listener(&path, was, is),
+                "provider" | "authority" if name == "tls" => self.fix_presence(&path, was, is),
+                _ if is_listed || CHANGEABLE.contains(&path.as_str()) => {}
+                "authority" if name != "address" => {}
+                "keys" => {}
+                _ => self.fix(&path),
+            }
+        }
+    }
+
+    fn note_listener(&mut self, path: &str, was: Option<&Value>, is: Option<&Value>) {
+        let (Some(Value::Table(was)), Some(Value::Table(is))) = (was, is) else { return self.fix(path) };
+        for (key, was, is) in differing(was, is) {
+            match &*key {
+                "public_url" | "trusted_proxies" => {}
+                "tls" => self.fix_presence(&below(path, "tls"), was, is),
+                _ => self.fix(&below(path, &key)),
+            }
+        }
+    }
+
+    fn tell(&mut self, path: &str, then: Option<&Value>, now: Option<&Value>) {
+        let what = match (then, now) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            _ => "changed",
+        };
+        self.told.push(format!("{path} {what}"));
+    }
+
+    fn fix(&mut self, path: &str) {
+        self.fixed.add(path, "has changed; restart claviger to use it");
+    }
+
+    /// What is there and stays there may change.
+    fn fix_presence(&mut self, path: &str, then: Option<&Value>, now: Option<&Value>) {
+        if then.is_some() != now.is_some() {
+            self.fix(path);
+        }
+    }
+}
+
+/// What each side has under a key that is not the same in both.
+fn differing<'a>(
+    then: &'a Table,
+    now: &'a Table,
+) -> impl Iterator<Item = (String, Option<&'a Value>, Option<&'a Value>)> {
+    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let both = keys.into_iter().map(|key| (key.clone(), then.get(key), now.get(key)));
+    both.filter(|(_, then, now)| then != now)
+}
+
+/// A section; one that is absent is empty.
+fn table(value: Option<&Value>) -> Option<&Table> {
+    static NONE: std::sync::LazyLock<Table> = std::sync::LazyLock::new(Table::new);
+    match value {
+        Some(Value::Table(table)) => Some(table),
+        None => Some(&NONE),
+        Some(_) => None,
+    }
+}
+
+/// The `[credentials.*]` of roles that some people have lost. Where a rule has gone, nobody knows here whom it let have
+/// which role: all that its provider issued goes with it.
+pub(super) fn lost(before: &Config, after: &Config) -> BTreeSet<Arc<str>> {
+    let text = |config: &Config, name: &str| {
+        config.written.get("route").and_then(|routes| routes.get(name)).and_then(Value::as_table).cloned()
+    };
+    let has_lost = |name: &Arc<str>| {
+        let (Some(then), Some(now)) = (text(before, name), text(after, name)) else { return true };
+        let rules = |table: &Table| match table.get("allow") {
+            Some(Value::Array(rules)) => rules.clone(),
+            Some(rule) => vec![rule.clone()],
+            None => Vec::new(),
+        };
+        let there = rules(&now);
+        let counts = |key: &str| !HARMLESS.contains(&key);
+        rules(&then).iter().any(|rule| !there.contains(rule)) || differing(&then, &now).any(|(key, ..)| counts(&key))
+    };
+    let with_role = before.route.iter().filter(|(_, route): &(&Arc<str>, &RouteConfig)| route.want.role.is_some());
+    with_role.filter(|(name, _)| has_lost(name)).filter_map(|(_, route)| route.credentials.clone()).collect()
+}
+
+/// The sources of which another issuer speaks now, or the same one to another client: it may call others by the same
+/// `sub` (OpenID Connect Core §8).
+fn strangers(before: &Config, after: &Config) -> BTreeSet<SourceName> {
+    let speaks = |table: &Table| SPEAKER.map(|key| table.get(key).cloned());
+    let is_other = |name: &SourceName, now: &Table| before.identity.get(name).is_some_and(|t| speaks(t) != speaks(now));
+    after.identity.iter().filter(|(name, now)| is_other(name, now)).map(|(name, _)| Arc::clone(name)).collect()
+}
+
+/// What, beside sections that are built anew, can change while claviger runs.
+const CHANGEABLE: [&str; 10] = [
+    "log.access",
+    "log.level",
+    "provider.client",
+    "provider.signing_key",
+    "provider.users",
+    "server.drain",
+    "server.watch",
+    "server.watch_every",
+    "session.idle",
+    "session.lifetime",
+];
+
+/// What of a route has nothing to do with who may have which role. A key that is not among these may have.
+const HARMLESS: [&str; 13] = [
+    "add_prefix",
+    "allow", // looked at rule by rule
+    "cors_preflight",
+    "host",
+    "inject",
+    "pass_authorization",
+    "path",
+    "preserve_host",
+    "strip_prefix",
+    "timeouts",
+    "tolerate",
+    "upstream",
+    "upstream_ca",
+];
+
+/// What says who speaks in an `[identity.*]`.
+const SPEAKER: [&str; 3] = ["kind", "issuer", "client_id"];

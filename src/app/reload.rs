@@ -1,0 +1,265 @@
+//! Reading the config again: the whole new one, or the old one with the reason (A33).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge};
+use tokio::time::sleep;
+
+use super::changes::{Changes, lost};
+use super::current::HTTP;
+use super::current::{Current, handshakes};
+use super::keys::OurKeys;
+use super::other_side::{OtherSide, Plan};
+use super::{App, StartError};
+use crate::clock::epoch_seconds;
+use crate::config::{Config, ConfigErrors, Reading};
+use crate::files::Files;
+use crate::generation::{Generation, Parts};
+use crate::telemetry::{AUDIT, LogLevel, Metrics};
+use crate::tls::Handshakes;
+use crate::web::chain;
+
+/// Puts a config in the place of the one before.
+#[derive(Debug)]
+pub(super) struct Reload {
+    app: Arc<App>,
+    file: PathBuf,
+    /// What every generation is built with, but for what our keys make.
+    parts: Parts,
+    running: Running,
+    /// What the config is made of, as it was when it was last read.
+    read: Files,
+    counts: Counts,
+}
+
+/// What runs by a config and is changed, not replaced.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Where each listener is.
+    pub(super) bound: BTreeMap<Arc<str>, SocketAddr>,
+    /// How those that speak TLS shake hands.
+    pub(super) shaken: BTreeMap<Arc<str>, Handshakes>,
+    pub(super) other_side: OtherSide,
+    pub(super) level: LogLevel,
+}
+
+/// Why the config is read again.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    Signal,
+    Files,
+}
+
+/// A config that can take the place of the one before.
+struct Next {
+    current: Current,
+    plan: Plan,
+    changes: Changes,
+    lost: BTreeSet<Arc<str>>,
+}
+
+impl Reload {
+    pub(super) fn new(app: Arc<App>, file: PathBuf, parts: Parts, running: Running, metrics: &Metrics) -> Self {
+        let current = app.current.load_full();
+        let counts = Counts::new(metrics);
+        counts.in_use(&current, &app);
+        Self { read: current.config.surroundings.files(), app, file, parts, running, counts }
+    }
+
+    /// Reads the config again each time `asked` has an answer, and when a file of it has changed. Never ends.
+    pub(super) async fn again_and_again(&mut self, mut asked: impl AsyncFnMut()) {
+        loop {
+            let cause = tokio::select! {
+                () = asked() => Cause::Signal,
+                () = self.changed() => Cause::Files,
+            };
+            self.reload(cause).await;
+        }
+    }
+
+    /// Waits until a file of the config has changed and is whole: a look finds it as the look before did.
+    async fn changed(&self) {
+        let Some(every) = self.app.current.load().config.watch else { return std::future::pending().await };
+        loop {
+            sleep(every).await;
+            let mut now = self.read.look_again();
+            while now != self.read {
+                sleep(SETTLED.min(every)).await;
+                let before = std::mem::replace(&mut now, self.read.look_again());
+                if now == before {
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self, cause: Cause) {
+        let before = self.app.current.load_full();
+        // a failed config is read again when anything changes from here on
+        let mut looked = self.read.look_again();
+        match self.next(&before, &mut looked) {
+            Ok(next) => {
+                self.read = next.current.config.surroundings.files();
+                self.put_in_place(&before, next, cause).await;
+            }
+            Err(errors) => {
+                self.read = looked;
+                self.keep(&before, &errors, cause);
+            }
+        }
+    }
+
+    /// Builds everything from the file as it is now, and changes nothing.
+    fn next(&self, before: &Current, looked: &mut Files) -> Result<Next, ConfigErrors> {
+        let Reading { mut config, mut errors } = Config::read(&self.file, &before.config.surroundings.environment)?;
+        for (name, listen) in &mut config.listen {
+            if let Some(address) = self.running.bound.get(name) {
+                listen.bound_at(*address);
+            }
+        }
+        let lost = lost(&before.config, &config);
+        let built = self.build(before, &config, &lost);
+        looked.add(config.surroundings.files());
+        let changes = Changes::between(&before.config, &config, &self.file);
+        let built = built.map_err(|more| errors.append_news(more)).ok();
+        errors.append(changes.fixed.clone());
+        match built {
+            Some((generation, keys, plan)) => {
+                let current = Current { number: before.number + 1, config, generation, keys };
+                errors.or(Next { current, plan, changes, lost })
+            }
+            None => Err(errors),
+        }
+    }
+
+    fn build(
+        &self,
+        before: &Current,
+        config: &Config,
+        lost: &BTreeSet<Arc<str>>,
+    ) -> Result<(Generation, OurKeys, Plan), ConfigErrors> {
+        let keys = OurKeys::read(config).map_err(as_config_errors)?.after(&before.keys);
+        let parts = Parts { mint: keys.mint.clone(), ..self.parts.clone() };
+        let plan = Plan::read(config, &parts)?;
+        let generation = before.generation.renew(config, &parts, lost)?;
+        Ok((generation, keys, plan))
+    }
+
+    /// Requests that have begun keep to what they began with; those that come after this see the new one whole.
+    async fn put_in_place(&mut self, before: &Current, next: Next, cause: Cause) {
+        let Next { current, plan, changes, lost } = next;
+        let app = &self.app;
+        let stays = |name: &str| {
+            !lost.contains(name)
+                && current.generation.has_same_section(&before.generation, &format!("credentials.{name}"))
+        };
+        let sources = current.generation.sources.clone();
+        let known = sources.clone().into_iter().filter(|(name, _)| !changes.strangers.contains(name));
+        let touched = current.config.surroundings.files() != before.config.surroundings.files();
+
+        // first what ends sessions and credentials, then what lets people in
+        app.sessions.use_sources(known).await;
+        app.sessions.use_sources(sources).await;
+        app.sessions.use_settings(&current.config.session);
+        app.broker.use_providers(current.generation.providers.clone(), stays);
+        app.sign_in.use_sealer(Arc::clone(&current.keys.sealer));
+        for (name, entrance) in &current.generation.entrances {
+            let is_same = !touched && before.config.written.get("listen") == current.config.written.get("listen");
+            if let (false, Some(tls), Some(config)) = (is_same, self.running.shaken.get(name), handshakes(entrance)) {
+                tls.change(config);
+            }
+        }
+        for (name, identity) in &plan.identities {
+            if let (true, Some(tls)) = (touched, self.running.shaken.get(*name)) {
+                tls.change(identity.server_config(HTTP));
+            }
+        }
+        self.running.other_side.change(plan);
+        self.running.level.set(current.config.log_level);
+        app.stale.store(None);
+
+        let (number, changed) = (current.number, changes.sentence());
+        app.current.store(Arc::new(current));
+        app.sessions.sweep().await;
+        self.counts.reloaded.increment(1);
+        self.counts.in_use(&app.current.load(), app);
+        tracing::info!(
+            target: AUDIT,
+            { config.generation = number, config.changed = changed, why = cause.as_str() },
+            "the config was reloaded"
+        );
+    }
+
+    fn keep(&self, before: &Current, errors: &ConfigErrors, cause: Cause) {
+        self.counts.refused.increment(1);
+        let reasons = errors.to_string().replace('\n', "; ");
+        tracing::error!(
+            target: AUDIT,
+            { config.generation = before.number, config.errors = reasons, why = cause.as_str() },
+            "the config was not reloaded: the one before stays in use"
+        );
+        self.app.stale.store(Some(Arc::new(reasons)));
+    }
+}
+
+impl Cause {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// What is counted of reloads.
+struct Counts {
+    reloaded: Counter,
+    refused: Counter,
+    generation: Gauge,
+    since: Gauge,
+}
+
+impl Counts {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.describe("claviger_reloads_total", None, "Reloads of the config, by outcome.");
+        metrics.describe("claviger_config_generation", None, "Which config is in use; the first is 1.");
+        metrics.describe("claviger_config_timestamp_seconds", None, "Since when the config in use is in use.");
+        let count = |outcome| metrics.counter("claviger_reloads_total", &[("outcome", outcome)]);
+        Self {
+            reloaded: count("reloaded"),
+            refused: count("refused"),
+            generation: metrics.gauge("claviger_config_generation", &[]),
+            since: metrics.gauge("claviger_config_timestamp_seconds", &[]),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    fn in_use(&self, current: &Current, app: &App) {
+        self.generation.set(current.number as f64);
+        self.since.set(epoch_seconds(app.clock.now()) as f64);
+    }
+}
+
+impl std::fmt::Debug for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counts").finish_non_exhaustive()
+    }
+}
+
+fn as_config_errors(error: StartError) -> ConfigErrors {
+    match error {
+        StartError::Config(errors) => errors,
+        other => {
+            let mut errors = ConfigErrors::default();
+            errors.add("state_dir", chain(&other));
+            errors
+        }
+    }
+}
+
+/// Who writes a file in place, or puts several there one by one, is done with it in so long.
+const SETTLED: Duration = Duration::from_millis(250);

@@ -1,0 +1,33 @@
+//! The metrics at `/metrics` of the admin listener.
+//!
+//! A counter's name ends in `_total`, a histogram's in `_seconds`; the others are gauges. Each is there from the moment
+//! on at which there is something to count. `tests/seeing` compares this table with what claviger shows.
+//!
+//! | metric | labels | what it says |
+//! |---|---|---|
+//! | `claviger_requests_total` | `route` `status` | Requests that were answered. |
+//! | `claviger_request_seconds` | `route` `class` | From a request's head to its answer's head; the class is `2xx` to `5xx`. |
+//! | `claviger_requests_under_way` | | Requests whose answer's head is still to come. |
+//! | `claviger_connections_total` | `listener` | Connections that were accepted. |
+//! | `claviger_connections` | `listener` | Connections that are open. |
+//! | `claviger_tls_handshake_failures_total` | `listener` | TLS handshakes that failed or took too long. |
+//! | `claviger_logins_total` | `outcome` | Logins that came back from a provider. |
+//! | `claviger_sessions` | | Sessions kept in this process. |
+//! | `claviger_sessions_started_total` | | Logins that became sessions. |
+//! | `claviger_sessions_ended_total` | `why` | Sessions that ended in this process: `logout`, `idle`, `lifetime`, `provider`, `replaced`, `crowded`, `source_gone`, `revoked`. |
+//! | `claviger_session_renewals_total` | `outcome` | Renewals of sessions' tokens. |
+//! | `claviger_credentials_lookups_total` | `verdict` | Credentials that were asked for, and were at hand (`hit`) or not (`miss`). |
+//! | `claviger_credentials_entries` | | Grants whose credentials are kept. |
+//! | `claviger_credentials_issued_total` | `provider` `outcome` | Requests to credential providers: `issued`, `refused`, `evidence_expired`, `unavailable`. |
+//! | `claviger_credentials_issue_seconds` | `provider` | How long a credential provider took. |
+//! | `claviger_credentials_renewals_total` | `provider` `outcome` | Those of them that nobody waited for: `renewed`, `failed`. |
+//! | `claviger_credentials_refusals_total` | `provider` `code` | Refusals of credential providers, by the code of their answer. |
+//! | `claviger_fetches_total` | `host` `outcome` | Requests to identity providers, key sets and collectors: the class of the answer, or `unreachable`, `out_of_bounds`, `too_large`. |
+//! | `claviger_fetch_seconds` | `host` | How long such a request took with its answer. |
+//! | `claviger_upstream_connections_total` | `upstream` | Connections that were opened to upstreams. |
+//! | `claviger_upstream_healthy` | `upstream` `address` | 1 where an upstream's address is well, 0 where it is not. |
+//! | `claviger_reloads_total` | `outcome` | Reloads of the config: `reloaded`, `refused`. |
+//! | `claviger_config_generation` | | Which config is in use; the first is 1. |
+//! | `claviger_config_timestamp_seconds` | | Since when the config in use is in use, in seconds since the epoch. |
+//! | `claviger_spans_total` | `outcome` | Spans of recorded traces: `sent`, `failed`, `dropped`. |
+//! | `claviger_authority_calls_total` | `action` `code` | Calls of the built-in STS. |

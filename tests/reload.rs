@@ -1,0 +1,46 @@
+//! A new config while people work: the whole of it or the old one, and nobody is turned away (A33).
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::world::World;
+
+mod files;
+mod load;
+mod losses;
+mod refused;
+
+/// Changes the config's text; whole at once, as an editor does it.
+fn edit(world: &World, from: &str, to: &str) {
+    let text = fs::read_to_string(world.file("claviger.toml")).unwrap();
+    assert!(text.contains(from), "{from} is not in the config:\n{text}");
+    put(world, "claviger.toml", &text.replace(from, to));
+}
+
+/// Puts a file in the place of another in one step.
+fn put(world: &World, name: &str, text: &str) {
+    let beside = world.file(&format!("{name}.new"));
+    fs::write(&beside, text).unwrap();
+    fs::rename(beside, world.file(name)).unwrap();
+}
+
+/// Sends a SIGHUP and waits for what came of it.
+async fn reload(world: &World) -> Value {
+    let before = outcomes(world).len();
+    world.claviger.hang_up();
+    world.claviger.event(|_| outcomes(world).len() > before).await;
+    outcomes(world).swap_remove(before)
+}
+
+/// Waits for the next reload after so many.
+async fn outcome_after(world: &World, count: usize) -> Value {
+    world.claviger.event(|_| outcomes(world).len() > count).await;
+    outcomes(world).swap_remove(count)
+}
+
+/// What came of each reload so far.
+fn outcomes(world: &World) -> Vec<Value> {
+    let is_one = |event: &Value| event["message"].as_str().is_some_and(|text| text.starts_with("the config was "));
+    world.audit().into_iter().filter(is_one).collect()
+}

@@ -1,0 +1,112 @@
+//! What a new config takes away: sources with their sessions, rules with the credentials they gave.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::{edit, reload};
+use crate::support::wire::{Behind, Wire};
+use crate::support::world::Plan;
+
+const ROUTES: &str = r#"
+[route.app]
+host = "*"
+upstream = "{upstream}"
+credentials = "minted"
+allow = [{ groups = ["staff"] }, { groups = ["board"] }]
+role = "arn:aws:iam::123456789012:role/anyone"
+inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
+
+[route.open]
+host = "*"
+path = "/open"
+upstream = "{upstream}"
+allow = "signed-in"
+"#;
+
+#[tokio::test]
+async fn a_rule_that_is_gone_takes_its_credentials_along() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let alice = world.ticket("alice").await;
+    assert_eq!((world.get("/", &alice).await.status.as_u16(), world.sts_calls()), (200, 1));
+    // a rule more is no rule less
+    edit(&world, "{ groups = [\"board\"] }", "{ groups = [\"board\"] }, { groups = [\"audit\"] }");
+    reload(&world).await;
+    assert_eq!((world.get("/", &alice).await.status.as_u16(), world.sts_calls()), (200, 1));
+    assert_eq!(world.metric("claviger_credentials_entries").await, 1.0);
+
+    edit(&world, "{ groups = [\"staff\"] }, ", "");
+    assert_eq!(reload(&world).await["config.changed"], "route.app changed");
+    assert_eq!(world.get("/", &alice).await.status, 403);
+    assert_eq!(world.metric("claviger_credentials_entries").await, 0.0, "nothing of it is kept");
+    assert_eq!(world.get("/open", &alice).await.status, 200, "the login itself stays");
+}
+
+#[tokio::test]
+async fn a_credentials_section_that_changes_issues_anew() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let alice = world.ticket("alice").await;
+    let key = || world.upstream.last().all("authorization")[0].to_owned();
+    world.get("/", &alice).await;
+    let first = key();
+    edit(&world, "[credentials.minted]", "[credentials.minted]\naudience = \"sts.amazonaws.com\"");
+    reload(&world).await;
+    assert_eq!((world.get("/", &alice).await.status.as_u16(), world.sts_calls()), (200, 2));
+    let scope = |text: &str| text.split('/').next().unwrap().to_owned();
+    assert_ne!(scope(&first), scope(&key()), "another access key signs");
+}
+
+#[tokio::test]
+async fn a_source_that_is_gone_or_speaks_for_others_ends_its_sessions() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    for (from, to) in
+        [("[identity.idp]", "[identity.other]"), ("client_id = \"claviger\"", "client_id = \"claviger-too\"")]
+    {
+        let alice = world.ticket("alice").await;
+        assert_eq!(world.get("/open", &alice).await.status, 200);
+        // what is said of it is no reason
+        edit(&world, from, &format!("{from} # a comment"));
+        reload(&world).await;
+        edit(&world, "kind = \"oidc\"", "kind = \"oidc\"\nlabel = \"Here\"");
+        reload(&world).await;
+        assert_eq!(world.get("/open", &alice).await.status, 200);
+
+        edit(&world, from, to);
+        reload(&world).await;
+        assert_eq!(world.get("/open", &alice).await.status, 401, "{to}");
+        let ended = world.audit().into_iter().filter(|event| event["why"] == "source_gone").count();
+        assert!(ended > 0);
+        edit(&world, "label = \"Here\"\n", "");
+        edit(&world, &format!("{to} # a comment"), from);
+        reload(&world).await;
+    }
+}
+
+/// A request sees one config: it is finished by the one it began with, also where its route is gone.
+#[tokio::test]
+async fn requests_under_way_finish_although_their_route_is_gone() {
+    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, waits) = (Arc::clone(&arrived), Arc::clone(&go));
+    let upstream = Behind::new(move |mut wire: Wire| {
+        let (told, waits) = (Arc::clone(&told), Arc::clone(&waits));
+        async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
+            told.notify_one();
+            waits.notified().await;
+            wire.send("done").await;
+        }
+    })
+    .await;
+    let held =
+        format!("[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"anyone\"", upstream.url());
+    let world = Plan::with_routes(&format!("{held}\n{ROUTES}")).start().await;
+    let mut wire = Wire::to(world.at).await;
+    wire.send(format!("GET /held HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", world.at)).await;
+    arrived.notified().await;
+    edit(&world, &held, "");
+    assert_eq!(reload(&world).await["config.changed"], "route.held removed");
+    assert_eq!(world.get("/held", "").await.status, 401, "it is another route's now");
+    go.notify_one();
+    assert!(wire.rest().await.ends_with("halfdone"));
+}
