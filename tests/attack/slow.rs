@@ -135,7 +135,7 @@ const WAYS: &[Way] = &[
         count: FEW,
         limit: BODY,
         hold: |stream, connector| {
-            let gets: Vec<u8> = (0..5).flat_map(|n| get(2 * n + 1, "/public?bytes=8388608")).collect();
+            let gets: Vec<u8> = (0..5).flat_map(|n| get(2 * n + 1, "/public?bytes=1048576")).collect();
             Box::pin(h2(stream, connector, [opening(&[(4, 0)]), gets].concat()))
         },
     },

@@ -147,8 +147,7 @@ pub fn trust_seeds() -> Vec<Vec<u8>> {
 /// A config: it is sound, or every error says where; reading it twice gives the same.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let read =
-        || Config::parse(text, Surroundings { folder: "/nonexistent".into(), environment: Environment::default() });
+    let read = || Config::parse(text, Surroundings::new("/nonexistent".into(), Environment::default()));
     match (read(), read()) {
         (Err(one), Err(two)) => assert_eq!(one.to_string(), two.to_string()),
         (Ok(one), Ok(two)) => {
