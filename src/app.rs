@@ -149,7 +149,7 @@ impl Running {
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust).counted(&metrics));
         let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
-        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None };
+        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None, identity_issuer: None };
         let plan = Plan::read(&config, &parts).map_err(StartError::Config)?;
         let current = Current::first(config, &parts)?;
         let (config, generation) = (&current.config, &current.generation);

@@ -25,7 +25,7 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Check(check::Check),
-    Explain(explain::Explain),
+    Explain(Box<explain::Explain>),
     Kinds(kinds::Kinds),
     HashPassword(hash_password::HashPassword),
 }

@@ -169,7 +169,7 @@ impl Config {
             log_access: file.log.access.unwrap_or(true),
             log_format: format.unwrap_or_default(),
             tracing: tracing::read(file.telemetry, errors),
-            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted },
+            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted, identity: file.keys.identity },
             session,
             route,
             identity,

@@ -9,12 +9,12 @@ use std::time::Duration;
 use askama::Template;
 use http::header::{self, HeaderValue};
 use http::{HeaderName, StatusCode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::credentials::IssueError;
 use crate::generation::Unidentified;
-use crate::identity::{LoginError, Rejection};
+use crate::identity::{EvidenceError, LoginError, Rejection};
 use crate::inject::InjectError;
 use crate::policy::{Denied, PathError};
 use crate::session::StoreError;
@@ -51,6 +51,9 @@ pub enum Fault {
     /// There are no credentials to be had.
     #[error("no credentials")]
     Issue(#[source] Arc<IssueError>),
+    /// The person's token from the provider is wanted, and there is none that is good now.
+    #[error("no token")]
+    Token(#[source] EvidenceError),
     /// The body is larger than can be signed.
     #[error("the body can't be signed")]
     Body(#[source] CollectError),
@@ -112,7 +115,26 @@ impl Fault {
         match self {
             Self::Anonymous | Self::Denied(Denied::Anonymous) => true,
             Self::Issue(error) => matches!(**error, IssueError::EvidenceExpired),
+            Self::Token(EvidenceError::Expired) => true,
             _ => false,
+        }
+    }
+
+    /// Whether the session that exists does not do: its proof of identity or its tokens have ended.
+    pub fn calls_for_a_new_login(&self) -> bool {
+        self.calls_for_a_login() && matches!(self, Self::Issue(_) | Self::Token(_))
+    }
+
+    /// Whether choosing a role would help.
+    pub fn calls_for_a_role(&self) -> bool {
+        matches!(self, Self::Denied(Denied::RoleWanted(_)))
+    }
+
+    /// The roles that are theirs, where it is about roles.
+    fn roles(&self) -> Option<&[Arc<str>]> {
+        match self {
+            Self::Denied(Denied::RoleWanted(names) | Denied::NotTheirRole(names)) => Some(names),
+            _ => None,
         }
     }
 
@@ -123,8 +145,13 @@ impl Fault {
         let mut response = if for_a_person {
             face.page(request_id)
         } else {
-            let error = json!({ "error": face.code, "message": face.text, "request_id": request_id });
-            web::json(face.status, &error)
+            let mut said = Map::from_iter([
+                ("error".to_owned(), json!(face.code)),
+                ("message".to_owned(), json!(face.text)),
+                ("request_id".to_owned(), json!(request_id)),
+            ]);
+            said.extend(self.roles().map(|names| ("roles".to_owned(), json!(names))));
+            web::json(face.status, &Value::Object(said))
         };
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(request_id) {
@@ -186,6 +213,21 @@ impl Fault {
                 format!("What your identity provider says of you does not make a valid AWS role session: {what}."),
             )
             .with(Next::SwitchUser),
+            Self::Denied(Denied::RoleWanted(names)) => face(
+                403,
+                "role_wanted",
+                "Choose a role",
+                format!("Several roles are yours here: {}. Name one in the header {ROLE}.", names.join(", ")),
+            ),
+            Self::Denied(Denied::NotTheirRole(names)) => face(
+                403,
+                "role_not_yours",
+                "This role is not yours",
+                match names.as_slice() {
+                    [] => "No role here is yours.".into(),
+                    names => format!("These are: {}.", names.join(", ")),
+                },
+            ),
             Self::CrossSite => face(
                 403,
                 "cross_site",
@@ -218,6 +260,21 @@ impl Fault {
                 )
                 .after(retry_after.unwrap_or(RETRY)),
             },
+            Self::Token(EvidenceError::Expired) => face(
+                401,
+                "login_expired",
+                "Log in again",
+                "The login is too old for the token that this app wants, and can't be renewed.".into(),
+            )
+            .with(Next::LogIn),
+            Self::Token(EvidenceError::Unavailable(_)) => face(
+                503,
+                "token_unavailable",
+                "The identity provider does not answer",
+                "This app wants a token of yours that has ended and can't be renewed now. This recovers by itself."
+                    .into(),
+            )
+            .after(RETRY),
             Self::Body(CollectError::TooLarge { limit }) => face(
                 413,
                 "body_too_large",
@@ -388,6 +445,9 @@ fn capital(text: &str) -> String {
 
 /// The header that carries a request's id, from us and to upstreams.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The header in which a program names the role it wants, where a route offers several.
+pub const ROLE: HeaderName = HeaderName::from_static("x-claviger-role");
 
 /// When to come back where nobody knows better.
 const RETRY: Duration = Duration::from_secs(5);

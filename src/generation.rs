@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigErrors, PublicUrl};
 use crate::credentials::{CredentialProvider, Mint};
 use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
-use crate::inject::Vouched;
+use crate::inject::{IdentityIssuer, Vouched};
 use crate::route::{Route, Routes};
 use crate::session::{CookieNames, Session};
 use crate::tls::{ServerIdentity, Trust};
@@ -68,6 +68,8 @@ pub struct Parts {
     pub upstreams: Arc<Upstreams>,
     /// Signs tokens for `minted`; absent where no listener has a `public_url`.
     pub mint: Option<Arc<Mint>>,
+    /// Signs tokens for `identity_jwt`; absent where no listener has a `public_url`.
+    pub identity_issuer: Option<Arc<IdentityIssuer>>,
 }
 
 /// Why nobody can be said to ask, though something was presented.

@@ -160,6 +160,27 @@ pub enum Evidence {
 pub trait EvidenceSource: Debug + Send + Sync {
     /// Evidence valid for at least so long, or the freshest there can be.
     async fn evidence(&self, valid_for: Duration) -> Result<Evidence, EvidenceError>;
+
+    /// The provider's own token, where one is at hand that is good at `now`. Sources that vouch for workloads have none.
+    fn token(&self, _kind: TokenKind, _now: SystemTime) -> Option<Secret> {
+        None
+    }
+
+    /// Renews the provider's tokens: once, however many ask.
+    async fn renew_tokens(&self) -> Result<(), EvidenceError> {
+        Err(EvidenceError::Expired)
+    }
+}
+
+/// A provider's token for a person.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// What services of the provider take (RFC 6749 §1.4).
+    #[default]
+    Access,
+    /// What tells a client who somebody is (OpenID Connect Core §2).
+    Id,
 }
 
 /// Why there is no evidence.

@@ -8,22 +8,43 @@ use std::time::SystemTime;
 
 use http::HeaderName;
 
-use crate::built_in::BuiltIn;
+use crate::built_in::{BuiltIn, SettingsError};
 use crate::credentials::Credentials;
-use crate::identity::Identity;
+use crate::identity::{Identity, SourceName, TokenKind};
+use crate::secret::Secret;
 use crate::web::Request;
 
+mod bearer;
 mod headers;
+mod identity_jwt;
+mod name;
 mod sigv4;
+mod token_header;
 mod value;
 mod vouched;
 
+pub use identity_jwt::IdentityIssuer;
 pub use vouched::Vouched;
 
 /// Every kind of `inject = { kind = … }`.
-pub const BUILT_INS: &[BuiltIn<dyn Injector, ()>] = &[headers::BUILT_IN, sigv4::BUILT_IN];
+pub const BUILT_INS: &[BuiltIn<dyn Injector, Materials>] =
+    &[headers::BUILT_IN, identity_jwt::BUILT_IN, bearer::BUILT_IN, sigv4::BUILT_IN];
 
-/// Puts something on a request. The same input gives the same bytes.
+/// What an injector may use, and what the route is that it is for.
+#[derive(Clone, Debug)]
+pub struct Materials {
+    /// Signs identity JWTs; absent where no listener has a `public_url`.
+    pub identity_issuer: Option<Arc<IdentityIssuer>>,
+    /// What the route's upstream is called: scheme, host and, where it isn't the scheme's own, port. Absent where it has
+    /// several addresses and no name of its own.
+    pub upstream: Option<String>,
+    /// An address of it that is reached in clear text over a network, if there is one.
+    pub in_clear_text: Option<String>,
+    /// The `[identity.<name>]` that count on the route.
+    pub sources: Vec<SourceName>,
+}
+
+/// Puts something on a request. The same input gives the same bytes, but for ECDSA signatures.
 pub trait Injector: Debug + Send + Sync {
     /// What must be at hand before [`Injector::inject`].
     fn needs(&self) -> Needs;
@@ -37,6 +58,11 @@ pub trait Injector: Debug + Send + Sync {
     /// to tell how the body is framed) and leaves none of them, in any spelling.
     fn sets(&self) -> &[HeaderName];
 
+    /// Every header it puts on, vouched for or not: no two injectors of a route put on the same.
+    fn puts(&self) -> &[HeaderName] {
+        self.sets()
+    }
+
     /// Puts it on. The request's `Host` and target are already the upstream's, hop-by-hop headers are gone, and
     /// the body is [`Body::Empty`](crate::web::Body) or `Full` where [`Needs::body`] asked for the whole.
     fn inject(&self, request: Request, given: &Given<'_>) -> Result<Request, InjectError>;
@@ -47,6 +73,8 @@ pub trait Injector: Debug + Send + Sync {
 pub struct Needs {
     /// Whether it needs AWS credentials, and with them a role.
     pub credentials: bool,
+    /// Which of the provider's tokens it needs, where somebody is logged in.
+    pub token: Option<TokenKind>,
     /// What it needs of the body.
     pub body: BodyNeed,
 }
@@ -63,6 +91,11 @@ pub enum BodyNeed {
     },
 }
 
+impl Needs {
+    /// What is on the request will do.
+    pub const NOTHING: Self = Self { credentials: false, token: None, body: BodyNeed::Nothing };
+}
+
 /// What an injector is given.
 #[derive(Clone, Copy, Debug)]
 pub struct Given<'a> {
@@ -70,8 +103,39 @@ pub struct Given<'a> {
     pub identity: Option<&'a Identity>,
     /// Their credentials, where [`Needs::credentials`] asked.
     pub credentials: Option<&'a Arc<Credentials>>,
+    /// Their access token, where [`Needs::token`] asked for it.
+    pub access_token: Option<&'a Secret>,
+    /// Their ID token, where [`Needs::token`] asked for it.
+    pub id_token: Option<&'a Secret>,
     /// Now.
     pub now: SystemTime,
+}
+
+impl<'a> Given<'a> {
+    /// Nothing but the time.
+    pub fn nothing(now: SystemTime) -> Self {
+        Self { identity: None, credentials: None, access_token: None, id_token: None, now }
+    }
+
+    fn token(&self, kind: TokenKind) -> Option<&'a Secret> {
+        match kind {
+            TokenKind::Access => self.access_token,
+            TokenKind::Id => self.id_token,
+        }
+    }
+}
+
+impl Materials {
+    /// Refuses an upstream that tokens would reach in clear text over a network: whoever reads one there is that person
+    /// at every service that takes it.
+    fn keep_tokens_off_the_wire(&self) -> Result<(), SettingsError> {
+        let Some(address) = &self.in_clear_text else { return Ok(()) };
+        let problem = format!(
+            "{address} is plain http, where everybody on the way can read the person's token; expected an https upstream, or \
+             `plain_http = true` where the network itself is trusted"
+        );
+        Err(SettingsError::at("kind", problem))
+    }
 }
 
 /// Why nothing could be put on.

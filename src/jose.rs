@@ -3,6 +3,7 @@
 mod key_set;
 mod remote_issuer;
 mod signer;
+mod signing_keys;
 mod token;
 
 use crate::fetch::FetchError;
@@ -10,6 +11,7 @@ use crate::fetch::FetchError;
 pub use key_set::KeySet;
 pub use remote_issuer::RemoteIssuer;
 pub use signer::Signer;
+pub use signing_keys::SigningKeys;
 pub use token::{Expected, Unverified, unverified, verify};
 
 /// Why a token, key or key set is no good.

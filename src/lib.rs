@@ -23,9 +23,10 @@
 //! | **rule** | one way to be let in by a route's policy |
 //! | **permit** | leave to pass; only the policy makes one, and nothing is sent without |
 //! | **grant** | leave to hold a role, with everything STS is told; the broker's cache key |
+//! | **role** (of a route), **choice** | one of several AWS roles that a route offers, and which of theirs a person has picked |
 //! | **provider** (of credentials) | a configured `[credentials.<name>]` that issues for a grant |
 //! | **broker** | keeps and renews credentials; however many wait, the provider is asked once |
-//! | **injector** | puts something on a request: a signature, identity headers |
+//! | **injector** | puts something on a request: a signature, identity headers, a token |
 //! | **fault** | a failure with its public face |
 //! | **generation** | everything built from one config; a request sees one |
 //!

@@ -11,11 +11,13 @@ use serde::Serialize;
 use crate::arn::{RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
 use crate::built_in::SettingsError;
 use crate::identity::{Derived, Identity, Subject};
+use offer::Offer;
 use rule::Rule;
 use want::Want;
 
 mod explain;
 mod hours;
+mod offer;
 mod path;
 mod path_pattern;
 mod rule;
@@ -24,16 +26,19 @@ mod settings;
 mod template;
 mod want;
 
-pub use explain::{Asked, Explanation, Tag, Told, Verdict};
+pub use explain::{Asked, Explanation, RoleVerdict, Tag, Told, Verdict};
 pub use hours::Weekday;
+pub use offer::{Offered, Wanted};
 pub use path::{NormalPath, Oddities, Oddity, PathError};
-pub use settings::{AllowSettings, RuleSettings, Values, WantSettings, Who};
+pub use settings::{AllowSettings, RoleSettings, RuleSettings, Values, WantSettings, Who};
 
 /// A route's rules and wishes, read.
 #[derive(Debug)]
 pub struct Policy {
     rules: Vec<Rule>,
     want: Option<Want>,
+    /// Roles to choose among, in place of `want`; mostly none.
+    roles: Vec<Offer>,
     /// Filling a grant's templates and checking what came of it takes longer than all the rest of a decision.
     grants: Derived<Arc<Grant>>,
 }
@@ -106,6 +111,8 @@ pub struct Ask<'a> {
     pub path: &'a NormalPath<'a>,
     /// The client's address; behind a believed load balancer the one it vouches for (A6).
     pub peer: IpAddr,
+    /// Which role they want, where the route offers several.
+    pub role: Wanted<'a>,
     /// Now.
     pub now: SystemTime,
 }
@@ -122,6 +129,12 @@ pub enum Denied {
     /// A rule allows it, but the claims don't make a valid role, session name or tag (A20).
     #[error("the claims don't fill what the route asks STS for: {0}")]
     Unfillable(String),
+    /// Several roles are theirs, and they must say which they want: these.
+    #[error("several roles are theirs, and none was chosen: {}", .0.join(", "))]
+    RoleWanted(Vec<Arc<str>>),
+    /// The role they name is not theirs, whether or not there is one; these are.
+    #[error("the role that was named is not theirs; theirs are: {}", .0.join(", "))]
+    NotTheirRole(Vec<Arc<str>>),
 }
 
 /// How a credential provider can tell STS each value of a [`Grant`].
@@ -160,14 +173,21 @@ impl Policy {
         provider: Option<(&str, Tellable)>,
     ) -> Result<Self, Vec<SettingsError>> {
         let rules = Rule::read(allow);
-        let want = want.map_or(Ok(None), |want| Want::read(want, provider));
-        match (rules, want) {
-            (Ok(rules), Ok(Some(_))) if rules.iter().any(Rule::is_for_anyone) => Err(vec![SettingsError::at(
-                "allow",
-                "`anyone` has no role to sign with; give public paths a route without `role`",
-            )]),
-            (Ok(rules), Ok(want)) => Ok(Self { rules, want, grants: Derived::default() }),
-            (rules, want) => Err(rules.err().into_iter().chain(want.err()).flatten().collect()),
+        let several = want.filter(|want| !want.roles.is_empty());
+        let roles = several.map_or(Ok(Vec::new()), |want| Offer::read(want, provider));
+        let want = want.filter(|_| several.is_none()).map_or(Ok(None), |want| Want::read(want, provider));
+        match (rules, want, roles) {
+            (Ok(rules), Ok(want), Ok(roles)) => {
+                let is_signed = want.is_some() || !roles.is_empty();
+                if is_signed && rules.iter().any(Rule::is_for_anyone) {
+                    let problem = "`anyone` has no role to sign with; give public paths a route without `role`";
+                    return Err(vec![SettingsError::at("allow", problem)]);
+                }
+                Ok(Self { rules, want, roles, grants: Derived::default() })
+            }
+            (rules, want, roles) => {
+                Err(rules.err().into_iter().chain(want.err()).chain(roles.err()).flatten().collect())
+            }
         }
     }
 
@@ -177,19 +197,15 @@ impl Policy {
     /// [`Denied`], by what the caller can do about it.
     pub fn decide(&self, ask: Ask<'_>) -> Result<Permit, Denied> {
         let ask = ask.of_the_living();
-        let Some(rule) = self.rules.iter().find(|rule| rule.first_unmet(&ask).is_none()) else {
-            return Err(match ask.identity {
-                // who logs in where every rule is for anyone is asked for what the request lacks, not for who they are
-                None if !self.is_public() => Denied::Anonymous,
-                _ => Denied::Forbidden(self.objections(&ask)),
-            });
-        };
+        let rule = self.rule(&ask)?;
         let grant = match (&self.want, ask.identity) {
             (Some(want), Some(identity)) => {
                 Some(self.grants.of(identity, |identity| want.grant(identity).map(Arc::new))?)
             }
             (Some(_), None) => return Err(Denied::Anonymous),
-            (None, _) => None,
+            (None, _) if self.roles.is_empty() => None,
+            (None, Some(identity)) => Some(Offer::grant(&self.roles, identity, &ask)?),
+            (None, None) => return Err(Denied::Anonymous),
         };
         Ok(Permit { identity: ask.identity.cloned(), grant, rule: Arc::clone(&rule.name), is_preflight: false })
     }
@@ -210,7 +226,33 @@ impl Policy {
 
     /// Whether a permit of this policy comes with a grant.
     pub fn wants_role(&self) -> bool {
-        self.want.is_some()
+        self.want.is_some() || self.offers_roles()
+    }
+
+    /// Whether there are roles to choose among.
+    pub fn offers_roles(&self) -> bool {
+        !self.roles.is_empty()
+    }
+
+    /// The roles that whoever asks may choose among; none where there is nothing to choose.
+    ///
+    /// # Errors
+    /// [`Denied`], where they would not get as far as a role.
+    pub fn offers(&self, ask: Ask<'_>) -> Result<Vec<Offered>, Denied> {
+        let ask = ask.of_the_living();
+        self.rule(&ask)?;
+        let identity = ask.identity.ok_or(Denied::Anonymous)?;
+        let theirs = Offer::theirs(&self.roles, identity, &ask);
+        Ok(theirs.iter().map(|(offer, grant)| offer.offered(grant)).collect())
+    }
+
+    /// The first rule that lets pass.
+    fn rule(&self, ask: &Ask<'_>) -> Result<&Rule, Denied> {
+        self.rules.iter().find(|rule| rule.first_unmet(ask).is_none()).ok_or_else(|| match ask.identity {
+            // who logs in where every rule is for anyone is asked for what the request lacks, not for who they are
+            None if !self.is_public() => Denied::Anonymous,
+            _ => Denied::Forbidden(self.objections(ask)),
+        })
     }
 
     /// What each rule lacks.
@@ -241,196 +283,4 @@ impl<T: Display> Display for Named<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::clock::from_epoch_seconds;
-    use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId};
-
-    #[derive(Debug)]
-    struct NoEvidence;
-
-    #[async_trait]
-    impl EvidenceSource for NoEvidence {
-        async fn evidence(&self, _valid_for: Duration) -> Result<Evidence, EvidenceError> {
-            Err(EvidenceError::Expired)
-        }
-    }
-
-    /// `u-1` of `corp`, logged in until [`ENDS`], with these claims.
-    pub(super) fn identity(claims: Value) -> Identity {
-        let ends = from_epoch_seconds(ENDS);
-        Identity {
-            subject: Arc::new(Subject { source: "corp".into(), id: "u-1".into() }),
-            claims: Claims::new(claims.as_object().cloned().unwrap()),
-            ends_at: ends,
-            holder: Holder { id: HolderId::random(), ends, evidence: Arc::new(NoEvidence) },
-        }
-    }
-
-    fn policy(text: &str) -> Result<Policy, Vec<SettingsError>> {
-        #[derive(serde::Deserialize)]
-        struct Section {
-            allow: AllowSettings,
-            #[serde(default)]
-            want: WantSettings,
-        }
-        let section: Section = toml::from_str(text).unwrap();
-        Policy::build(&section.allow, Some(&section.want), Some(("aws", ALL)))
-    }
-
-    fn decide(policy: &Policy, identity: Option<&Identity>, method: Method, path: &str) -> Result<Permit, Denied> {
-        let path = NormalPath::parse(path).unwrap();
-        policy.decide(Ask { identity, method: &method, path: &path, peer: PEER, now: from_epoch_seconds(NOW) })
-    }
-
-    #[test]
-    fn conditions_of_a_rule_must_all_hold() {
-        let who = identity(json!({
-            "groups": ["finance", "staff"], "department": "sales", "level": 5, "roles": ["a", "b"],
-            "email": "Alice@Corp.Example", "email_verified": true,
-        }));
-        for (allow, passes) in [
-            (r#""anyone""#, true),
-            (r#""signed-in""#, true),
-            (r#"{ groups = ["finance"] }"#, true),
-            (r#"{ groups = ["admins", "staff"] }"#, true),
-            (r#"{ groups = ["fin"] }"#, false),
-            (r#"{ groups = ["finance"], methods = ["PUT"] }"#, false),
-            (r#"{ claims = { department = "sales", level = 5 } }"#, true),
-            (r#"{ claims = { department = ["it", "sales"], roles = "b" } }"#, true),
-            (r#"{ claims = { level = "5" } }"#, false),
-            (r#"{ claims = { nothing = "x" } }"#, false),
-            (r#"{ subjects = ["corp/u-1"] }"#, true),
-            (r#"{ subjects = ["partner/u-1"] }"#, false), // A21: the same id from another source
-            (r#"{ emails = ["alice@corp.example"] }"#, true),
-            (r#"{ email_domains = ["corp.example"] }"#, true),
-            (r#"{ email_domains = ["example"] }"#, false),
-            (r#"{ paths = ["/reports/*"] }"#, true),
-            (r#"{ paths = ["/reports"] }"#, false),
-            (r#"{ sources = ["10.0.0.0/8"] }"#, true),
-            (r#"{ sources = ["10.1.0.0/16", "::1"] }"#, false),
-            (r#"{ between = "06:00-06:05" }"#, true), // NOW is a Thursday, 06:03:31
-            (r#"{ between = "06:04-06:03" }"#, false),
-            (r#"{ weekdays = ["thu"] }"#, true),
-            (r#"{ weekdays = ["sat", "sun"] }"#, false),
-            (r#"[{ groups = ["admins"] }, { methods = ["GET"] }]"#, true),
-        ] {
-            let policy = policy(&format!("allow = {allow}")).unwrap();
-            assert_eq!(decide(&policy, Some(&who), Method::GET, "/reports/x").is_ok(), passes, "{allow}");
-        }
-    }
-
-    #[test]
-    fn the_answer_says_what_to_do() {
-        let rules = r#"allow = [{ who = "anyone", paths = ["/public/*"] }, { groups = ["finance"], name = "money" }]"#;
-        let policy = policy(rules).unwrap();
-        assert_eq!(decide(&policy, None, Method::GET, "/public/a").unwrap().rule(), "allow[0]");
-        assert_eq!(decide(&policy, None, Method::GET, "/a").unwrap_err(), Denied::Anonymous);
-        let finance = identity(json!({"groups": ["finance"]}));
-        assert_eq!(decide(&policy, Some(&finance), Method::GET, "/a").unwrap().rule(), "money");
-        let reason = "`allow[0]` needs the path /public/*; `money` needs the group finance".to_owned();
-        let other = identity(json!({"groups": "staff"}));
-        assert_eq!(decide(&policy, Some(&other), Method::GET, "/a").unwrap_err(), Denied::Forbidden(reason));
-        let ended = Identity { ends_at: from_epoch_seconds(NOW), ..finance };
-        assert_eq!(decide(&policy, Some(&ended), Method::GET, "/a").unwrap_err(), Denied::Anonymous); // A34
-    }
-
-    #[test]
-    fn where_no_login_helps_none_is_asked_for() {
-        let policy = policy(r#"allow = { who = "anyone", sources = ["192.0.2.0/24"] }"#).unwrap();
-        let reason = Denied::Forbidden("`allow` needs a source address in 192.0.2.0/24".to_owned());
-        assert_eq!(decide(&policy, None, Method::GET, "/").unwrap_err(), reason);
-        assert_eq!(decide(&policy, Some(&identity(json!({}))), Method::GET, "/").unwrap_err(), reason);
-    }
-
-    #[test]
-    fn grants_hold_everything_sts_is_told() {
-        let policy = policy(WANT).unwrap();
-        let who = identity(json!({"department": "sales", "preferred_username": "alice"}));
-        let permit = decide(&policy, Some(&who), Method::GET, "/").unwrap();
-        let grant = permit.grant().unwrap();
-        assert_eq!(grant.role.as_str(), "arn:aws:iam::123456789012:role/reports-sales");
-        assert_eq!(grant.session_name.as_str(), "alice");
-        assert_eq!(grant.duration, Some(Duration::from_secs(900)));
-        assert_eq!(grant.source_identity.as_ref().map(SourceIdentity::as_str), Some("u-1"));
-        let tags: Vec<_> = grant.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(tags, [("department", "sales"), ("via", "claviger")]);
-        assert_eq!(grant.transitive.iter().map(TagKey::as_str).collect::<Vec<_>>(), ["department"]);
-
-        let hostile = identity(json!({"department": "x/admin"})); // A20
-        let denied = decide(&policy, Some(&hostile), Method::GET, "/").unwrap_err();
-        assert!(matches!(&denied, Denied::Unfillable(why) if why.contains("`role`") && why.contains("`department`")));
-
-        let path = NormalPath::parse("/").unwrap();
-        let ask =
-            Ask { identity: Some(&who), method: &Method::GET, path: &path, peer: PEER, now: from_epoch_seconds(NOW) };
-        let explained = serde_json::to_value(policy.explain(ask)).unwrap();
-        assert_eq!(explained["grant"]["tags"][0]["told"], "minted_claim");
-        assert_eq!(explained["grant"]["session_name"]["value"], "alice");
-    }
-
-    #[test]
-    fn mistakes_name_their_keys() {
-        for (text, keys) in [
-            ("allow = []", vec!["allow"]),
-            ("allow = {}", vec!["allow"]),
-            (
-                r#"allow = [{ groups = [] }, { paths = ["x"], methods = ["get"], sources = ["10.0.0.0/33"] }]"#,
-                vec!["allow[0].groups", "allow[1].methods", "allow[1].paths", "allow[1].sources"],
-            ),
-            (r#"allow = { who = "anyone", groups = ["a"] }"#, vec!["allow.who"]),
-            (r#"allow = { subjects = ["u-1"] }"#, vec!["allow.subjects"]),
-            (
-                r#"allow = { email_domains = ["@corp.example"], between = "8-18" }"#,
-                vec!["allow.between", "allow.email_domains"],
-            ),
-            ("allow = \"signed-in\"\nwant.tags = { a = \"b\" }", vec!["tags"]),
-            ("allow = \"anyone\"\nwant.role = \"arn:aws:iam::123456789012:role/x\"", vec!["allow"]),
-            (
-                "allow = \"signed-in\"\n[want]\nrole = \"{claims.role}\"\nduration = \"5m\"\n\
-                 transitive_tags = [\"b\"]\ntags = { a = \"{claim.x}\", \"aws:x\" = \"y\" }",
-                vec!["role", "tags.a", "tags.aws:x", "transitive_tags", "duration"],
-            ),
-        ] {
-            let problems = policy(text).unwrap_err();
-            assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), keys, "{text}: {problems:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_provider_cannot_tell_is_refused() {
-        let none = Tellable { tags: Way::No, source_identity: Way::No, ..ALL };
-        let want = WantSettings {
-            role: Some("arn:aws:iam::123456789012:role/x".to_owned()),
-            tags: [("a".to_owned(), "b".to_owned())].into(),
-            source_identity: Some("{subject.id}".to_owned()),
-            ..WantSettings::default()
-        };
-        let problems = Policy::build(&AllowSettings::SignedIn, Some(&want), Some(("idp", none))).unwrap_err();
-        assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), ["tags", "source_identity"]);
-        assert!(problems[0].problem.contains("`minted`"));
-        assert!(Policy::build(&AllowSettings::SignedIn, Some(&want), None).is_err());
-    }
-
-    const NOW: u64 = 1_456_380_211; // 2016-02-25T06:03:31Z
-    const ENDS: u64 = NOW + 3600;
-    const PEER: IpAddr = IpAddr::V6(std::net::Ipv4Addr::new(10, 0, 0, 7).to_ipv6_mapped());
-    const ALL: Tellable = Tellable {
-        session_name: Way::Parameter,
-        tags: Way::MintedClaim,
-        source_identity: Way::MintedClaim,
-        duration: Way::Parameter,
-    };
-    const WANT: &str = r#"
-        allow = "signed-in"
-        [want]
-        role = "arn:aws:iam::123456789012:role/reports-{claims.department}"
-        tags = { department = "{claims.department}", via = "claviger" }
-        transitive_tags = ["department"]
-        source_identity = "{subject.id}"
-        duration = "15m"
-    "#;
-}
+mod tests;

@@ -25,10 +25,13 @@ mod cross_site;
 mod cut;
 mod dress;
 mod forwarded;
+mod role;
+mod tokens;
 mod trailers;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};
+use tokens::Tokens;
 
 /// The proxy: what outlives a generation.
 #[derive(Debug)]
@@ -105,7 +108,9 @@ impl Proxy {
 
         let step = arrival.trace.step("decide");
         let peer = arrival.client.address;
-        let ask = Ask { identity: identity.as_ref(), method: &head.method, path: &path, peer, now: arrival.now };
+        let chosen = role::chosen(route, identity.as_ref(), session.as_ref());
+        let role = role::wanted(route, &head.headers, chosen.as_deref())?;
+        let ask = Ask { identity: identity.as_ref(), method: &head.method, path: &path, peer, role, now: arrival.now };
         let permit = match route.cors_preflight.then(|| route.policy.preflight(ask, &head.headers)).flatten() {
             Some(permit) => permit,
             None => route.policy.decide(ask)?,
@@ -116,6 +121,7 @@ impl Proxy {
             cross_site::check(head, &host, route)?;
         }
         let credentials = self.credentials(generation, &permit, arrival).await?;
+        let tokens = Tokens::of(route, &permit, arrival.now).await?;
 
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
@@ -125,7 +131,13 @@ impl Proxy {
         let mut step = arrival.trace.call(head.method.as_str());
         let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
         arrival.trace.tell(request.headers_mut(), step.as_ref());
-        let given = Given { identity: permit.identity(), credentials: credentials.as_ref(), now: arrival.now };
+        let given = Given {
+            identity: permit.identity(),
+            credentials: credentials.as_ref(),
+            access_token: tokens.access.as_ref(),
+            id_token: tokens.id.as_ref(),
+            now: arrival.now,
+        };
         let request = inject(route, &permit, request, &given)?;
         if let Some(step) = &mut step {
             step.note("http.request.method", request.method().as_str());

@@ -113,6 +113,11 @@ impl Routes {
         self.named(host).is_some()
     }
 
+    /// The routes that are for this host.
+    pub fn on(&self, host: &Host<'_>) -> &[Arc<Route>] {
+        self.of_host(host)
+    }
+
     /// All routes, in the order of the config.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.all.iter()

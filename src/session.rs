@@ -4,6 +4,7 @@
 //! One login has one session, and a ticket on every host it is used on. The session is the [`EvidenceSource`] of
 //! what is issued for it: tokens are renewed once, however many ask.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -16,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{duration_text, epoch_seconds, from_epoch_seconds};
 use crate::identity::{
-    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SignedIn, Subject, Tokens,
+    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SignedIn, Subject, TokenKind, Tokens,
 };
+use crate::secret::Secret;
 use crate::telemetry::AUDIT;
 
 mod cookies;
@@ -45,6 +47,8 @@ pub struct Session {
     /// Seconds since the epoch: written at most once a second, as every request of the session reads it.
     last_use: AtomicU64,
     word: ArcSwap<Word>,
+    /// By route, where it offers several roles.
+    choices: ArcSwap<BTreeMap<Arc<str>, Arc<str>>>,
     flight: Mutex<Flight>,
     over: AtomicBool,
     ended: CancellationToken,
@@ -178,6 +182,7 @@ impl Session {
             idle: settings.idle,
             last_use: AtomicU64::new(epoch_seconds(now)),
             word: ArcSwap::from_pointee(Word::new(claims, tokens, now)),
+            choices: ArcSwap::default(),
             flight: Mutex::default(),
             over: AtomicBool::new(false),
             ended: CancellationToken::new(),
@@ -209,6 +214,12 @@ impl Session {
     /// The provider's own name for the login (`sid`).
     pub fn at_provider(&self) -> Option<&Arc<str>> {
         self.at_provider.as_ref()
+    }
+
+    /// The role that the person has chosen on a route, by its name there. Whether it is still theirs is the policy's to
+    /// say, at every request.
+    pub fn choice(&self, route: &str) -> Option<Arc<str>> {
+        self.choices.load().get(route).cloned()
     }
 
     /// When the login was.
@@ -304,6 +315,19 @@ impl EvidenceSource for Session {
             Some(evidence) if !self.is_over() => Ok(evidence),
             _ => Err(failure.unwrap_or(EvidenceError::Expired)),
         }
+    }
+
+    fn token(&self, kind: TokenKind, now: SystemTime) -> Option<Secret> {
+        let word = self.word.load();
+        let token = match kind {
+            TokenKind::Access => word.tokens.access.as_ref(),
+            TokenKind::Id => word.tokens.id.as_ref(),
+        };
+        token.filter(|token| token.ends > now).map(|token| token.text.clone())
+    }
+
+    async fn renew_tokens(&self) -> Result<(), EvidenceError> {
+        self.renewed().await
     }
 }
 

@@ -15,6 +15,7 @@
 //! Whatever is answered under `issuer/` is not this door's: the app looks there first.
 
 use std::fmt::{self, Debug};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -23,6 +24,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::fault::Fault;
+use crate::generation::Generation;
 use crate::identity::{IdentitySource, SourceName};
 use crate::secret::Sealer;
 use crate::session::{CookieNames, Session, Sessions};
@@ -36,6 +38,7 @@ mod leave;
 mod me;
 mod navigation;
 mod once;
+mod roles;
 mod rounds;
 pub mod target;
 mod underway;
@@ -68,6 +71,8 @@ pub struct Site {
     names: CookieNames,
     is_ours: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     sources: Vec<(SourceName, Arc<dyn IdentitySource>)>,
+    /// The routes with roles to choose among.
+    generation: Option<Arc<Generation>>,
 }
 
 /// A request at the door.
@@ -77,6 +82,8 @@ pub struct Visit<'a> {
     pub head: &'a request::Parts,
     /// The host it was sent to, in lower case, without a port.
     pub host: &'a str,
+    /// The client's address, as far as it can be believed.
+    pub client: IpAddr,
     /// The request's id, for logs.
     pub request_id: &'a str,
 }
@@ -100,7 +107,16 @@ impl Site {
         sources: Vec<(SourceName, Arc<dyn IdentitySource>)>,
     ) -> Self {
         let names = CookieNames::under(&public_url);
-        Self { public_url, names, is_ours: Arc::new(is_ours), sources }
+        Self { public_url, names, is_ours: Arc::new(is_ours), sources, generation: None }
+    }
+
+    /// The same with routes, on which people may have roles to choose among.
+    pub fn with_routes(self, generation: Arc<Generation>) -> Self {
+        Self { generation: Some(generation), ..self }
+    }
+
+    fn generation(&self) -> Option<&Arc<Generation>> {
+        self.generation.as_ref()
     }
 
     /// What our cookies are called here.
@@ -174,8 +190,10 @@ impl SignIn {
             "logout" if visit.head.method == Method::POST => self.leave(site, visit).await,
             "signed-out" if reads => Ok(leave::signed_out()),
             "me" if reads => self.me(site, visit).await,
+            "roles" if reads => self.show_roles(site, visit).await,
+            "roles" if visit.head.method == Method::POST => self.choose_role(site, visit).await,
             "callback" if !site.is_public(visit.host) => Err(Fault::NoRoute),
-            "login" | "callback" | "enter" | "logout" | "signed-out" | "me" => Err(Fault::Method),
+            "login" | "callback" | "enter" | "logout" | "signed-out" | "me" | "roles" => Err(Fault::Method),
             _ => Err(Fault::NoRoute),
         }
     }

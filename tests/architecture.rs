@@ -47,14 +47,17 @@ const MAY_USE: &[(&str, &str)] = &[
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy route session upstream web"),
     // Doors: none uses another.
-    ("proxy", "broker credentials fault generation identity inject policy route session telemetry trace upstream web"),
+    (
+        "proxy",
+        "broker credentials fault generation identity inject policy route secret session telemetry trace upstream web",
+    ),
     ("sign_in", "broker clock config fault generation identity policy route secret session telemetry web"),
     ("admin", "server telemetry web"),
     // Wiring.
     (
         "app",
-        "admin authority broker built_in clock config credentials fault fetch files generation identity jose policy \
-         provider proxy route secret server session sign_in telemetry tls trace upstream users web",
+        "admin authority broker built_in clock config credentials fault fetch files generation identity inject jose \
+         policy provider proxy route secret server session sign_in telemetry tls trace upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (

@@ -11,7 +11,8 @@ use claviger::config::{Config, ConfigErrors};
 use claviger::credentials::{self, Mint};
 use claviger::fetch::Fetch;
 use claviger::generation::{Generation, Parts};
-use claviger::jose::Signer;
+use claviger::inject::IdentityIssuer;
+use claviger::jose::{Signer, SigningKeys};
 use claviger::tls::Trust;
 use claviger::upstream::Upstreams;
 use claviger::{identity, inject};
@@ -25,7 +26,7 @@ fn every_kind_keeps_to_the_rules() {
     let parts = parts();
     each("identity", identity::BUILT_INS, &identity::Materials { fetch: Arc::clone(&parts.fetch) });
     each("credentials", credentials::BUILT_INS, &credentials::Materials { mint: parts.mint.clone() });
-    each("inject", inject::BUILT_INS, &());
+    each("inject", inject::BUILT_INS, &route_materials(&parts));
 }
 
 /// Asks every kind of a table.
@@ -60,7 +61,7 @@ fn each<T: ?Sized + Debug, C>(table: &str, list: &[BuiltIn<T, C>], context: &C) 
 
 #[test]
 fn an_unknown_kind_is_answered_with_the_known_ones() {
-    let error = build(inject::BUILT_INS, &"kind = 'sigv5'".parse().unwrap(), &()).unwrap_err();
+    let error = build(inject::BUILT_INS, &"kind = 'sigv5'".parse().unwrap(), &route_materials(&parts())).unwrap_err();
     assert_eq!(error.key, "kind");
     for built_in in inject::BUILT_INS {
         assert!(error.problem.contains(built_in.kind), "{error}");
@@ -143,12 +144,19 @@ fn parts() -> Parts {
     let trust = Trust::system();
     let (signer, _) = Signer::generate().unwrap();
     let mint = Mint::new("https://apps.example.com/.claviger/issuer".parse().unwrap(), signer, Vec::new());
-    Parts {
-        clock,
-        fetch: Arc::new(Fetch::new(&trust)),
-        trust,
-        upstreams: Arc::new(Upstreams::unchecked()),
-        mint: Some(mint),
+    let keys = SigningKeys::new(Signer::generate().unwrap().0, Vec::new());
+    let identity_issuer = Some(IdentityIssuer::new("https://apps.example.com", keys));
+    let upstreams = Arc::new(Upstreams::unchecked());
+    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint: Some(mint), identity_issuer }
+}
+
+/// What an injector of a route to an upstream by https may use.
+fn route_materials(parts: &Parts) -> inject::Materials {
+    inject::Materials {
+        identity_issuer: parts.identity_issuer.clone(),
+        upstream: Some("https://wiki.internal".into()),
+        in_clear_text: None,
+        sources: vec!["corp".into()],
     }
 }
 

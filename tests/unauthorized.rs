@@ -54,6 +54,7 @@ const SIGN_IN: &[Told] = &[
     ("logout", [200, 303, 405]),
     ("signed-out", [200, 405, 405]),
     ("me", [401, 405, 405]),
+    ("roles", [401, 401, 405]),
     ("", [404, 404, 404]),
     ("anything", [404, 404, 404]),
     ("me/", [404, 404, 404]),
@@ -65,6 +66,14 @@ const PUBLISHED: &[Told] = &[
     ("/jwks", [200, 404, 404]),
     ("", [404, 404, 404]),
     ("/anything", [404, 404, 404]),
+];
+
+/// Under `/.claviger/`: public, as upstreams must be able to read it.
+const PUBLISHED_KEYS: &[Told] = &[
+    ("jwks.json", [200, 404, 404]),
+    ("keys", [404, 404, 404]),
+    ("keys/", [404, 404, 404]),
+    ("keys/unknown", [404, 404, 404]),
 ];
 
 /// Public by its nature, and so on a listener of its own.
@@ -147,6 +156,7 @@ async fn nobody_gets_nothing_but_what_is_for_everybody() {
     assert!(passed.iter().all(|seen| seen.target.starts_with("/public")), "{passed:?}");
     nobody_gets(world.at, "/.claviger/", SIGN_IN).await;
     nobody_gets(world.at, "/.claviger/issuer", PUBLISHED).await;
+    nobody_gets(world.at, "/.claviger/", PUBLISHED_KEYS).await;
     nobody_gets(world.claviger.address("admin").await, "", ADMIN).await;
     nobody_gets(world.provider_at, "", PROVIDER).await;
     nobody_gets(world.authority_at, "", AUTHORITY).await;
@@ -158,9 +168,10 @@ async fn nobody_gets_nothing_but_what_is_for_everybody() {
 }
 
 /// Who answers requests, with the beginning of the function that knows its paths, and the list of them above.
-const DOORS: [(&str, &str, &str, Option<&[Told]>); 7] = [
+const DOORS: [(&str, &str, &str, Option<&[Told]>); 8] = [
     ("Door", "src/sign_in.rs", "answer(", Some(SIGN_IN)),
-    ("Door", "src/app/published.rs", "published(", Some(PUBLISHED)),
+    ("Door", "src/app/published.rs", "of_the_mint(", Some(PUBLISHED)),
+    ("Door", "src/app/published.rs", "of_the_identity_issuer(", Some(PUBLISHED_KEYS)),
     ("Door", "src/app/door.rs", "answer(", None), // the proxy: any path, by its routes
     ("Admin", "src/admin.rs", "handle(", Some(ADMIN)),
     ("OpenIdProvider", "src/provider.rs", "at(path", Some(PROVIDER)),

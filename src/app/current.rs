@@ -13,7 +13,7 @@ pub(super) struct Current {
     /// The first config's is 1.
     pub(super) number: u64,
     pub(super) config: Config,
-    pub(super) generation: Generation,
+    pub(super) generation: Arc<Generation>,
     pub(super) keys: OurKeys,
 }
 
@@ -21,9 +21,9 @@ impl Current {
     /// The config at the start. `parts` lack what our keys make.
     pub(super) fn first(config: Config, parts: &Parts) -> Result<Self, StartError> {
         let keys = OurKeys::read(&config)?;
-        let parts = Parts { mint: keys.mint.clone(), ..parts.clone() };
+        let parts = keys.given(parts);
         let generation = Generation::build(&config, &parts).map_err(StartError::Config)?;
-        Ok(Self { number: 1, config, generation, keys })
+        Ok(Self { number: 1, config, generation: Arc::new(generation), keys })
     }
 }
 

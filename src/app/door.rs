@@ -15,7 +15,7 @@ use crate::server::Handler;
 use crate::sign_in::{Site, Visit, Wish, is_navigation};
 use crate::telemetry::Access;
 use crate::trace::Trace;
-use crate::web::{Body, Connection, Request, Response};
+use crate::web::{self, Body, Connection, Request, Response};
 
 /// The handler of a `[listen.<name>]`.
 #[derive(Debug)]
@@ -131,6 +131,7 @@ impl Door {
             Err(fault) if fault.calls_for_a_login() => {
                 Box::pin(self.begin_login(current, navigation, arrival, note, fault)).await
             }
+            Err(fault) if fault.calls_for_a_role() => self.begin_choice(current, navigation, arrival, fault),
             other => other,
         }
     }
@@ -146,10 +147,25 @@ impl Door {
     ) -> Result<Response, Fault> {
         let (Some(head), Some(site)) = (navigation, self.site(current)) else { return Err(fault) };
         let host = arrival.host()?;
-        let visit = Visit { head: &head, host: host.as_str(), request_id: arrival.id };
+        let visit = Visit { head: &head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
         let sources = note.route.as_ref().and_then(|route| route.sources.as_deref()).unwrap_or_default();
-        let wish = Wish { sources, anew: matches!(fault, Fault::Issue(_)) };
+        let wish = Wish { sources, anew: fault.calls_for_a_new_login() };
         self.app.sign_in.begin_login(&site, &visit, &wish).await
+    }
+
+    /// Sends a person to choose a role, who then comes back to where this request wanted to go. A program gets the
+    /// fault, which names those it may choose.
+    fn begin_choice(
+        &self,
+        current: &Arc<Current>,
+        navigation: Option<Box<request::Parts>>,
+        arrival: &Arrival<'_>,
+        fault: Fault,
+    ) -> Result<Response, Fault> {
+        let (Some(head), Some(site)) = (navigation, self.site(current)) else { return Err(fault) };
+        let asked_for = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let page = site.role_page(arrival.host()?.as_str(), asked_for).ok_or(fault)?;
+        Ok(web::redirect(&page))
     }
 
     /// What lies under `/.claviger/`, on every host of ours.
@@ -164,7 +180,8 @@ impl Door {
         }
         let site = self.site(current).ok_or(Fault::NoRoute)?;
         let host = arrival.host()?;
-        let answer = self.app.sign_in.answer(&site, &Visit { head, host: host.as_str(), request_id: arrival.id }).await;
+        let visit = Visit { head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
+        let answer = self.app.sign_in.answer(&site, &visit).await;
         if self.app.current.load().number != current.number {
             self.app.sessions.sweep().await; // the source of a login that has just come may have gone meanwhile
         }
@@ -176,9 +193,9 @@ impl Door {
         let generation = &current.generation;
         let public_url = generation.entrances.get(&self.name)?.public_url.as_ref()?;
         let sources = generation.sources.iter().map(|(name, source)| (Arc::clone(name), Arc::clone(source))).collect();
-        let current = Arc::clone(current);
-        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| current.generation.routes.names_host(&host));
-        Some(Site::new(public_url.as_url().clone(), is_ours, sources))
+        let (generation, routes) = (Arc::clone(generation), Arc::clone(generation));
+        let is_ours = move |host: &str| Host::parse(host).is_ok_and(|host| generation.routes.names_host(&host));
+        Some(Site::new(public_url.as_url().clone(), is_ours, sources).with_routes(routes))
     }
 }
 

@@ -6,7 +6,9 @@ use super::StartError;
 use crate::config::keys::{KeepError, Purpose, kept};
 use crate::config::{Config, ConfigErrors, below};
 use crate::credentials::Mint;
-use crate::jose::Signer;
+use crate::generation::Parts;
+use crate::inject::IdentityIssuer;
+use crate::jose::{Signer, SigningKeys};
 use crate::secret::{Sealer, Secret};
 
 /// What is made of our keys. Of each purpose the first key makes new things, and all are believed and published: so a
@@ -17,6 +19,8 @@ pub(super) struct OurKeys {
     pub(super) sealer: Arc<Sealer>,
     /// Signs the tokens that `minted` shows to STS, as the issuer under the first public URL; none where there is none.
     pub(super) mint: Option<Arc<Mint>>,
+    /// Signs the tokens that `identity_jwt` shows to upstreams, as the first public URL; none where there is none.
+    pub(super) identity_issuer: Option<Arc<IdentityIssuer>>,
 }
 
 impl OurKeys {
@@ -27,15 +31,19 @@ impl OurKeys {
     pub(super) fn read(config: &Config) -> Result<Self, StartError> {
         let sealing = secrets(config, Purpose::Cookie, || Ok(Secret::random(32)))?;
         let sealer = Arc::new(Sealer::new(&sealing).unwrap_or_else(Sealer::random));
-        let public_url = config.listen.values().find_map(|listen| listen.public_url.as_ref());
-        let mint = match public_url {
-            Some(public_url) => {
-                let (current, others) = signers(config, Purpose::Minted)?;
-                Some(Mint::new(public_url.at(ISSUER), current, others))
-            }
-            None => None,
+        let Some(public_url) = config.listen.values().find_map(|listen| listen.public_url.as_ref()) else {
+            return Ok(Self { sealer, mint: None, identity_issuer: None });
         };
-        Ok(Self { sealer, mint })
+        let (current, others) = signers(config, Purpose::Minted)?;
+        let mint = Some(Mint::new(public_url.at(ISSUER), current, others));
+        let (current, others) = signers(config, Purpose::Identity)?;
+        let identity_issuer = Some(IdentityIssuer::new(public_url.origin(), SigningKeys::new(current, others)));
+        Ok(Self { sealer, mint, identity_issuer })
+    }
+
+    /// The parts of a generation, with what our keys make.
+    pub(super) fn given(&self, parts: &Parts) -> Parts {
+        Parts { mint: self.mint.clone(), identity_issuer: self.identity_issuer.clone(), ..parts.clone() }
     }
 
     /// These, but the same values as `before` where they are made of the same keys.

@@ -129,7 +129,7 @@ impl Reload {
         errors.append(changes.fixed.clone());
         match built {
             Some((generation, keys, plan)) => {
-                let current = Current { number: before.number + 1, config, generation, keys };
+                let current = Current { number: before.number + 1, config, generation: Arc::new(generation), keys };
                 errors.or(Next { current, plan, changes, lost })
             }
             None => Err(errors),
@@ -143,7 +143,7 @@ impl Reload {
         lost: &BTreeSet<Arc<str>>,
     ) -> Result<(Generation, OurKeys, Plan), ConfigErrors> {
         let keys = OurKeys::read(config).map_err(as_config_errors)?.after(&before.keys);
-        let parts = Parts { mint: keys.mint.clone(), ..self.parts.clone() };
+        let parts = keys.given(&self.parts);
         let plan = Plan::read(config, &parts)?;
         let generation = before.generation.renew(config, &parts, lost)?;
         Ok((generation, keys, plan))

@@ -16,8 +16,10 @@ use crate::config::{Config, ConfigErrors, RouteConfig};
 use crate::credentials::Mint;
 use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts};
-use crate::jose::Signer;
+use crate::inject::IdentityIssuer;
+use crate::jose::{Signer, SigningKeys};
 use crate::route::Route;
+use crate::secret::Secret;
 use crate::tls::Trust;
 use crate::upstream::Upstreams;
 
@@ -55,33 +57,38 @@ pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
     Generation::load(file, &Environment::of_this_process(), |config| {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let trust = Trust::system();
-        Ok(Parts {
-            clock,
-            fetch: Arc::new(Fetch::new(&trust)),
-            trust,
-            upstreams: Arc::new(Upstreams::unchecked()),
-            mint: mint(config)?,
-        })
+        let (minted, identity) = keys(config)?;
+        let public_url = config.listen.values().find_map(|listen| listen.public_url.as_ref());
+        let mint =
+            public_url.zip(minted).map(|(url, (current, others))| Mint::new(url.as_url().clone(), current, others));
+        let identity_issuer = public_url
+            .zip(identity)
+            .map(|(url, (current, others))| IdentityIssuer::new(url.origin(), SigningKeys::new(current, others)));
+        let upstreams = Arc::new(Upstreams::unchecked());
+        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint, identity_issuer })
     })
 }
 
+/// A key that signs, and those that are published beside it.
+type Signers = Option<(Signer, Vec<Signer>)>;
+
 /// The keys that are configured, so that they are looked at too; where there are none, one for the moment: a check
 /// keeps nothing in `state_dir`.
-fn mint(config: &Config) -> Result<Option<Arc<Mint>>, ConfigErrors> {
+fn keys(config: &Config) -> Result<(Signers, Signers), ConfigErrors> {
     let mut errors = ConfigErrors::default();
     let mut read = |purpose| {
         let keys = config.keys.read(purpose, &config.surroundings);
         keys.map_err(|found| errors.append(found)).unwrap_or_default()
     };
-    let (_, pems) = (read(Purpose::Cookie), read(Purpose::Minted));
-    let signers = pems.iter().enumerate();
-    let signers = signers.filter_map(|(i, pem)| errors.keep(format!("keys.minted[{i}]"), Signer::from_pem(pem)));
-    let mut signers = signers.collect::<Vec<_>>().into_iter();
-    let current = signers.next().or_else(|| Signer::generate().ok().map(|(signer, _)| signer));
-    let public_url = config.listen.values().find_map(|listen| listen.public_url.as_ref());
-    let mint =
-        public_url.zip(current).map(|(url, current)| Mint::new(url.as_url().clone(), current, signers.collect()));
-    errors.or(mint)
+    let (_, minted, identity) = (read(Purpose::Cookie), read(Purpose::Minted), read(Purpose::Identity));
+    let mut signers = |purpose: Purpose, pems: Vec<Secret>| {
+        let read = |(i, pem)| errors.keep(format!("keys.{}[{i}]", purpose.key()), Signer::from_pem(pem));
+        let mut signers = pems.iter().enumerate().filter_map(read).collect::<Vec<_>>().into_iter();
+        let current = signers.next().or_else(|| Signer::generate().ok().map(|(signer, _)| signer))?;
+        Some((current, signers.collect()))
+    };
+    let found = (signers(Purpose::Minted, minted), signers(Purpose::Identity, identity));
+    errors.or(found)
 }
 
 /// Says what is wrong with a config, and that it is bad input.
@@ -133,8 +140,11 @@ fn summary(config: &Config, generation: &Generation) -> String {
         for (rule, takes) in route.policy.rules() {
             rows.row([rule.to_owned(), takes]);
         }
-        if let (Some(role), Some(credentials)) = (&written.want.role, &route.credentials) {
-            rows.row(["role".into(), role.clone()]);
+        if let (true, Some(credentials)) = (written.want.wants_role(), &route.credentials) {
+            written.want.role.iter().for_each(|role| rows.row(["role".into(), role.clone()]));
+            for offered in &written.want.roles {
+                rows.row([format!("role {}", offered.name), offered.role.clone()]);
+            }
             rows.row(["credentials".into(), named_kind(credentials, config.credentials.get(credentials))]);
         }
         if !written.inject.is_empty() {
@@ -181,7 +191,9 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
                 "to": to(written),
                 "allow": rules,
                 "role": written.want.role,
-                "credentials": written.want.role.as_ref().and(route.credentials.as_deref()),
+                "roles": written.want.roles.iter().map(|offered| json!({"name": offered.name, "role": offered.role}))
+                    .collect::<Vec<_>>(),
+                "credentials": route.credentials.as_deref().filter(|_| written.want.wants_role()),
                 "inject": injected(written),
             }))
         })

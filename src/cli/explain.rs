@@ -21,7 +21,7 @@ use crate::generation::Generation;
 use crate::identity::{
     Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SourceName, Subject,
 };
-use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Way};
+use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Wanted, Way};
 use crate::route::{Host, Route};
 
 /// Say what would become of a request, and why: route, rule, role, and everything STS would be told and how.
@@ -47,6 +47,9 @@ pub(super) struct Explain {
     /// The client's address.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     from: IpAddr,
+    /// The role that is wanted, where the route offers several.
+    #[arg(long, value_name = "NAME")]
+    role: Option<String>,
     /// The time of the request, such as 2026-03-02T09:30:00Z; absent: now.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Option<SystemTime>,
@@ -179,6 +182,7 @@ impl Explain {
             method: &self.method,
             path: &path,
             peer: self.from,
+            role: self.role.as_deref().map_or(Wanted::Any, Wanted::Named),
             now,
         }));
         Ok(answer)
@@ -214,6 +218,14 @@ impl Explain {
                     rows.row([verdict.rule.clone(), needs]);
                 }
             }
+        }
+        for offered in &explanation.roles {
+            let theirs = match (&offered.role, &offered.needs) {
+                (Some(role), _) => role.clone(),
+                (None, Some(needs)) => format!("not theirs: needs {needs}"),
+                (None, None) => "not theirs".to_owned(),
+            };
+            rows.row([format!("offers {}", offered.name), theirs]);
         }
         let _ = write!(text, "{rows}");
         text

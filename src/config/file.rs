@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use crate::built_in::SecretSource;
 use crate::clock::optional_duration_text;
-use crate::policy::{AllowSettings, Oddity};
+use crate::policy::{AllowSettings, Oddity, RoleSettings};
 use crate::web::ByteCount;
 
 /// The whole file. No key is required here, so that one missing does not hide what is wrong with the others.
@@ -86,6 +86,7 @@ pub(super) struct Telemetry {
 pub(super) struct Keys {
     pub(super) cookie: Vec<SecretSource>,
     pub(super) minted: Vec<SecretSource>,
+    pub(super) identity: Vec<SecretSource>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -98,6 +99,7 @@ pub(super) struct Route {
     pub(super) identity: Option<Vec<String>>,
     pub(super) credentials: Option<String>,
     pub(super) role: Option<String>,
+    pub(super) roles: Vec<RoleSettings>,
     pub(super) session_name: Option<String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) transitive_tags: Vec<String>,

@@ -17,6 +17,8 @@ pub struct Keys {
     pub cookie: Vec<SecretSource>,
     /// Sign the tokens that `minted` shows to STS: P-256 keys as PKCS#8 PEM.
     pub minted: Vec<SecretSource>,
+    /// Sign the tokens that `identity_jwt` shows to upstreams: P-256 keys as PKCS#8 PEM, and none of `minted`.
+    pub identity: Vec<SecretSource>,
 }
 
 /// What a key is for, and the name of its file in `state_dir`.
@@ -26,6 +28,8 @@ pub enum Purpose {
     Cookie,
     /// `[keys] minted`
     Minted,
+    /// `[keys] identity`
+    Identity,
 }
 
 impl Purpose {
@@ -34,6 +38,7 @@ impl Purpose {
         match self {
             Self::Cookie => "cookie",
             Self::Minted => "minted",
+            Self::Identity => "identity",
         }
     }
 
@@ -91,6 +96,7 @@ impl Keys {
         match purpose {
             Purpose::Cookie => &self.cookie,
             Purpose::Minted => &self.minted,
+            Purpose::Identity => &self.identity,
         }
     }
 }
@@ -168,7 +174,7 @@ mod tests {
             assert!(fits || matches!(found, Err(KeepError::Short(_))), "{text:?}");
 
             let surroundings = Surroundings::new(folder.path(), Environment::default());
-            let keys = Keys { cookie: vec![source(r#"{ file = "cookie.key" }"#)], minted: Vec::new() };
+            let keys = Keys { cookie: vec![source(r#"{ file = "cookie.key" }"#)], ..Keys::default() };
             let read = keys.read(Purpose::Cookie, &surroundings);
             assert_eq!(read.is_ok(), fits, "{text:?}");
             let errors = read.err().map(|errors| errors.to_string()).unwrap_or_default();

@@ -83,7 +83,7 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
     let inject = shape.inject.map_or_else(Vec::new, |inject| injectors(inject, &at("inject"), errors));
     let identity = shape.identity.map(|named| sources(&named, &at("identity"), sections.identity, errors));
     let credentials = provider(shape.credentials, &at("credentials"), sections.credentials, errors);
-    if credentials.is_none() && shape.role.is_some() {
+    if credentials.is_none() && (shape.role.is_some() || !shape.roles.is_empty()) {
         errors.add_missing(&at("credentials"), &names("credentials", sections.credentials));
     }
     let prefix: Option<PathPrefix> = match shape.path {
@@ -108,6 +108,7 @@ fn route(shape: file::Route, path: &str, sections: &Sections<'_>, errors: &mut C
         credentials,
         want: WantSettings {
             role: shape.role,
+            roles: shape.roles,
             session_name: shape.session_name,
             tags: shape.tags,
             transitive_tags: shape.transitive_tags,

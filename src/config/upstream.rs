@@ -110,7 +110,8 @@ fn addresses(
         };
         let Some(address) = errors.keep(&path, read) else { continue };
         let address = match address {
-            Address::Unix(socket) => Address::Unix(surroundings.path(&socket)),
+            // not a file of the config's: what an app does to its socket is no reason to reload
+            Address::Unix(socket) => Address::Unix(surroundings.folder.join(socket)),
             origin @ Address::Origin(_) => origin,
         };
         if addresses.contains(&address) {
@@ -171,7 +172,7 @@ mod tests {
 
     fn read(text: &str) -> (UpstreamConfig, Vec<String>) {
         let table: toml::Table = format!("upstream = {text}").parse().unwrap();
-        let surroundings = Surroundings { folder: "/etc/claviger".into(), environment: Environment::default() };
+        let surroundings = Surroundings::new("/etc/claviger", Environment::default());
         let mut errors = ConfigErrors::default();
         let config = upstream(table.get("upstream").cloned(), "route.x.upstream", &surroundings, &mut errors);
         (config, errors.iter().map(ToString::to_string).collect())

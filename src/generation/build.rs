@@ -9,7 +9,7 @@ use toml::Table;
 use super::footing::{Footing, Footings, is_same_mint};
 use super::{Entrance, Generation, Parts};
 use crate::built_in::{self, BuiltIn, Settings};
-use crate::config::{Config, ConfigErrors, Listen, RouteConfig, below};
+use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below};
 use crate::credentials::{self, CredentialProvider};
 use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
@@ -18,6 +18,7 @@ use crate::route::{HostPattern, Route, Routes};
 use crate::session::CookieNames;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::upstream::{Address, Destination, Upstream};
+use crate::web::is_loopback;
 
 /// The generation before, and what of it is not to be carried over.
 type Before<'a> = Option<(&'a Generation, &'a BTreeSet<Arc<str>>)>;
@@ -37,6 +38,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
     let routes: Vec<_> =
         config.route.iter().filter_map(|(name, route)| builder.route(name, route, &providers)).map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
+    builder.look_for_keys_in_common();
     builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
     let vouched = Arc::new(vouched);
@@ -141,8 +143,18 @@ impl Builder<'_> {
         providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     ) -> Option<Route> {
         let path = format!("route.{name}");
-        let injectors: Vec<Option<Arc<dyn Injector>>> =
-            config.inject.iter().map(|(path, table)| self.kind(name, path, table, inject::BUILT_INS, &())).collect();
+        let materials = inject::Materials {
+            identity_issuer: self.parts.identity_issuer.clone(),
+            upstream: name_of(&config.upstream),
+            in_clear_text: in_clear_text(&config.upstream),
+            sources: config.identity.clone().unwrap_or_else(|| self.config.identity.keys().cloned().collect()),
+        };
+        let injectors: Vec<Option<Arc<dyn Injector>>> = config
+            .inject
+            .iter()
+            .map(|(path, table)| self.kind(name, path, table, inject::BUILT_INS, &materials))
+            .collect();
+        self.look_for_what_is_put_twice(config, &path, &injectors);
         self.look_for_role(config, &path, &injectors);
         self.look_for_subjects(config, &path);
         let signs = injectors.iter().flatten().any(|injector| injector.needs().credentials);
@@ -236,7 +248,7 @@ impl Builder<'_> {
         let provider =
             config.credentials.as_ref().and_then(|name| Some((name.as_ref(), providers.get(name)?.can_tell())));
         // without the provider, which has an error of its own, there is no saying what it could be told
-        let unknown = config.want.role.is_some() && provider.is_none();
+        let unknown = config.want.wants_role() && provider.is_none();
         let want = if unknown { &WantSettings::default() } else { &config.want };
         let policy = Policy::build(&config.allow, Some(want), provider);
         policy.map_err(|problems| problems.into_iter().for_each(|p| self.errors.add_settings(path, p))).ok()
@@ -245,14 +257,15 @@ impl Builder<'_> {
     /// Credentials come from a role, and a role without anything that signs is a mistake.
     fn look_for_role(&mut self, config: &RouteConfig, path: &str, injectors: &[Option<Arc<dyn Injector>>]) {
         let signs = |injector: &Arc<dyn Injector>| injector.needs().credentials;
-        if config.want.role.is_none() {
+        if !config.want.wants_role() {
             for ((path, _), _) in config.inject.iter().zip(injectors).filter(|(_, i)| i.as_ref().is_some_and(signs)) {
                 self.errors.add(path.as_str(), "needs credentials; expected a `role` in this route");
             }
         } else if injectors.iter().flatten().count() == injectors.len() && !injectors.iter().flatten().any(signs) {
             let problem =
                 "is of no use, as nothing in `inject` needs credentials; expected e.g. { kind = \"sigv4\", … }";
-            self.errors.add(below(path, "role"), problem);
+            let key = if config.want.role.is_some() { "role" } else { "roles" };
+            self.errors.add(below(path, key), problem);
         }
     }
 
@@ -276,7 +289,7 @@ impl Builder<'_> {
         for ((path, _), injector) in config.inject.iter().zip(injectors).rev() {
             let Some(injector) = injector else { continue };
             if !injector.needs().credentials {
-                if injector.sets().contains(&header::AUTHORIZATION) {
+                if injector.puts().contains(&header::AUTHORIZATION) {
                     let problem = "sets Authorization, which the signature takes the place of; expected another header";
                     self.errors.add(path.as_str(), problem);
                 }
@@ -294,15 +307,50 @@ impl Builder<'_> {
         }
     }
 
+    /// One header has one value: of two injectors the last would win, and of an injector and the client nobody knows.
+    fn look_for_what_is_put_twice(
+        &mut self,
+        config: &RouteConfig,
+        path: &str,
+        injectors: &[Option<Arc<dyn Injector>>],
+    ) {
+        let mut so_far = Vec::new();
+        for ((at, _), injector) in config.inject.iter().zip(injectors) {
+            let Some(injector) = injector else { continue };
+            let put = Vouched::new(&so_far);
+            for name in injector.puts().iter().filter(|name| put.has(name)) {
+                let problem = format!("sets {name}, which an injector before it sets; expected another header");
+                self.errors.add(at.as_str(), problem);
+            }
+            so_far.extend(injector.puts().iter().cloned());
+        }
+        if config.pass_authorization && so_far.contains(&header::AUTHORIZATION) {
+            let problem = "is true, but something in `inject` takes the place of the client's header; expected false";
+            self.errors.add(below(path, "pass_authorization"), problem);
+        }
+    }
+
+    /// A key of two issuers would make a token of one good at the other: what an upstream is given, at STS.
+    fn look_for_keys_in_common(&mut self) {
+        let issuers = self.parts.mint.as_ref().zip(self.parts.identity_issuer.as_ref());
+        if issuers.is_some_and(|(mint, issuer)| issuer.keys().shares_a_key_with(mint.keys())) {
+            self.errors.add("keys.identity", "has a key that is in `keys.minted` too; expected keys of its own");
+        }
+    }
+
     /// `subjects` name sources, which must exist.
     fn look_for_subjects(&mut self, config: &RouteConfig, path: &str) {
-        let rules: Vec<(String, _)> = match &config.allow {
+        let of_roles = config.want.roles.iter().enumerate();
+        let of_roles =
+            of_roles.filter_map(|(i, role)| Some((below(path, &format!("roles[{i}]")), role.allow.as_ref()?)));
+        let rules = [(path.to_owned(), &config.allow)].into_iter().chain(of_roles);
+        let rules = rules.flat_map(|(path, allow)| match allow {
             AllowSettings::Anyone | AllowSettings::SignedIn => Vec::new(),
-            AllowSettings::Rule(rule) => vec![(below(path, "allow"), rule.as_ref())],
+            AllowSettings::Rule(rule) => vec![(below(&path, "allow"), rule.as_ref())],
             AllowSettings::AnyOf(rules) => {
-                rules.iter().enumerate().map(|(i, rule)| (below(path, &format!("allow[{i}]")), rule)).collect()
+                rules.iter().enumerate().map(|(i, rule)| (below(&path, &format!("allow[{i}]")), rule)).collect()
             }
-        };
+        });
         for (path, rule) in rules {
             for (i, subject) in rule.subjects.iter().flatten().enumerate() {
                 if let Some((source, _)) = subject.split_once('/')
@@ -359,4 +407,23 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// What to call an upstream to itself: of several addresses without a `host` none is its name.
+fn name_of(upstream: &UpstreamConfig) -> Option<String> {
+    let scheme = if upstream.addresses.first().is_some_and(Address::is_https) { "https" } else { "http" };
+    match (&upstream.host, upstream.addresses.as_slice()) {
+        (Some(host), _) => Some(format!("{scheme}://{host}")),
+        (None, [_, _, ..]) => None,
+        (None, only) => Some(only.first().map_or_else(|| "nowhere".to_owned(), ToString::to_string)),
+    }
+}
+
+/// An address that requests reach in clear text, not on this machine alone.
+fn in_clear_text(upstream: &UpstreamConfig) -> Option<String> {
+    let is_heard = |address: &&Address| match address {
+        Address::Unix(_) => false,
+        Address::Origin(url) => url.scheme() != "https" && !url.host().is_some_and(|host| is_loopback(&host)),
+    };
+    upstream.addresses.iter().find(is_heard).map(ToString::to_string)
 }

@@ -7,6 +7,7 @@ use crate::built_in::Surroundings;
 use crate::clock::ManualClock;
 use crate::config::Reading;
 use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, SignedIn, Subject, Tokens};
+use crate::jose::{Signer, SigningKeys};
 use crate::session::{SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
@@ -32,6 +33,7 @@ fn parts() -> Parts {
         trust,
         upstreams: Arc::new(Upstreams::unchecked()),
         mint: None,
+        identity_issuer: None,
     }
 }
 
@@ -162,6 +164,88 @@ fn an_upstream_sees_one_host() {
     ] {
         assert_eq!(path(upstream, more), expected, "{upstream} {more}");
     }
+}
+
+#[test]
+fn what_is_put_twice_has_its_key_path() {
+    const SIGV4: &str = "{ kind = 'sigv4', service = 's3', region = 'eu-west-1' }";
+    const BEARER: &str = "{ kind = 'bearer' }";
+    const JWT: &str = "{ kind = 'identity_jwt' }";
+    const OWN: &str = "{ kind = 'identity_jwt', header = 'Authorization' }";
+    const HEADERS: &str = "{ kind = 'headers', set = { X_Claviger_Identity = '{subject.id}' } }";
+    let issuer = IdentityIssuer::new("http://127.0.0.1:8080", SigningKeys::new(Signer::generate().unwrap().0, vec![]));
+    let parts = Parts { identity_issuer: Some(issuer), ..parts() };
+    let paths = |inject: &[&str], more: &str| {
+        let text = format!(
+            "{GOOD}\n[credentials.aws]\nkind = 'web_identity'\nregion = 'eu-west-1'\n[identity.corp]\nkind = 'oidc'\n\
+             issuer = 'https://idp.example.com'\nclient_id = 'c'\n[route.x]\nhost = 'x.localhost'\n\
+             upstream = 'http://127.0.0.1:1'\nallow = 'signed-in'\ninject = [{}]\n{more}",
+            inject.join(", ")
+        );
+        let built = Generation::build(&config(&text), &parts);
+        built.err().map_or_else(Vec::new, |errors| errors.iter().map(|error| error.path.clone()).collect())
+    };
+    const ROLE: &str = "role = 'arn:aws:iam::123456789012:role/x'";
+    for (inject, more, expected) in [
+        (&[JWT, BEARER][..], "", &[][..]),
+        (&[JWT, SIGV4], ROLE, &[]),
+        (&[BEARER, SIGV4], ROLE, &["route.x.inject[0]"]),
+        (&[OWN, SIGV4], ROLE, &["route.x.inject[0]"]),
+        (&[BEARER, OWN], "", &["route.x.inject[1]"]),
+        (&[JWT, HEADERS], "", &["route.x.inject[1]"]),
+        (&[BEARER], "pass_authorization = true", &["route.x.pass_authorization"]),
+        (&[JWT], "pass_authorization = true", &[]),
+        (
+            &[SIGV4],
+            "[[route.x.roles]]\nname = 'a'\nrole = 'arn:aws:iam::123456789012:role/x'\nallow = { subjects = ['nobody/1'] }",
+            &["route.x.roles[0].allow.subjects[0]"],
+        ),
+        (&[JWT], "[[route.x.roles]]\nname = 'a'\nrole = 'arn:aws:iam::123456789012:role/x'", &["route.x.roles"]),
+    ] {
+        assert_eq!(paths(inject, more), expected, "{inject:?} {more}");
+    }
+}
+
+#[test]
+fn tokens_go_where_nobody_reads_along_and_say_whom_they_are_for() {
+    let issuer = IdentityIssuer::new("http://127.0.0.1:8080", SigningKeys::new(Signer::generate().unwrap().0, vec![]));
+    let parts = Parts { identity_issuer: Some(issuer), ..parts() };
+    for (upstream, bearer, jwt) in [
+        ("'https://api.internal'", None, None),
+        ("'http://api.internal'", Some("route.x.inject.kind"), None),
+        ("'http://192.0.2.7:80'", Some("route.x.inject.kind"), None),
+        ("'http://127.0.0.1:3000'", None, None),
+        ("'http://[::1]:3000'", None, None),
+        ("'http://app.localhost'", None, None),
+        ("'unix:/run/app.sock'", None, None),
+        ("['http://127.0.0.1:1', 'http://127.0.0.1:2']", None, Some("route.x.inject.audience")),
+        ("['http://127.0.0.1:1', 'http://192.0.2.7']", Some("route.x.inject.kind"), Some("route.x.inject.audience")),
+        ("{ url = ['https://a.internal', 'https://b.internal'], host = 'api.internal' }", None, None),
+    ] {
+        for (kind, expected) in [("bearer", bearer), ("identity_jwt", jwt)] {
+            let text = format!(
+                "{GOOD}\n[identity.corp]\nkind = 'oidc'\nissuer = 'https://idp.example.com'\nclient_id = 'c'\n[route.x]\n\
+                 host = 'x.localhost'\nupstream = {upstream}\nallow = 'signed-in'\ninject = {{ kind = '{kind}' }}"
+            );
+            let built = Generation::build(&config(&text), &parts);
+            let paths: Vec<_> =
+                built.err().iter().flat_map(|errors| errors.iter()).map(|error| error.path.clone()).collect();
+            assert_eq!(paths, Vec::from_iter(expected), "{kind} {upstream}");
+        }
+    }
+}
+
+/// What an upstream is given must be good at no STS.
+#[test]
+fn a_key_of_two_issuers_is_refused() {
+    let (_, pem) = Signer::generate().unwrap();
+    let signer = || Signer::from_pem(&pem).unwrap();
+    let mint = Mint::new("http://127.0.0.1:8080/.claviger/issuer".parse().unwrap(), signer(), Vec::new());
+    let keys = SigningKeys::new(Signer::generate().unwrap().0, vec![signer()]);
+    let issuer = IdentityIssuer::new("http://127.0.0.1:8080", keys);
+    let parts = Parts { mint: Some(mint), identity_issuer: Some(issuer), ..parts() };
+    let errors = Generation::build(&config(GOOD), &parts).unwrap_err();
+    assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), ["keys.identity"]);
 }
 
 /// A9: a ticket of a host that is not this machine would cross the network in clear text.

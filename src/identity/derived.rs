@@ -28,7 +28,21 @@ impl<T: Clone> Derived<T> {
     /// # Errors
     /// What `make` fails with; failures are not kept.
     pub fn of<E>(&self, identity: &Identity, make: impl FnOnce(&Identity) -> Result<T, E>) -> Result<T, E> {
-        if let Some(value) = self.shard(identity).get(&identity.holder.id).and_then(|one| one.fitting(identity)) {
+        self.while_good(identity, |_| true, make)
+    }
+
+    /// The same for values that end by themselves: one that is kept is taken only where `is_good` says so.
+    ///
+    /// # Errors
+    /// What `make` fails with; failures are not kept.
+    pub fn while_good<E>(
+        &self,
+        identity: &Identity,
+        is_good: impl FnOnce(&T) -> bool,
+        make: impl FnOnce(&Identity) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let kept = self.shard(identity).get(&identity.holder.id).and_then(|one| one.fitting(identity));
+        if let Some(value) = kept.filter(is_good) {
             return Ok(value);
         }
         let value = make(identity)?;

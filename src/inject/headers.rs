@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use super::name::settable;
 use super::value::ValueTemplate;
-use super::{BodyNeed, Given, InjectError, Injector, Needs, Vouched};
+use super::{Given, InjectError, Injector, Materials, Needs, Vouched};
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::identity::{Derived, Identity};
 use crate::web::Request;
 
-pub(super) const BUILT_IN: BuiltIn<dyn Injector, ()> = BuiltIn {
+pub(super) const BUILT_IN: BuiltIn<dyn Injector, Materials> = BuiltIn {
     kind: "headers",
     summary: "Sets headers that tell the upstream who is signed in.",
     example: include_str!("../../config/examples/inject/headers.toml"),
-    build: |settings, ()| Ok(Arc::new(Headers::new(settings.parse()?)?)),
+    build: |settings, _| Ok(Arc::new(Headers::new(settings.parse()?)?)),
 };
 
 #[derive(Debug, Deserialize)]
@@ -41,13 +42,7 @@ impl Headers {
         let (mut names, mut templates) = (Vec::with_capacity(set.len()), Vec::with_capacity(set.len()));
         for (name, template) in set {
             let at = |problem: String| SettingsError::at(format!("set.{name}"), problem);
-            let header: HeaderName = name.parse().map_err(|_| at("is not a header's name".to_owned()))?;
-            if Vouched::new(&RESERVED).has(&header) {
-                return Err(at("belongs to HTTP itself, and can't be set".to_owned()));
-            }
-            if Vouched::new(&TOLD).has(&header) {
-                return Err(at("is told by claviger itself on every request; expected another name".to_owned()));
-            }
+            let header = settable(&name).map_err(|problem| at(problem.to_owned()))?;
             if Vouched::new(&names).has(&header) {
                 return Err(at("is set twice: servers may take `-`, `_` and `.` for the same".to_owned()));
             }
@@ -74,7 +69,7 @@ impl Headers {
 
 impl Injector for Headers {
     fn needs(&self) -> Needs {
-        Needs { credentials: false, body: BodyNeed::Nothing }
+        Needs::NOTHING
     }
 
     fn sets(&self) -> &[HeaderName] {
@@ -102,32 +97,6 @@ fn usual() -> BTreeMap<String, String> {
     .into()
 }
 
-/// What frames or routes the message, or belongs to one connection.
-const RESERVED: [HeaderName; 14] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    header::EXPECT,
-    header::COOKIE,
-    header::PROXY_AUTHORIZATION,
-];
-
-/// What the proxy says of every request, whoever asks.
-const TOLD: [HeaderName; 4] = [
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-request-id"),
-];
-
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
@@ -149,7 +118,7 @@ mod tests {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
         Vouched::new(headers.sets()).strip(request.headers_mut());
-        let given = Given { identity: who, credentials: None, now: SystemTime::UNIX_EPOCH };
+        let given = Given { identity: who, ..Given::nothing(SystemTime::UNIX_EPOCH) };
         headers.inject(request, &given).unwrap()
     }
 

@@ -8,18 +8,18 @@ use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::{BodyNeed, Given, InjectError, Injector, Needs, Vouched};
+use super::{BodyNeed, Given, InjectError, Injector, Materials, Needs, Vouched};
 use crate::arn::{Region, ServiceName};
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::sigv4::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
 use crate::sigv4::{HexDigest, Keys, Payload, STREAMING_UNSIGNED_PAYLOAD_TRAILER, SignError, Signer};
 use crate::web::{Body, ByteCount, Request};
 
-pub(super) const BUILT_IN: BuiltIn<dyn Injector, ()> = BuiltIn {
+pub(super) const BUILT_IN: BuiltIn<dyn Injector, Materials> = BuiltIn {
     kind: "sigv4",
     summary: "Signs requests with the signed-in person's own AWS credentials (Signature Version 4).",
     example: include_str!("../../config/examples/inject/sigv4.toml"),
-    build: |settings, ()| Ok(Arc::new(Sigv4::new(settings.parse()?)?)),
+    build: |settings, _| Ok(Arc::new(Sigv4::new(settings.parse()?)?)),
 };
 
 #[derive(Debug, Deserialize)]
@@ -93,7 +93,7 @@ impl Sigv4 {
 
 impl Injector for Sigv4 {
     fn needs(&self) -> Needs {
-        Needs { credentials: true, body: self.body }
+        Needs { credentials: true, body: self.body, ..Needs::NOTHING }
     }
 
     /// None: a signature proves itself, and the client's `x-amz-content-sha256` must be seen before it goes.
@@ -265,7 +265,7 @@ mod tests {
 
     fn inject(service: &str, request: Request) -> Result<Request, InjectError> {
         let credentials = credentials();
-        let given = Given { identity: None, credentials: Some(&credentials), now: from_epoch_seconds(NOW) };
+        let given = Given { credentials: Some(&credentials), ..Given::nothing(from_epoch_seconds(NOW)) };
         injector(service).inject(request, &given)
     }
 
@@ -327,7 +327,7 @@ mod tests {
     fn what_hops_after_us_change_passes_unsigned() {
         let settings = "service = \"s3\"\nregion = \"eu-west-1\"\nunsigned_headers = [\"X-Hop\", \"accept\"]";
         let (credentials, sent) = (credentials(), [("x-hop", "1"), ("accept", "*/*"), ("x-app", "1")]);
-        let given = Given { identity: None, credentials: Some(&credentials), now: from_epoch_seconds(NOW) };
+        let given = Given { credentials: Some(&credentials), ..Given::nothing(from_epoch_seconds(NOW)) };
         let mut signed = build(settings).unwrap().inject(request("/k", &sent, Body::Empty), &given).unwrap();
         let line = signed.headers()["authorization"].to_str().unwrap();
         assert!(line.contains(";x-app,") && !line.contains("x-hop") && !line.contains("accept"), "{line}");
@@ -346,7 +346,7 @@ mod tests {
             let signed = inject("s3", request("/k", &[], body)).unwrap();
             assert_eq!(signed.headers()["x-amz-content-sha256"], declared);
         }
-        assert_eq!(injector("s3").needs(), Needs { credentials: true, body: BodyNeed::Nothing });
+        assert_eq!(injector("s3").needs(), Needs { credentials: true, ..Needs::NOTHING });
     }
 
     #[test]

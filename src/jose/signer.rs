@@ -3,14 +3,15 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::JoseError;
@@ -21,6 +22,7 @@ pub struct Signer {
     key: EcdsaKeyPair,
     kid: String,
     public_jwk: Value,
+    public_pem: String,
 }
 
 impl Signer {
@@ -28,8 +30,8 @@ impl Signer {
     pub fn generate() -> Result<(Self, Secret), JoseError> {
         let unavailable = |_| JoseError::Malformed("a P-256 key can't be made".into());
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(unavailable)?;
-        let pem = to_pem(key.to_pkcs8v1().map_err(unavailable)?.as_ref());
-        Ok((Self::new(key)?, pem))
+        let pem = to_pem("PRIVATE KEY", key.to_pkcs8v1().map_err(unavailable)?.as_ref());
+        Ok((Self::new(key)?, Secret::new(pem.as_str())))
     }
 
     /// The key in a PKCS#8 PEM.
@@ -54,19 +56,40 @@ impl Signer {
         self.public_jwk.clone()
     }
 
+    /// The public half as a PEM of its SubjectPublicKeyInfo (RFC 7468 §13).
+    pub fn public_pem(&self) -> &str {
+        &self.public_pem
+    }
+
     /// A compact JWS over `claims` with this `typ`.
     pub fn sign<C: Serialize>(&self, typ: &str, claims: &C) -> Result<Secret, JoseError> {
+        self.compact(Map::from_iter([("typ".into(), json!(typ))]), claims, &URL_SAFE_NO_PAD)
+    }
+
+    /// A JWS over `claims` as AWS's Application Load Balancers write it: with further members in its header, and each
+    /// part padded, which RFC 7515 §2 does not have.
+    pub fn sign_padded<C: Serialize>(&self, header: Map<String, Value>, claims: &C) -> Result<Secret, JoseError> {
+        self.compact(header, claims, &URL_SAFE)
+    }
+
+    fn compact<C: Serialize>(
+        &self,
+        mut header: Map<String, Value>,
+        claims: &C,
+        base64: &GeneralPurpose,
+    ) -> Result<Secret, JoseError> {
         let unserialisable = |e: serde_json::Error| JoseError::Malformed(format!("claims: {e}"));
-        let header = json!({ "alg": "ES256", "kid": self.kid, "typ": typ });
-        let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
+        header.insert("alg".into(), json!("ES256"));
+        header.insert("kid".into(), json!(self.kid));
+        let mut token = base64.encode(Value::Object(header).to_string());
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).map_err(unserialisable)?, &mut token);
+        base64.encode_string(serde_json::to_vec(claims).map_err(unserialisable)?, &mut token);
         let signature = self
             .key
             .sign(&SystemRandom::new(), token.as_bytes())
             .map_err(|_| JoseError::Signature("it can't be made".into()))?;
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+        base64.encode_string(signature.as_ref(), &mut token);
         Ok(Secret::new(token))
     }
 
@@ -82,7 +105,10 @@ impl Signer {
         let kid = URL_SAFE_NO_PAD.encode(thumbprint);
         let public_jwk =
             json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig" });
-        Ok(Self { key, kid, public_jwk })
+        let unwritable = |_| JoseError::Malformed("the public key can't be written".into());
+        let public: PublicKeyX509Der<'_> = key.public_key().as_der().map_err(unwritable)?;
+        let public_pem = to_pem("PUBLIC KEY", public.as_ref()).to_string();
+        Ok(Self { key, kid, public_jwk, public_pem })
     }
 }
 
@@ -93,9 +119,9 @@ impl fmt::Debug for Signer {
 }
 
 /// RFC 7468: base64 in lines of 64 characters.
-fn to_pem(pkcs8: &[u8]) -> Secret {
-    let body = Zeroizing::new(STANDARD.encode(pkcs8));
-    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+fn to_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+    let body = Zeroizing::new(STANDARD.encode(der));
+    let mut pem = Zeroizing::new(format!("-----BEGIN {label}-----\n"));
     let mut rest = body.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(64));
@@ -103,8 +129,8 @@ fn to_pem(pkcs8: &[u8]) -> Secret {
         pem.push('\n');
         rest = after;
     }
-    pem.push_str("-----END PRIVATE KEY-----\n");
-    Secret::new(pem)
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
 }
 
 #[cfg(test)]

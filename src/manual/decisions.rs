@@ -32,6 +32,20 @@
 //! service takes; one that takes nothing else would be the reason for a second signer. Deterministic signatures were
 //! not asked for either, so what is signed is tested by verifying it.
 //!
+//! # 2026-11: What upstreams are told is signed by another issuer than what STS is told
+//!
+//! Identity JWTs have the public URL for an issuer, minted tokens a path below it, and a key in both is refused: an
+//! upstream could else be the person at AWS with what it is given. The public URL has no discovery document of ours, so
+//! that no STS can be made to believe it. `aud` is the upstream's origin unless it is written down. *Rejected:* the host
+//! that was asked for, which several upstreams may share behind different paths, and which a request chooses.
+//!
+//! # 2026-11: A role is chosen in the session, and asked of the policy every time
+//!
+//! The session keeps a name for each route, and the policy alone says whether there is such a role and whose it is. A
+//! program names one in a header, which wins. A role of others and one that does not exist are answered alike.
+//! *Rejected:* a cookie for the choice, which other hosts of a domain can set; a role in the path, which upstreams would
+//! have to know of.
+//!
 //! # 2026-11: A rejected credential ends the search
 //!
 //! A source says one of three things: not mine, mine and bad, mine and good. After *mine and bad* nobody else is asked,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Ask, Grant, Policy, Way};
+use super::{Ask, Grant, Policy, Tellable, Way};
 use crate::clock;
 
 /// What the policy makes of a question, and how it gets there.
@@ -18,6 +18,9 @@ pub struct Explanation {
     pub denied: Option<String>,
     /// Every rule in order, and what it lacks.
     pub rules: Vec<Verdict>,
+    /// The roles there are to choose among, and which are theirs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleVerdict>,
     /// What STS would be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<Asked>,
@@ -31,6 +34,19 @@ pub struct Verdict {
     /// The rule.
     pub rule: String,
     /// The first condition that does not hold; absent: the rule lets pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
+}
+
+/// A role to choose, and whether it is theirs.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoleVerdict {
+    /// What it is called.
+    pub name: String,
+    /// The role, where it is theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// What they lack for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
 }
@@ -85,16 +101,25 @@ impl Policy {
             .iter()
             .map(|rule| Verdict { rule: rule.name.to_string(), needs: rule.first_unmet(&ask).map(ToString::to_string) })
             .collect();
+        let roles = ask.identity.map_or_else(Vec::new, |identity| {
+            let verdict = |offer: &super::Offer| RoleVerdict {
+                name: offer.name.to_string(),
+                role: offer.role_of(identity, &ask),
+                needs: offer.lack(identity, &ask),
+            };
+            self.roles.iter().map(verdict).collect()
+        });
         let at = clock::rfc3339(ask.now);
         match self.decide(ask) {
             Ok(permit) => Explanation {
                 rule: Some(permit.rule().to_owned()),
                 denied: None,
                 rules,
+                roles,
                 grant: self.asked(permit.grant()),
                 at,
             },
-            Err(denied) => Explanation { rule: None, denied: Some(denied.to_string()), rules, grant: None, at },
+            Err(denied) => Explanation { rule: None, denied: Some(denied.to_string()), rules, roles, grant: None, at },
         }
     }
 
@@ -103,24 +128,34 @@ impl Policy {
         self.rules.iter().map(|rule| (rule.name.as_ref(), rule.to_string()))
     }
 
+    /// The names of the roles there are to choose among, and their templates, for a summary.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(|offer| offer.name.as_ref())
+    }
+
+    fn tellable(&self) -> Option<Tellable> {
+        let several = self.roles.first().map(|offer| &offer.want);
+        self.want.as_ref().or(several).map(|want| want.tellable)
+    }
+
     fn asked(&self, grant: Option<&Arc<Grant>>) -> Option<Asked> {
-        let (want, grant) = (self.want.as_ref()?, grant?);
+        let (tellable, grant) = (self.tellable()?, grant?);
         let told = |value: String, told| Told { value, told };
         Some(Asked {
             credentials: grant.provider.to_string(),
             role: grant.role.to_string(),
-            session_name: told(grant.session_name.to_string(), want.tellable.session_name),
+            session_name: told(grant.session_name.to_string(), tellable.session_name),
             tags: grant
                 .tags
                 .iter()
                 .map(|(key, value)| Tag {
                     key: key.to_string(),
                     transitive: grant.transitive.contains(key),
-                    told: told(value.to_string(), want.tellable.tags),
+                    told: told(value.to_string(), tellable.tags),
                 })
                 .collect(),
-            source_identity: grant.source_identity.as_ref().map(|s| told(s.to_string(), want.tellable.source_identity)),
-            duration: grant.duration.map(|d| told(d.as_secs().to_string(), want.tellable.duration)),
+            source_identity: grant.source_identity.as_ref().map(|s| told(s.to_string(), tellable.source_identity)),
+            duration: grant.duration.map(|d| told(d.as_secs().to_string(), tellable.duration)),
         })
     }
 }

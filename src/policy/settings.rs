@@ -82,6 +82,9 @@ pub enum Values {
 pub struct WantSettings {
     /// The role's ARN.
     pub role: Option<String>,
+    /// Several, of which a person chooses one; in place of `role`.
+    #[serde(default)]
+    pub roles: Vec<RoleSettings>,
     /// The role session's name; by default a readable one from the claims.
     pub session_name: Option<String>,
     /// Session tags.
@@ -94,6 +97,27 @@ pub struct WantSettings {
     pub source_identity: Option<String>,
     /// `15m` to `12h`; absent: STS's own default.
     pub duration: Option<String>,
+}
+
+impl WantSettings {
+    /// Whether a role is wanted, of whichever form.
+    pub fn wants_role(&self) -> bool {
+        self.role.is_some() || !self.roles.is_empty()
+    }
+}
+
+/// One of the roles that a route offers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleSettings {
+    /// What people and programs call it.
+    pub name: String,
+    /// What it is for, on the page to choose at.
+    pub description: Option<String>,
+    /// The role's ARN, a template.
+    pub role: String,
+    /// Whose it is; absent: everybody's whom the route lets pass.
+    pub allow: Option<AllowSettings>,
 }
 
 impl<'de> Deserialize<'de> for AllowSettings {

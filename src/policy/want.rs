@@ -38,7 +38,7 @@ impl Want {
         settings: &WantSettings,
         provider: Option<(&str, Tellable)>,
     ) -> Result<Option<Self>, Vec<SettingsError>> {
-        let WantSettings { role, session_name, tags, transitive_tags, source_identity, duration } = settings;
+        let WantSettings { role, roles: _, session_name, tags, transitive_tags, source_identity, duration } = settings;
         let mut problems = Vec::new();
         let Some(role) = role else {
             let asked = [

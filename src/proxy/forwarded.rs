@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::fault::{Fault, REQUEST_ID};
+use crate::fault::{Fault, REQUEST_ID, ROLE};
 use crate::inject::Vouched;
 
 /// The client as far as it can be believed.
@@ -106,7 +106,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// Headers that some framework or server somewhere believes: where a request comes from, what it is for, what it is
 /// called. No client's own reaches an upstream, in any [spelling](Vouched).
-pub const CLAIMS: [HeaderName; 30] = [
+pub const CLAIMS: [HeaderName; 31] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,
@@ -139,6 +139,8 @@ pub const CLAIMS: [HeaderName; 30] = [
     // which settings to upgrade to HTTP/2 with: see `dress`
     HeaderName::from_static("http2-settings"),
     REQUEST_ID,
+    // which is a word to us: an upstream that read it would take a client's wish for our word
+    ROLE,
 ];
 
 /// The same, in every spelling.

@@ -1,6 +1,6 @@
 //! Who keeps the sessions: starts them, recognises their tickets, ends them. Outlives every reload of the config.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -158,6 +158,17 @@ impl Sessions {
     pub async fn end(&self, session: &Session, why: Why) -> Result<(), StoreError> {
         session.end(why);
         self.store.forget(session).await
+    }
+
+    /// Keeps which role a person has chosen on a route, in place of an earlier choice.
+    pub async fn choose(&self, session: &Session, route: &str, role: &str) -> Result<(), StoreError> {
+        let (route, role): (Arc<str>, Arc<str>) = (route.into(), role.into());
+        session.choices.rcu(|choices| {
+            let mut choices = BTreeMap::clone(choices);
+            choices.insert(Arc::clone(&route), Arc::clone(&role));
+            choices
+        });
+        Ok(())
     }
 
     /// A session by its id.

@@ -252,6 +252,19 @@ async fn sessions_end_unused_and_in_any_case() {
 }
 
 #[tokio::test]
+async fn a_choice_is_kept_by_route_and_can_be_changed() {
+    let house = House::with_corp().await;
+    let (session, _) = house.log_in("alice").await;
+    assert_eq!(session.choice("console"), None);
+    for role in ["reader", "admin"] {
+        house.sessions.choose(&session, "console", role).await.unwrap();
+        assert_eq!(session.choice("console").as_deref(), Some(role));
+    }
+    assert_eq!(session.choice("files"), None);
+    assert_eq!(house.log_in("alice").await.0.choice("console"), None, "each login chooses for itself");
+}
+
+#[tokio::test]
 async fn the_sweep_ends_what_nobody_asks_for() {
     let house = House::with_corp().await;
     let (session, _) = house.log_in("alice").await;

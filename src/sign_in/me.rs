@@ -10,10 +10,12 @@ use crate::identity::Claims;
 use crate::web::{self, Response};
 
 impl SignIn {
-    /// `/.claviger/me`: who this browser is logged in as, and until when; no token (CVE-2024-39315).
+    /// `/.claviger/me`: who this browser is logged in as, until when, and with which roles where there is a
+    /// choice; no token (CVE-2024-39315).
     pub(super) async fn me(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
         let session = self.session(site, visit).await?.ok_or(Fault::Anonymous)?;
         let claims = session.claims();
+        let choices = site.generation().map(|generation| self.choices(generation, visit, &session));
         let who = json!({
             "source": &*session.subject().source,
             "subject": &*session.subject().id,
@@ -22,6 +24,7 @@ impl SignIn {
             "groups": claims.texts("groups").collect::<Vec<_>>(),
             "since": rfc3339(session.created()),
             "until": rfc3339(session.ends()),
+            "roles": choices.unwrap_or_default(),
         });
         Ok(web::json(StatusCode::OK, &who))
     }

@@ -20,6 +20,16 @@ impl Target {
         read(text, site, host).unwrap_or_else(|| Self { host: host.to_owned(), path: "/".to_owned() })
     }
 
+    /// The host, one of ours.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The path with its query.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The whole URL: it is sent absolute, so that a path that looks like a host stays a path. A target waits in a
     /// cookie or an address, and its host may have gone from the config since: then this is the start page (A7).
     pub fn url(&self, site: &Site) -> String {

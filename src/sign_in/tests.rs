@@ -29,7 +29,7 @@ async fn a_login_leads_back_to_where_it_was_wanted() {
         me,
         json!({
             "source": "corp", "subject": "sub-of-alice", "name": "alice <Doe>", "email": "alice@example.com",
-            "groups": ["staff"], "since": "2027-01-15T08:00:00Z", "until": "2027-01-15T20:00:00Z",
+            "groups": ["staff"], "since": "2027-01-15T08:00:00Z", "until": "2027-01-15T20:00:00Z", "roles": {},
         })
     );
 }
@@ -439,7 +439,7 @@ async fn an_expired_proof_of_identity_is_no_reason_to_hand_over_the_same_session
         .body(())
         .unwrap()
         .into_parts();
-    let visit = super::Visit { head: &head, host: REPORTS, request_id: "r-1" };
+    let visit = super::Visit { head: &head, host: REPORTS, client: [127, 0, 0, 1].into(), request_id: "r-1" };
     let wish = super::Wish { sources: &[], anew: true };
     let response = house.door.begin_login(&house.site, &visit, &wish).await.unwrap();
     let to_public = response.headers()[header::LOCATION].to_str().unwrap().to_owned();

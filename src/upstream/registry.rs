@@ -26,7 +26,7 @@ impl Upstreams {
         metrics.describe(
             "claviger_upstream_healthy",
             None,
-            "1 where an upstream's address is well, 0 where it is not.",
+            "1 where an upstream's address is well, 0 where checks or connecting say otherwise.",
         );
         metrics.describe("claviger_upstream_connections_total", None, "Connections that were opened to upstreams.");
         Self { targets: Mutex::default(), metrics, checks: Some(checks) }

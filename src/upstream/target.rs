@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
-use metrics::{Counter, Gauge};
+use metrics::Counter;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -46,14 +46,13 @@ impl Target {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let authority = destination.authority();
         let upstream = String::from_utf8_lossy(authority.as_bytes()).into_owned();
-        let watched = destination.health.is_some() || destination.addresses.len() > 1;
         let endpoints = destination.addresses.iter().map(|address| {
             let name = match address {
                 Address::Origin(_) => address.authority(),
                 Address::Unix(_) => address.to_string(),
             };
             let labels = [("upstream", upstream.as_str()), ("address", name.as_str())];
-            let healthy = if watched { metrics.gauge("claviger_upstream_healthy", &labels) } else { Gauge::noop() };
+            let healthy = metrics.gauge("claviger_upstream_healthy", &labels);
             Arc::new(Endpoint {
                 id: NEXT.fetch_add(1, Ordering::Relaxed),
                 address: address.clone(),
@@ -102,7 +101,7 @@ impl Target {
 
     /// A connection to this address was made.
     pub(super) fn reached(&self, endpoint: &Endpoint) {
-        if self.has_several() && endpoint.standing.reached() {
+        if endpoint.standing.reached() && self.has_several() {
             let upstream = self.name();
             tracing::info!(
                 upstream.name = upstream,
@@ -114,7 +113,7 @@ impl Target {
 
     /// This address could not be reached. Where there are others, it is left alone for a while.
     pub(super) fn unreachable(&self, endpoint: &Endpoint, error: Option<&UpstreamError>) {
-        if self.has_several() && endpoint.standing.unreachable(Instant::now()) {
+        if endpoint.standing.unreachable(Instant::now()) && self.has_several() {
             let (upstream, reason) = (self.name(), error.map(|error| chain(error)));
             tracing::warn!(
                 upstream.name = upstream,

@@ -49,7 +49,7 @@ async fn an_upstream_with_a_name_roots_and_wishes_of_its_own() {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let at = listener.local_addr().unwrap();
     let (timeouts, metrics) = (Timeouts::default(), Metrics::new());
-    let manner = Manner { name: "app".into(), tls: Some(Arc::new(tls)), timeouts, metrics };
+    let manner = Manner { name: "app".into(), tls: Some(Arc::new(tls).into()), timeouts, metrics };
     workers.serve(listener, manner, Arc::new(app.clone()));
 
     let route = |name: &str, upstream: &str| {

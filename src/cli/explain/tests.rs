@@ -33,6 +33,22 @@ const CONFIG: &str = r#"
     role = "arn:aws:iam::123456789012:role/reports-{claims.department}"
     duration = "1h"
     inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
+    [route.console]
+    host = "console.localhost"
+    upstream = "https://api.example.com"
+    allow = "signed-in"
+    inject = { kind = "sigv4", service = "execute-api", region = "eu-west-1" }
+    [[route.console.roles]]
+    name = "reader"
+    role = "arn:aws:iam::123456789012:role/reader-{claims.department}"
+    [[route.console.roles]]
+    name = "writer"
+    role = "arn:aws:iam::123456789012:role/writer"
+    allow = { groups = ["finance"] }
+    [[route.console.roles]]
+    name = "admin"
+    role = "arn:aws:iam::123456789012:role/admin"
+    allow = { groups = ["admins"] }
 "#;
 
 #[derive(Parser)]
@@ -59,6 +75,7 @@ fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), Str
         trust,
         upstreams: Arc::new(Upstreams::unchecked()),
         mint: None,
+        identity_issuer: None,
     };
     let (config, generation) =
         Generation::load(&file, &Environment::default(), |_| Ok::<_, ConfigErrors>(parts)).unwrap();
@@ -119,6 +136,25 @@ fn what_does_not_pass_comes_with_the_reason() {
         let (text, allowed) = told(claims, &arguments).unwrap();
         assert!(!allowed && text.contains(reason), "{reason}\n{text}");
     }
+}
+
+#[test]
+fn roles_to_choose_among_are_told_with_whose_they_are() {
+    const CONSOLE: &str = "--url=http://console.localhost/";
+    for (role, allowed) in [(None, false), (Some("--role=writer"), true), (Some("--role=admin"), false)] {
+        let arguments: Vec<_> = [CONSOLE, "--source=corp"].into_iter().chain(role).collect();
+        let (text, passes) = told(alice(), &arguments).unwrap();
+        assert_eq!(passes, allowed, "{text}");
+        for line in [
+            "offers reader  arn:aws:iam::123456789012:role/reader-north",
+            "offers writer  arn:aws:iam::123456789012:role/writer",
+            "offers admin   not theirs: needs the group admins",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+    let (text, _) = told(alice(), &[CONSOLE, "--source=corp"]).unwrap();
+    assert!(text.contains("several roles are theirs, and none was chosen: reader, writer"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::clock::epoch_seconds;
-use crate::jose::{JoseError, Signer};
+use crate::jose::{JoseError, Signer, SigningKeys};
 use crate::policy::Grant;
 use crate::secret::{Secret, random_token};
 
@@ -17,15 +17,14 @@ use crate::secret::{Secret, random_token};
 #[derive(Debug)]
 pub struct Mint {
     issuer: Url,
-    current: Signer,
-    others: Vec<Signer>,
+    keys: SigningKeys,
 }
 
 impl Mint {
     /// An issuer. `current` signs; `others` are published too: keys that signed before, or will after the next change,
     /// as STS keeps a key set for a while.
     pub fn new(issuer: Url, current: Signer, others: Vec<Signer>) -> Arc<Self> {
-        Arc::new(Self { issuer, current, others })
+        Arc::new(Self { issuer, keys: SigningKeys::new(current, others) })
     }
 
     /// The issuer, to the letter as in tokens and in IAM: without a slash at its end.
@@ -49,8 +48,12 @@ impl Mint {
 
     /// The document at `<issuer>/jwks` (RFC 7517 §5).
     pub fn key_set(&self) -> Value {
-        let keys: Vec<_> = [&self.current].into_iter().chain(&self.others).map(Signer::public_jwk).collect();
-        json!({ "keys": keys })
+        self.keys.key_set()
+    }
+
+    /// The keys, to be told from those of others.
+    pub fn keys(&self) -> &SigningKeys {
+        &self.keys
     }
 
     /// A token that says who the grant is for, and what else STS shall be told.
@@ -86,7 +89,7 @@ impl Mint {
         if let Some(source_identity) = &grant.source_identity {
             claims.insert(SOURCE_IDENTITY.into(), json!(source_identity));
         }
-        self.current.sign("JWT", &claims)
+        self.keys.current().sign("JWT", &claims)
     }
 }
 

@@ -77,7 +77,7 @@ impl House {
 
     /// What the app and the proxy before it would answer: who is logged in, or a login.
     pub(super) async fn serve(&self, host: &str, head: &request::Parts) -> Result<Response, Fault> {
-        let visit = Visit { head, host, request_id: "r-1" };
+        let visit = Visit { head, host, client: std::net::Ipv4Addr::LOCALHOST.into(), request_id: "r-1" };
         if head.uri.path().starts_with(PREFIX) {
             return self.door.answer(&self.site, &visit).await;
         }

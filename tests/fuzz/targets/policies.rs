@@ -10,7 +10,7 @@ use claviger::built_in::{Environment, Surroundings};
 use claviger::clock::from_epoch_seconds;
 use claviger::config::Config;
 use claviger::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, Subject};
-use claviger::policy::{AllowSettings, Ask, NormalPath, Policy, Tellable, WantSettings, Way};
+use claviger::policy::{AllowSettings, Ask, NormalPath, Policy, Tellable, WantSettings, Wanted, Way};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ pub fn template(data: &[u8]) {
     };
     let path = NormalPath::parse("/").expect("a path");
     let (peer, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), from_epoch_seconds(NOW));
-    let ask = Ask { identity: Some(&identity), method: &Method::GET, path: &path, peer, now };
+    let ask = Ask { identity: Some(&identity), method: &Method::GET, path: &path, role: Wanted::Any, peer, now };
     let Ok(permit) = POLICY.decide(ask) else { return };
     let grant = permit.grant().expect("the policy wants a role");
     let name = |text: &str, longest| {
@@ -147,7 +147,7 @@ pub fn trust_seeds() -> Vec<Vec<u8>> {
 /// A config: it is sound, or every error says where; reading it twice gives the same.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let read = || Config::parse(text, Surroundings::new("/nonexistent".into(), Environment::default()));
+    let read = || Config::parse(text, Surroundings::new("/nonexistent", Environment::default()));
     match (read(), read()) {
         (Err(one), Err(two)) => assert_eq!(one.to_string(), two.to_string()),
         (Ok(one), Ok(two)) => {
