@@ -23,6 +23,7 @@ use crate::telemetry::Format;
 mod error;
 mod file;
 pub mod keys;
+mod limits;
 mod listen;
 mod public_url;
 mod route;
@@ -33,6 +34,7 @@ mod upstream;
 
 pub use error::{ConfigError, ConfigErrors, below};
 pub use keys::Keys;
+pub use limits::LimitSettings;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
 pub use route::RouteConfig;
@@ -63,6 +65,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// `[log] access`: a line for each request.
     pub log_access: bool,
+    /// `[limits]`.
+    pub limits: LimitSettings,
     /// `[log] format`, of all lines.
     pub log_format: Format,
     /// `[telemetry]`; absent: nothing is recorded.
@@ -137,6 +141,7 @@ impl Config {
             named.collect()
         };
         let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
+        let limits = limits::read(file.limits, errors);
         let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
         for (key, length) in [("idle", session.idle), ("lifetime", session.lifetime)] {
             some_time(&below("session", key), length, errors);
@@ -170,6 +175,7 @@ impl Config {
             log_format: format.unwrap_or_default(),
             tracing: tracing::read(file.telemetry, errors),
             keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted, identity: file.keys.identity },
+            limits,
             session,
             route,
             identity,

@@ -17,6 +17,7 @@ use crate::generation::Unidentified;
 use crate::identity::{EvidenceError, LoginError, Rejection};
 use crate::inject::InjectError;
 use crate::policy::{Denied, PathError};
+use crate::rate::TooMany;
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::web::{self, CollectError, Response, chain};
@@ -48,6 +49,9 @@ pub enum Fault {
     /// Another site has the browser ask for what would be signed with the person's role (A12).
     #[error("another site asks with the person's role")]
     CrossSite,
+    /// The client or the person asks more often than they may.
+    #[error("too many requests")]
+    TooMany(#[source] TooMany),
     /// There are no credentials to be had.
     #[error("no credentials")]
     Issue(#[source] Arc<IssueError>),
@@ -158,7 +162,7 @@ impl Fault {
             headers.insert(REQUEST_ID, id);
         }
         if let Some(wait) = face.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         if face.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 §11.6.1: a 401 names a challenge; a bearer token is the one a program could bring
@@ -236,6 +240,13 @@ impl Fault {
                  role. Nothing was sent. If you do want it, open the address yourself, or start from a page of this app."
                     .into(),
             ),
+            Self::TooMany(too_many) => face(
+                429,
+                "too_many_requests",
+                "Too many requests",
+                "More is asked from here, or with your login, than this proxy allows. Wait a moment.".into(),
+            )
+            .after(too_many.retry_after),
             Self::Issue(error) => match &**error {
                 IssueError::Refused { role, code, .. } => face(
                     403,
@@ -345,6 +356,9 @@ impl Fault {
     }
 
     fn log(&self, face: &Face, request_id: &str) {
+        if matches!(self, Self::TooMany(_)) {
+            return; // a flood of requests must not become one of lines; the access line has the code
+        }
         let reason = chain(self);
         match face.status.as_u16() {
             500 => tracing::error!(request.id = request_id, fault = face.code, reason, "a request failed by our fault"),
@@ -401,6 +415,12 @@ impl From<Unidentified> for Fault {
     }
 }
 
+impl From<TooMany> for Fault {
+    fn from(error: TooMany) -> Self {
+        Self::TooMany(error)
+    }
+}
+
 impl From<PathError> for Fault {
     fn from(error: PathError) -> Self {
         Self::Malformed(error.to_string())
@@ -435,6 +455,11 @@ impl From<LoginError> for Fault {
     fn from(error: LoginError) -> Self {
         Self::Login(error)
     }
+}
+
+/// For `Retry-After` (RFC 9110 §10.2.3), no earlier than it will help.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 /// A sentence's first letter.
@@ -482,6 +507,16 @@ mod tests {
         assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
         let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
         assert_eq!((&body["error"], &body["request_id"]), (&json!("login_required"), &json!("r-2")));
+    }
+
+    #[test]
+    fn too_many_come_back_no_earlier_than_it_helps() {
+        for (millis, seconds) in [(0, "1"), (10, "1"), (1_000, "1"), (1_001, "2"), (59_500, "60")] {
+            let error = TooMany { limit: "per_address", retry_after: Duration::from_millis(millis) };
+            let response = Fault::TooMany(error).answer("r-4", false);
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{millis}");
+        }
     }
 
     #[test]

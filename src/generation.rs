@@ -16,6 +16,7 @@ use crate::credentials::{CredentialProvider, Mint};
 use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
 use crate::inject::{IdentityIssuer, Vouched};
+use crate::rate::Rates;
 use crate::route::{Route, Routes};
 use crate::session::{CookieNames, Session};
 use crate::tls::{ServerIdentity, Trust};
@@ -38,6 +39,8 @@ pub struct Generation {
     pub vouched: Arc<Vouched>,
     /// `[listen.<name>]`.
     pub entrances: BTreeMap<Arc<str>, Entrance>,
+    /// `[limits.rate]`.
+    pub rates: Arc<Rates>,
     mint: Option<Arc<Mint>>,
     footings: footing::Footings,
 }

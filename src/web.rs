@@ -19,7 +19,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Limited};
 
-pub use address::{is_loopback, network};
+pub use address::{is_loopback, network, network_of};
 pub use byte_count::ByteCount;
 
 /// An error whose kind does not matter to who passes it on.

@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("fetch", "clock secret telemetry tls web"),
     ("trace", "fetch telemetry web"),
     ("server", "clock telemetry tls web"),
+    ("rate", "clock web"),
     ("upstream", "clock telemetry tls web"),
     ("jose", "clock fetch secret web"),
     ("sigv4", "arn clock secret web"),
@@ -39,13 +40,16 @@ const MAY_USE: &[(&str, &str)] = &[
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
-    ("config", "arn authority built_in clock policy provider route secret session telemetry tls upstream web"),
+    (
+        "config",
+        "arn authority built_in clock policy provider rate route secret server session telemetry tls upstream web",
+    ),
     (
         "generation",
-        "built_in clock config credentials fetch files identity inject policy route session tls upstream web",
+        "built_in clock config credentials fetch files identity inject policy rate route session tls upstream web",
     ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
-    ("fault", "credentials generation identity inject policy route session upstream web"),
+    ("fault", "credentials generation identity inject policy rate route session upstream web"),
     // Doors: none uses another.
     (
         "proxy",

@@ -17,6 +17,7 @@ mod credentials;
 mod findings_login;
 mod fuzz;
 mod injectors;
+mod limits;
 mod login;
 mod proxy;
 mod reload;

@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) telemetry: Telemetry,
     pub(super) keys: Keys,
     // Kinds and rooms with shapes of their own
+    pub(super) limits: Table,
     pub(super) session: Table,
     pub(super) identity: BTreeMap<String, Table>,
     pub(super) credentials: BTreeMap<String, Table>,

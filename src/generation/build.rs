@@ -14,6 +14,7 @@ use crate::credentials::{self, CredentialProvider};
 use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
+use crate::rate::Rates;
 use crate::route::{HostPattern, Route, Routes};
 use crate::session::CookieNames;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
@@ -46,8 +47,12 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         problems.into_iter().for_each(|problem| builder.errors.add_settings("", problem));
         Routes::default()
     });
+    let rates = match before {
+        Some((before, _)) => before.rates.renew(config.limits.rate),
+        None => Rates::new(config.limits.rate),
+    };
     let (mint, footings) = (parts.mint.clone(), builder.footings);
-    builder.errors.or(Generation { routes, sources, providers, vouched, entrances, mint, footings })
+    builder.errors.or(Generation { routes, sources, providers, vouched, entrances, rates, mint, footings })
 }
 
 struct Builder<'a> {

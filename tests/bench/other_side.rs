@@ -8,7 +8,7 @@ use claviger::clock::{Clock, SystemClock};
 use claviger::fetch::Fetch;
 use claviger::provider::{Client, Lifetimes, OpenIdProvider, Setup};
 use claviger::secret::Secret;
-use claviger::server::{Handler, Listener, Manner, Timeouts, Workers};
+use claviger::server::{Handler, Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
 use claviger::tls::Trust;
 use claviger::users::{Email, User, Users, hash_password};
@@ -34,8 +34,7 @@ impl OtherSide {
         };
         let ((provider_listener, provider), (authority_listener, authority)) = (bind(), bind());
         let serve = |name: &str, listener, handler: Arc<dyn Handler>| {
-            let timeouts = Timeouts::default();
-            let manner = Manner { name: name.into(), tls: None, timeouts, metrics: metrics.clone() };
+            let manner = Manner::plain(name, &metrics);
             workers.serve(listener, manner, handler);
         };
         let people = Arc::new(Users::new(vec![alice()], Arc::clone(&clock)).expect("a directory"));

@@ -58,6 +58,7 @@ pub struct Plan {
     also_at: Vec<String>,
     files: Vec<(String, String)>,
     log: &'static str,
+    descriptors: Option<&'static str>,
     client_secret: Option<String>,
     provider_is_up: bool,
     id_token_on_refresh: bool,
@@ -74,6 +75,7 @@ impl Plan {
             also_at: Vec::new(),
             files: Vec::new(),
             log: "debug",
+            descriptors: None,
             client_secret: None,
             provider_is_up: true,
             id_token_on_refresh: true,
@@ -109,6 +111,12 @@ impl Plan {
     /// What claviger's own events are logged from.
     pub fn log(mut self, level: &'static str) -> Self {
         self.log = level;
+        self
+    }
+
+    /// A claviger that may have so many descriptors open: `64:4096` is the soft and the hard limit.
+    pub fn descriptors(mut self, limits: &'static str) -> Self {
+        self.descriptors = Some(limits);
         self
     }
 
@@ -173,7 +181,10 @@ impl Plan {
         let file = folder.path().join("claviger.toml");
         std::fs::write(&file, config).unwrap();
         let environment: Vec<_> = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.as_str())).collect();
-        let claviger = Process::start(&file, &environment);
+        let claviger = match self.descriptors {
+            None => Process::start(&file, &environment),
+            Some(limits) => Process::start_with_descriptors(limits, &file, &environment),
+        };
         let at = claviger.address("main").await;
         assert_eq!(at, here.at());
 

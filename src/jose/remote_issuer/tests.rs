@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::jose::Signer;
 use crate::secret::random_token;
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::web::{self, Request, Response};
@@ -90,7 +90,7 @@ impl Scene {
             asked: Notify::new(),
         });
         let workers = Workers::start(1).unwrap();
-        let manner = Manner { name: "far".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+        let manner = Manner::plain("far", &Metrics::new());
         workers.serve(listener, manner, Arc::clone(&far) as _);
         let clock = Arc::new(ManualClock::at(1_800_000_000));
         let fetch = Arc::new(Fetch::new(&Trust::system()));

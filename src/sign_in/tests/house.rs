@@ -15,7 +15,7 @@ use crate::fetch::{Fetch, Reach};
 use crate::identity::{BUILT_INS, Materials};
 use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
 use crate::secret::Secret;
-use crate::server::{Listener, Manner, Timeouts, Workers};
+use crate::server::{Listener, Manner, Workers};
 use crate::session::SessionSettings;
 use crate::tls::Trust;
 use crate::users::{Email, User, Users, hash_password};
@@ -226,7 +226,7 @@ fn start_provider(workers: &Workers, clock: &Arc<ManualClock>) -> String {
         signing_key: None,
     };
     let provider = OpenIdProvider::new(setup, Arc::clone(clock) as _).unwrap();
-    let manner = Manner { name: "op".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+    let manner = Manner::plain("op", &Metrics::new());
     workers.serve(listener, manner, provider as _);
     issuer
 }
