@@ -345,6 +345,14 @@ impl Fault {
                 "The app behind this proxy did not answer in time.".into(),
             )
             .with(Next::TryAgain),
+            // what is short here is ours, and given back in a moment (A37)
+            Self::Upstream(error) if error.is_for_want_of_descriptors() => face(
+                503,
+                "overloaded",
+                "There is too much to do at the moment",
+                "This proxy has as many connections as it can hold. This recovers by itself.".into(),
+            )
+            .after(RETRY),
             Self::Upstream(UpstreamError::Unreachable { .. } | UpstreamError::Broken { .. }) => face(
                 502,
                 "upstream_unreachable",

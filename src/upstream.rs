@@ -102,6 +102,21 @@ pub enum UpstreamError {
     },
 }
 
+impl UpstreamError {
+    /// Whether this process, or the system, has no descriptor left for a connection: 24 is EMFILE, 23 ENFILE on Linux.
+    pub fn is_for_want_of_descriptors(&self) -> bool {
+        let Self::Unreachable { source, .. } = self else { return false };
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&**source);
+        while let Some(error) = cause {
+            if error.downcast_ref::<std::io::Error>().is_some_and(|e| matches!(e.raw_os_error(), Some(23 | 24))) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 impl Upstream {
     fn new(target: Arc<Target>, bounds: Bounds) -> Self {
         Self(Arc::new(Inner { target, bounds }))

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, StatusCode, Version};
 use http_body_util::combinators::BoxBody;
@@ -96,6 +96,7 @@ fn normalise<B>(request: &mut http::Request<B>) -> Result<(), Refused> {
     if request.method().as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
         return Err(Refused::Ambiguous("the method is not in upper case"));
     }
+    check_spellings(request.headers())?;
     if request.version() < Version::HTTP_2 {
         check_transfer_encoding(request.headers())?;
     } else {
@@ -161,6 +162,23 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Refused> {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Refused::Ambiguous("Transfer-Encoding is something else than chunked")),
     }
+}
+
+/// No second name for what frames the message: servers that take `_` and `.` for `-`, as CGI and WSGI do, would go by it
+/// (A3, CVE-2024-45614).
+fn check_spellings(headers: &HeaderMap) -> Result<(), Refused> {
+    let framing = [&header::CONTENT_LENGTH, &header::TRANSFER_ENCODING];
+    let is_another = |name: &HeaderName| {
+        let folded = || name.as_str().bytes().map(|byte| if matches!(byte, b'_' | b'.') { b'-' } else { byte });
+        let passes_for = |known: &&HeaderName| {
+            name.as_str().len() == known.as_str().len() && name != **known && folded().eq(known.as_str().bytes())
+        };
+        framing.iter().any(passes_for)
+    };
+    if headers.keys().any(is_another) {
+        return Err(Refused::Ambiguous("a header is another spelling of Content-Length or Transfer-Encoding"));
+    }
+    Ok(())
 }
 
 /// One `Cookie` of the several that HTTP/2 may split it into (RFC 9113 §8.2.3).
@@ -249,6 +267,9 @@ mod tests {
             (Version::HTTP_2, "GET", "https://a.test/", &[("host", "b.test")]),
             (Version::HTTP_2, "GET", "https://user@a.test/", &[]),
             (Version::HTTP_2, "GET", "/", &[]),
+            (Version::HTTP_11, "GET", "/", &[host, ("content_length", "1")]),
+            (Version::HTTP_11, "GET", "/", &[host, ("transfer.encoding", "chunked")]),
+            (Version::HTTP_2, "GET", "https://a.test/", &[("content.length", "1")]),
         ] {
             let found = normalised(version, (method, target), headers);
             assert!(

@@ -215,7 +215,11 @@ fn with_certificate(
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut http1 = http1::Builder::new();
-    http1.header_read_timeout(None).max_header_size(limits.head_bytes); // `Timer` sees to it, and to more
+    // `Timer` sees to the head's time, and to more. A client that does not read holds no more than the buffer (A14).
+    http1
+        .header_read_timeout(None)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(BUFFER.max(limits.head_bytes.saturating_mul(2)));
     if limits.headers != HYPERS_HEADERS {
         http1.max_headers(limits.headers);
     }
@@ -375,6 +379,8 @@ const FULL: &[u8] =
 /// (CVE-2025-8671); more end the connection.
 const RESETS: usize = 20;
 const LOCAL_RESETS: usize = 128;
+/// Bytes that an HTTP/1 connection reads ahead, and of an answer that wait for its reader.
+const BUFFER: usize = 128 * 1024;
 /// Bytes of an answer that wait for one stream's window.
 const SEND_BUFFER: usize = 128 * 1024;
 /// A dead HTTP/2 peer is found after both.

@@ -245,6 +245,9 @@ fn decimal(text: &[u8]) -> Result<u64, Ambiguous> {
 
 /// A chunk's size, which an extension may follow (RFC 9112 §7.1).
 fn chunk_size(line: &[u8]) -> Result<u64, Ambiguous> {
+    if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return Err(Ambiguous);
+    }
     let size = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
     let text = std::str::from_utf8(size).map_err(|_| Ambiguous)?;
     if text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

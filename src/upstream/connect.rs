@@ -113,7 +113,7 @@ where
     let allowance = Arc::new(Allowance::new());
     let stream = TokioIo::new(Listening::new(stream, Arc::clone(&allowance)));
     let mut builder = http1::Builder::new();
-    builder.writev(false).max_header_size(HEAD_LIMIT); // one buffer: heads are small, and bodies go the other way
+    builder.writev(false).max_header_size(HEAD_LIMIT).max_buf_size(2 * HEAD_LIMIT); // one buffer: heads are small, and bodies go the other way
     let (sender, connection) = builder.handshake::<_, Outgoing>(stream).await?;
     // its error reaches who waits for an answer; without one it is of no interest
     let driver = match what {
