@@ -24,7 +24,7 @@ use crate::config::{Config, ConfigErrors, Tracing};
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::proxy::Proxy;
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Crowd, Handler, Limits, Listener, Manner, Workers, mind_memory};
 use crate::session::{OpenError, Sessions};
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, LogLevel, Metrics};
@@ -32,6 +32,7 @@ use crate::tls::{Handshakes, Trust};
 use crate::trace::{self, Exporter};
 use crate::upstream::Upstreams;
 
+mod bounds;
 mod changes;
 mod current;
 mod door;
@@ -42,6 +43,7 @@ mod reload;
 mod requests;
 mod sessions;
 
+use bounds::Bounds;
 use current::{Current, handshakes};
 use door::Door;
 use other_side::{OtherSide, Plan};
@@ -153,7 +155,15 @@ impl Running {
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust).counted(&metrics));
         let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
-        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None, identity_issuer: None };
+        let parts = Parts {
+            clock: Arc::clone(&clock),
+            fetch,
+            trust,
+            upstreams,
+            mint: None,
+            identity_issuer: None,
+            metrics: metrics.clone(),
+        };
         let plan = Plan::read(&config, &parts).map_err(StartError::Config)?;
         let current = Current::first(config, &parts)?;
         let (config, generation) = (&current.config, &current.generation);
@@ -203,30 +213,37 @@ impl Running {
             None => None,
         };
 
+        let bounds = Arc::new(Bounds::new(config));
         let (mut addresses, mut shaken) = (Vec::new(), BTreeMap::new());
-        let mut serve = |workers: &Workers, Serving { name, listener, tls, handler }| {
+        let mut serve = |workers: &Workers, crowd: Arc<Crowd>, limits: Arc<ArcSwap<Limits>>, serving: Serving| {
+            let Serving { name, listener, tls, handler } = serving;
             addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
             let tls = tls.map(Handshakes::new);
             shaken.extend(tls.clone().map(|tls| (Arc::clone(&name), tls)));
-            let manner = Manner { name, tls, timeouts: Timeouts::default(), metrics: metrics.clone() };
+            let manner = Manner { name, tls, limits, crowd, metrics: metrics.clone() };
             workers.serve(listener, manner, handler);
             Ok::<_, StartError>(())
         };
         let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
-        serving.into_iter().try_for_each(|serving| serve(&workers, serving))?;
+        serving.into_iter().try_for_each(|one| serve(&workers, bounds.crowd(), bounds.of(&one.name), one))?;
         let admin = match admin {
             Some(serving) => {
                 let workers = Workers::start(1).map_err(StartError::Workers)?;
-                serve(&workers, serving)?;
+                serve(&workers, bounds::of_admin(), Arc::default(), serving)?;
                 Some(workers)
             }
             None => None,
         };
+        let upkeep = vec![
+            tokio::spawn(tend_sessions(Arc::clone(&app))),
+            tokio::spawn(mind_memory(bounds.crowd(), metrics.clone())),
+            tokio::spawn(tend_metrics(metrics.clone())),
+        ];
         let reload = file.map(|file| {
             let bound = addresses.iter().cloned().collect();
-            Reload::new(Arc::clone(&app), file, parts, reload::Running { bound, shaken, other_side, level }, &metrics)
+            let running = reload::Running { bound, shaken, other_side, level, bounds };
+            Reload::new(Arc::clone(&app), file, parts, running, &metrics)
         });
-        let upkeep = vec![tokio::spawn(tend_sessions(Arc::clone(&app))), tokio::spawn(tend_metrics(metrics))];
         Ok(Self { app, workers, admin, addresses, reload, upkeep })
     }
 

@@ -23,6 +23,7 @@ use crate::telemetry::Format;
 mod error;
 mod file;
 pub mod keys;
+mod limits;
 mod listen;
 mod public_url;
 mod route;
@@ -34,6 +35,7 @@ mod upstream;
 
 pub use error::{ConfigError, ConfigErrors, below};
 pub use keys::Keys;
+pub use limits::LimitSettings;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
 pub use route::RouteConfig;
@@ -64,6 +66,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// `[log] access`: a line for each request.
     pub log_access: bool,
+    /// `[limits]`.
+    pub limits: LimitSettings,
     /// `[log] format`, of all lines.
     pub log_format: Format,
     /// `[telemetry]`; absent: nothing is recorded.
@@ -139,6 +143,7 @@ impl Config {
         };
         let (identity, credentials): (BTreeMap<Arc<str>, Table>, BTreeMap<_, Table>) =
             (sections("identity", file.identity), sections("credentials", file.credentials));
+        let limits = limits::read(file.limits, errors);
         let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
         for (key, problem) in session.problems() {
             errors.add(below("session", key), problem);
@@ -189,6 +194,7 @@ impl Config {
                 identity: file.keys.identity,
                 session: file.keys.session,
             },
+            limits,
             session,
             route,
             identity,

@@ -105,6 +105,7 @@ impl Proxy {
         let identity = generation.identify(&caller, route, session.as_ref()).await?;
         note.identity.clone_from(&identity);
         drop(step);
+        generation.rates.take_identity(identity.as_ref().map(|who| &who.subject), arrival.now)?;
 
         let step = arrival.trace.step("decide");
         let peer = arrival.client.address;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, Handle};
@@ -21,12 +22,25 @@ use crate::web::{Request, Response};
 mod accept;
 mod admission;
 mod connection;
+mod crowd;
+mod descriptors;
 mod drain;
+mod drive;
 pub mod frames;
 pub mod framing;
 mod guard;
+mod limits;
+mod memory;
+mod refusals;
 mod served;
 mod watch;
+
+pub use crowd::{Crowd, Most};
+pub use descriptors::{descriptors, raise_descriptors};
+pub use framing::{Followed, Framing, Place};
+pub use limits::Limits;
+pub use memory::{memory_limit, mind_memory};
+pub use refusals::{Reason, Refusal};
 
 use accept::Acceptor;
 use connection::Site;
@@ -42,6 +56,9 @@ pub trait Handler: Send + Sync + 'static {
     /// The answer. It runs on a worker's own single-threaded runtime and must not block it. A panic costs this request
     /// only: it is answered with 500.
     async fn handle(&self, request: Request) -> Response;
+
+    /// Is told of a request that was answered before it could get here. Of a flood of them it is told of a few.
+    fn refused(&self, _refusal: &Refusal<'_>) {}
 }
 
 /// A bound address, not yet accepting.
@@ -55,23 +72,12 @@ pub struct Manner {
     pub name: Arc<str>,
     /// TLS, or plain HTTP. HTTP/2 is spoken where ALPN chose it, so never without TLS.
     pub tls: Option<Handshakes>,
-    /// How long things may take.
-    pub timeouts: Timeouts,
+    /// What a connection may take. What is put there counts for the connections that are accepted from then on.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// Who else is there.
+    pub crowd: Arc<Crowd>,
     /// Where connections are counted.
     pub metrics: Metrics,
-}
-
-/// How long a connection may take for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From accepting to the end of the TLS handshake.
-    pub handshake: Duration,
-    /// For a request's whole head, from its first byte on.
-    pub head: Duration,
-    /// Between two pieces of a body, either way.
-    pub body: Duration,
-    /// Without a request.
-    pub idle: Duration,
 }
 
 /// The threads that serve: one single-threaded runtime each.
@@ -107,14 +113,10 @@ impl Listener {
     }
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(15),
-            body: Duration::from_secs(60),
-            idle: Duration::from_secs(75),
-        }
+impl Manner {
+    /// Plain HTTP, within the usual limits, alone.
+    pub fn plain(name: &str, metrics: &Metrics) -> Self {
+        Self { name: name.into(), tls: None, limits: Arc::default(), crowd: Arc::default(), metrics: metrics.clone() }
     }
 }
 

@@ -14,13 +14,14 @@ const MAY_USE: &[(&str, &str)] = &[
     ("clock", ""),
     ("files", ""),
     ("arn", ""),
-    ("web", ""),
+    ("web", "tls"),         // a connection has its client's certificate
     ("telemetry", "clock"), // access lines carry times as `clock` prints them
     ("built_in", "clock files secret"),
     ("tls", "clock secret"),
     ("fetch", "clock secret telemetry tls web"),
     ("trace", "fetch telemetry web"),
     ("server", "clock telemetry tls web"),
+    ("rate", "clock web"),
     ("upstream", "clock telemetry tls web"),
     ("jose", "clock fetch secret web"),
     ("sigv4", "arn clock secret web"),
@@ -32,7 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("authority", "arn built_in clock fetch jose secret server sigv4 telemetry web"),
     ("demo", "arn clock fetch secret server sigv4 web"),
     // The sentence: it knows the domain, and no door.
-    ("identity", "built_in clock fetch jose secret telemetry web"),
+    ("identity", "built_in clock fetch jose secret telemetry tls web"),
     ("session", "built_in clock identity redis secret telemetry web"),
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock identity jose policy secret web"),
@@ -40,13 +41,18 @@ const MAY_USE: &[(&str, &str)] = &[
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
-    ("config", "arn authority built_in clock policy provider redis route secret session telemetry tls upstream web"),
+    (
+        "config",
+        "arn authority built_in clock policy provider rate redis route secret server session telemetry tls upstream \
+         web",
+    ),
     (
         "generation",
-        "built_in clock config credentials fetch files identity inject policy route session tls upstream web",
+        "built_in clock config credentials fetch files identity inject policy rate route session telemetry tls \
+         upstream web",
     ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
-    ("fault", "credentials generation identity inject policy route session upstream web"),
+    ("fault", "credentials generation identity inject policy rate route session upstream web"),
     // Doors: none uses another.
     (
         "proxy",

@@ -11,12 +11,14 @@
 )]
 
 mod architecture;
+mod callers;
 mod command_line;
 mod conformance;
 mod credentials;
 mod findings_login;
 mod fuzz;
 mod injectors;
+mod limits;
 mod login;
 mod proxy;
 mod reload;

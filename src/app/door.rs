@@ -1,17 +1,17 @@
 //! One listener's handler: what is ours goes to its door, the rest to the proxy; one access line for each.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::{HeaderValue, header, request};
+use http::{HeaderValue, Method, header, request};
 
 use super::App;
 use super::current::Current;
 use crate::fault::Fault;
 use crate::proxy::{Arrival, Client, Note, is_ours};
 use crate::route::Host;
-use crate::server::Handler;
+use crate::server::{Handler, Refusal};
 use crate::sign_in::{Site, Visit, Wish, is_navigation};
 use crate::telemetry::Access;
 use crate::trace::Trace;
@@ -63,7 +63,12 @@ impl Handler for Door {
         };
         let (response, fault) = match answered {
             Ok(response) => (response, None),
-            Err(fault) => (fault.answer(&id, for_a_person), Some(fault.code())),
+            Err(fault) => {
+                if let Fault::TooMany(too_many) = &fault {
+                    self.app.requests.limited(too_many.limit);
+                }
+                (fault.answer(&id, for_a_person), Some(fault.code()))
+            }
         };
 
         self.app.requests.count(note.route.as_deref(), response.status(), started.elapsed());
@@ -106,6 +111,32 @@ impl Handler for Door {
         });
         response
     }
+
+    fn refused(&self, refusal: &Refusal<'_>) {
+        let current = self.app.current.load();
+        if !current.config.log_access {
+            return;
+        }
+        let nothing = Method::from_bytes(b"-").unwrap_or_default();
+        let (method, host, path) = refusal.asked.unwrap_or((&nothing, "", ""));
+        let access = Access {
+            at: self.app.clock.now(),
+            request: "-",
+            listener: &refusal.connection.listener,
+            client: refusal.connection.peer.ip().to_canonical(),
+            method,
+            host,
+            path,
+            status: refusal.status,
+            fault: Some(refusal.reason.as_str()),
+            route: None,
+            subject: None,
+            session: None,
+            trace: &"-",
+            took: Duration::ZERO,
+        };
+        access.write(&self.app.lines, current.config.log_format);
+    }
 }
 
 impl Door {
@@ -124,6 +155,7 @@ impl Door {
         arrival: &Arrival<'_>,
         note: &mut Note,
     ) -> Result<Response, Fault> {
+        current.generation.rates.take_address(arrival.client.address, arrival.now)?;
         if is_ours(head.uri.path()) {
             return Box::pin(self.ours(current, head, arrival)).await;
         }
@@ -178,6 +210,7 @@ impl Door {
         if let Some(response) = current.keys.published(&head.method, head.uri.path()) {
             return Ok(response);
         }
+        current.generation.rates.take_login(arrival.client.address, arrival.now)?;
         let site = self.site(current).ok_or(Fault::NoRoute)?;
         let host = arrival.host()?;
         let visit = Visit { head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };

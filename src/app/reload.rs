@@ -9,6 +9,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge};
 use tokio::time::sleep;
 
+use super::bounds::Bounds;
 use super::changes::{Changes, lost};
 use super::current::HTTP;
 use super::current::{Current, handshakes};
@@ -45,6 +46,7 @@ pub(super) struct Running {
     pub(super) shaken: BTreeMap<Arc<str>, Handshakes>,
     pub(super) other_side: OtherSide,
     pub(super) level: LogLevel,
+    pub(super) bounds: Arc<Bounds>,
 }
 
 /// Why the config is read again.
@@ -185,6 +187,7 @@ impl Reload {
         }
         self.running.other_side.change(plan);
         self.running.level.set(current.config.log_level);
+        self.running.bounds.change(&current.config);
         app.stale.store(None);
 
         let (number, changed) = (current.number, changes.sentence());

@@ -35,6 +35,7 @@ impl Requests {
     pub(super) fn new(metrics: Metrics) -> Self {
         metrics.describe("claviger_requests_total", None, "Requests answered, by route and status.");
         metrics.describe("claviger_request_seconds", None, "From a request's head to its answer's head.");
+        metrics.describe("claviger_rate_limited_total", None, "Requests answered with 429, by limit.");
         metrics.describe("claviger_requests_under_way", None, "Requests whose answer's head is still to come.");
         let under_way = Arc::new(AtomicUsize::new(0));
         let (gauge, count) = (metrics.gauge("claviger_requests_under_way", &[]), Arc::clone(&under_way));
@@ -47,6 +48,11 @@ impl Requests {
     pub(super) fn begin(&self) -> UnderWay<'_> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(&self.under_way)
+    }
+
+    /// One more who asked too often, by the limit they ran into.
+    pub(super) fn limited(&self, limit: &'static str) {
+        self.metrics.counter("claviger_rate_limited_total", &[("limit", limit)]).increment(1);
     }
 
     pub(super) fn count(&self, route: Option<&Route>, status: StatusCode, took: Duration) {

@@ -16,7 +16,7 @@ use crate::clock::{Clock, ManualClock, SystemClock, epoch_seconds};
 use crate::fetch::Fetch;
 use crate::jose::Signer;
 use crate::secret::Secret;
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::web::{self, Body, Request, Response};
@@ -164,7 +164,7 @@ impl Site {
 }
 
 pub(crate) fn serve(workers: &Workers, listener: Listener, handler: Arc<dyn Handler>) {
-    let manner = Manner { name: "main".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+    let manner = Manner::plain("main", &Metrics::new());
     workers.serve(listener, manner, handler);
 }
 

@@ -18,7 +18,7 @@ use crate::demo;
 use crate::fetch::Fetch;
 use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
 use crate::secret::{Secret, random_token};
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::users::{Email, User, Users, hash_password};
@@ -90,12 +90,7 @@ impl Site {
         let metrics = Metrics::new();
         let free = || Listener::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
         let serve = |name: &str, listener: Listener, handler: Arc<dyn Handler>| {
-            let timeouts = Timeouts::default();
-            workers.serve(
-                listener,
-                Manner { name: name.into(), tls: None, timeouts, metrics: metrics.clone() },
-                handler,
-            );
+            workers.serve(listener, Manner::plain(name, &metrics), handler);
         };
 
         let listener = free()?;

@@ -12,7 +12,7 @@ use crate::app::{Outside, Running};
 use crate::built_in::Environment;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::server::Listener;
+use crate::server::{self, Listener};
 use crate::telemetry::{self, Lines};
 use crate::web::chain;
 
@@ -30,6 +30,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> ExitCode {
+        server::raise_descriptors();
         let config = match Config::read(&self.file, &Environment::of_this_process()).and_then(|reading| reading.sound())
         {
             Ok(config) => config,

@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) telemetry: Telemetry,
     pub(super) keys: Keys,
     // Kinds and rooms with shapes of their own
+    pub(super) limits: Table,
     pub(super) session: Table,
     pub(super) identity: BTreeMap<String, Table>,
     pub(super) credentials: BTreeMap<String, Table>,
@@ -57,6 +58,17 @@ pub(super) struct Listen {
 pub(super) struct Tls {
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_crl: Option<PathBuf>,
+    pub(super) client_auth: Option<Asked>,
+}
+
+/// Whether a client may come without a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Asked {
+    Optional,
+    Required,
 }
 
 #[derive(Debug, Default, Deserialize)]

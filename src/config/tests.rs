@@ -132,6 +132,24 @@ fn contradictions_are_errors() {
             "authority.address: is the address of `listen.main` too",
         ),
         (
+            "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'c', key = 'k', client_auth = 'required' }",
+            "listen.two.tls.client_auth: is of no use without `client_ca`",
+        ),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'c', key = 'k', client_crl = 'r.pem' }",
+            "listen.two.tls.client_crl: is of no use without `client_ca`",
+        ),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\n\
+             tls = { certificate = 'c', key = 'k', client_ca = 'a', client_auth = 'maybe' }",
+            "listen.two.tls.client_auth: unknown variant `maybe`, expected `optional` or `required`",
+        ),
+        (
+            "[authority]\naddress = '127.0.0.1:1'\naccount = '123456789012'\nregion = 'eu-west-1'\n\
+             tls = { certificate = 'c', key = 'k', client_ca = 'a' }",
+            "authority.tls: asks for client certificates, which only [listen.*] does",
+        ),
+        (
             "[listen.two]\naddress = '0.0.0.0:1'\npublic_url = 'http://localhost:1'", // A9
             "listen.two.address: is 0.0.0.0:1, which others reach, but `public_url` is http://localhost:1",
         ),
@@ -221,4 +239,61 @@ fn examples_of_places_for_sessions_are_sound() {
         let errors = config.redis().unwrap_err().to_string();
         assert!(errors.starts_with(error) && !errors.contains("canary"), "{errors}");
     }
+}
+
+#[test]
+fn limits_that_let_nothing_through_are_refused() {
+    let found = errors(
+        r#"
+        [limits]
+        connections = 0
+        connections_per_address = 0
+        requests_per_connection = 0
+        requests = 0
+        memory = "1MiB"
+        first_byte = "0s"
+        idle = "0s"
+        head_bytes = "4KiB"
+        headers = 3
+        body_bytes = "1KB"
+        streams = 0
+        conections = 1
+        [limits.rate]
+        per_address = { requests = 0, per = "1s" }
+        login = "none"
+        "#,
+    );
+    let paths: Vec<_> = found.iter().map(|error| error.split('`').nth(1).unwrap()).collect();
+    let mut sorted = paths.clone();
+    sorted.sort_unstable();
+    let expected = [
+        "limits.body_bytes",
+        "limits.conections",
+        "limits.connections",
+        "limits.connections_per_address",
+        "limits.first_byte",
+        "limits.head_bytes",
+        "limits.headers",
+        "limits.idle",
+        "limits.memory",
+        "limits.rate.login",
+        "limits.rate.per_address",
+        "limits.requests",
+        "limits.requests_per_connection",
+        "limits.streams",
+    ];
+    assert_eq!(sorted, expected, "{found:#?}");
+}
+
+#[test]
+fn limits_are_what_is_written_or_follow_from_the_system() {
+    let limits = read(GOOD).unwrap().limits;
+    assert_eq!(limits.of_a_connection(&[]), crate::server::Limits::default());
+    let most = limits.most();
+    assert_eq!(most.connections_per_address, (most.connections / 2).max(1));
+    let text = "[limits]\nconnections = 9\nrequests = 5\nmemory = \"1GiB\"\nhead = \"3s\"";
+    let limits = read(&format!("{GOOD}\n{text}")).unwrap().limits;
+    let most = limits.most();
+    assert_eq!((most.connections, most.connections_per_address, most.requests), (9, 4, 5));
+    assert_eq!((most.memory, limits.of_a_connection(&[]).head), (Some(1 << 30), Duration::from_secs(3)));
 }

@@ -52,6 +52,20 @@
 //! and two *mine and good* are 400. *Rejected:* the first that succeeds, which forgives a forged token for the cookie
 //! beside it.
 //!
+//! # 2026-11: A certificate is presented like anything else
+//!
+//! A client certificate belongs to the connection, and a browser shows it without being asked by the app. Beside a ticket
+//! or a token it is nevertheless one too many, and 400, where the route counts both; the route that means people names
+//! its sources (`identity = ["corp"]`), and a listener that only wants to know the device asks for certificates without
+//! any `kind = "mtls"`. *Rejected:* letting the ticket win, by which whoever has a colleague's cookie is them although
+//! the connection says otherwise; letting the certificate win, by which nobody with a device certificate could log in.
+//!
+//! # 2026-11: A token for several audiences need not be made for us
+//!
+//! An ID token with several audiences must have been issued to us (`azp`). An access token is shown by others, so it need
+//! only say to whom it was issued (`azp` or `client_id`), and the section can say who that may be. *Rejected:* the rule
+//! for ID tokens, by which no service account of providers that always add an audience of their own could come.
+//!
 //! # 2026-11: Tables of kinds instead of registration
 //!
 //! A kind is a file and a line in a list that anyone can read. *Rejected:* one enum with a match in each place;
@@ -81,3 +95,17 @@
 //!
 //! What we know of an address is old by a moment, and an answer is worth more than our opinion; a refused connection
 //! costs little. *Rejected:* 503 at once, which turns a wrong health check into an outage.
+//!
+//! # 2026-11: An idle connection is taken apart
+//!
+//! hyper keeps two buffers and its state for each HTTP/1 connection, and most connections are idle. After a second without
+//! a request the engine is dropped, the stream is kept, and the next bytes put it together again: our own reader of the
+//! framing knows that nothing of the connection is anywhere else. *Rejected:* smaller buffers, which every request would
+//! pay for; and a codec of our own, which is where requests are smuggled.
+//!
+//! # 2026-11: A full house is said at the door
+//!
+//! Connections, requests and memory have a most, and who comes after it is turned away by the server, before a handler
+//! spends anything. Past 92 % of memory a few requests at a time are still served: an allocator may keep what was freed,
+//! and a proxy that waits for it to come back would never open again. *Rejected:* queues, in which everybody waits until
+//! nobody is interested in the answer.

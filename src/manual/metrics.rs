@@ -19,6 +19,8 @@
 //! | `claviger_redis_seconds` | | How long Redis took for an answer. |
 //! | `claviger_redis_failures_total` | | Questions to Redis that were not answered, and connections that could not be made. |
 //! | `claviger_session_renewals_total` | `outcome` | Renewals of sessions' tokens. |
+//! | `claviger_bearer_lookups_total` | `source` `verdict` | Bearer tokens of a source's issuer: verified less than a minute ago (`hit`) or not (`miss`). |
+//! | `claviger_bearer_verifications_total` | `source` `outcome` | What became of the others: `verified`, `rejected`, `unavailable`. |
 //! | `claviger_credentials_lookups_total` | `verdict` | Credentials that were asked for, and were at hand (`hit`) or not (`miss`). |
 //! | `claviger_credentials_entries` | | Grants whose credentials are kept. |
 //! | `claviger_credentials_issued_total` | `provider` `outcome` | Requests to credential providers: `issued`, `refused`, `evidence_expired`, `unavailable`. |
@@ -28,7 +30,7 @@
 //! | `claviger_fetches_total` | `host` `outcome` | Requests to identity providers, key sets and collectors: the class of the answer, or `unreachable`, `out_of_bounds`, `too_large`. |
 //! | `claviger_fetch_seconds` | `host` | How long such a request took with its answer. |
 //! | `claviger_upstream_connections_total` | `upstream` | Connections that were opened to upstreams. |
-//! | `claviger_upstream_healthy` | `upstream` `address` | 1 where an upstream's address is well, 0 where it is not. |
+//! | `claviger_upstream_healthy` | `upstream` `address` | 1 where an upstream's address is well, 0 where checks or connecting say otherwise. |
 //! | `claviger_reloads_total` | `outcome` | Reloads of the config: `reloaded`, `refused`. |
 //! | `claviger_config_generation` | | Which config is in use; the first is 1. |
 //! | `claviger_config_timestamp_seconds` | | Since when the config in use is in use, in seconds since the epoch. |

@@ -1,6 +1,6 @@
 //! Taking connections off a listener and putting them on workers.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,13 +69,21 @@ impl Hand {
         }
     }
 
-    /// Puts the connection on the worker with the fewest.
-    fn place(&self, stream: TcpStream, peer: SocketAddr) {
+    /// Puts the connection on the worker with the fewest, if there is room for it.
+    fn place(&self, mut stream: TcpStream, peer: SocketAddr) {
+        let entered = match self.site.enter(peer) {
+            Ok(entered) => entered,
+            Err(refusal) => {
+                // What the socket's buffer takes, and no waiting; where TLS is expected it would be noise.
+                let _: io::Result<()> = refusal.map_or(Ok(()), |answer| stream.write_all(answer));
+                return;
+            }
+        };
         let Some(seat) = self.seats.iter().min_by_key(|seat| seat.load.load(Ordering::Relaxed)) else { return };
         let seated = Seated::new(&seat.load);
         let site = Arc::clone(&self.site);
         seat.runtime.spawn(self.tasks.track_future(async move {
-            let _seated = seated;
+            let (_seated, _entered) = (seated, entered);
             if let Err(error) = site.serve(stream, peer).await {
                 tracing::debug!(%error, "the connection can't be served");
             }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
@@ -10,34 +9,82 @@ use http::{Method, StatusCode, Version};
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body as _, Incoming};
 
+use super::limits::Limits;
+use super::refusals::Reason;
 use super::served::Timed;
 use crate::web::{self, Body, Connection, Request, Response};
 
-/// The request in the form that [`Handler`](super::Handler) promises, or the answer that refuses it.
+/// The request in the form that [`Handler`](super::Handler) promises, or why it is refused. `room` is whether there is
+/// room for it.
 pub(super) fn admit(
     mut request: http::Request<Incoming>,
-    connection: Arc<Connection>,
-    body_wait: Duration,
-) -> Result<Request, Box<Response>> {
-    if let Err(reason) = normalise(&mut request) {
-        return Err(refusal(&request, reason));
+    connection: &Arc<Connection>,
+    limits: &Arc<Limits>,
+    room: Result<(), Reason>,
+) -> Result<Request, Box<(Refused, http::Request<Incoming>)>> {
+    let sound = room.map_err(Refused::Full).and_then(|()| {
+        // hyper sees to it in HTTP/1
+        if request.headers().len() > limits.headers { Err(Refused::TooMany) } else { normalise(&mut request) }
+    });
+    if let Err(refused) = sound {
+        return Err(Box::new((refused, request)));
     }
-    request.extensions_mut().insert(connection);
+    request.extensions_mut().insert(Arc::clone(connection));
     let http2 = request.version() == Version::HTTP_2;
     Ok(request.map(|body| match body {
         body if body.is_end_stream() => Body::Empty,
-        body if http2 => Body::Boxed(BoxBody::new(Timed::new(body, body_wait))),
+        body if http2 => Body::Boxed(BoxBody::new(Timed::new(body, Arc::clone(limits)))),
         body => Body::Incoming(body),
     }))
 }
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Refused {
+pub(super) enum Refused {
+    /// There is no room for it now.
+    Full(Reason),
+    /// It has too many header lines.
+    TooMany,
     /// CONNECT.
     Method,
     /// Anything that two readers might read differently.
     Ambiguous(&'static str),
+}
+
+impl Refused {
+    /// Why, in logs and metrics.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Full(reason) => reason,
+            Self::TooMany => Reason::Head,
+            Self::Method => Reason::Method,
+            Self::Ambiguous(_) => Reason::Ambiguous,
+        }
+    }
+
+    /// What the client is told.
+    #[cold]
+    pub(super) fn answer(self, version: Version) -> Response {
+        let mut response = match self {
+            Self::Full(_) => {
+                let mut response = web::answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too busy\n");
+                response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+                response
+            }
+            Self::TooMany => web::answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, TEXT, "too many header fields\n"),
+            Self::Method => {
+                let mut response = web::answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "CONNECT is not served here\n");
+                response.headers_mut().insert(header::ALLOW, METHODS);
+                response
+            }
+            Self::Ambiguous(reason) => web::answer(StatusCode::BAD_REQUEST, TEXT, format!("bad request: {reason}\n")),
+        };
+        // whatever follows on this connection may be read in two ways as well; HTTP/2 has frames instead
+        if version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
 }
 
 fn normalise<B>(request: &mut http::Request<B>) -> Result<(), Refused> {
@@ -128,25 +175,10 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-#[cold]
-fn refusal(request: &http::Request<Incoming>, refused: Refused) -> Box<Response> {
-    let mut response = match refused {
-        Refused::Method => {
-            let mut response = web::answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "CONNECT is not served here\n");
-            response.headers_mut().insert(header::ALLOW, METHODS);
-            response
-        }
-        Refused::Ambiguous(reason) => web::answer(StatusCode::BAD_REQUEST, TEXT, format!("bad request: {reason}\n")),
-    };
-    // whatever follows on this connection may be read in two ways as well; HTTP/2 has frames instead
-    if request.version() < Version::HTTP_2 {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    Box::new(response)
-}
-
 const MALFORMED_HOST: Refused = Refused::Ambiguous("Host is malformed");
 const TEXT: &str = "text/plain; charset=utf-8";
+/// Seconds after which to ask again: most rushes are over by then.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// RFC 9110 §15.5.6 wants it with every 405.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 

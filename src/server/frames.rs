@@ -44,6 +44,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if let Some(at) = this.frames.follow(buf.filled().get(before..).unwrap_or_default(), Instant::now) {
             this.flooded = true;
+            this.watch.refuse();
             // h2 says GOAWAY to a frame that can't be
             if let Some(header) = buf.filled_mut().get_mut(before + at..before + at + HEADER) {
                 header.copy_from_slice(&IMPOSSIBLE);

@@ -6,8 +6,10 @@
 
 use memchr::memchr;
 
-/// Follows one connection's bytes.
-#[derive(Debug, Default)]
+use super::limits::Limits;
+
+/// Follows one connection's bytes: a pure reader, which does no I/O and keeps no more than one line.
+#[derive(Debug)]
 pub struct Framing {
     place: Place,
     /// The beginning of a line whose end has not come yet.
@@ -15,6 +17,8 @@ pub struct Framing {
     head: Head,
     /// Heads that have begun.
     heads: u32,
+    /// hyper refuses longer heads by itself; this bounds what is kept of a line without an end.
+    longest_line: usize,
 }
 
 /// Where the next byte belongs.
@@ -59,6 +63,17 @@ struct Head {
 }
 
 impl Framing {
+    /// At a connection's beginning. Heads are of so many bytes at the most.
+    pub fn new(head_bytes: usize) -> Self {
+        Self {
+            place: Place::default(),
+            partial: Vec::new(),
+            head: Head::default(),
+            heads: 0,
+            longest_line: head_bytes.saturating_mul(2),
+        }
+    }
+
     /// Where the next byte belongs.
     pub fn place(&self) -> Place {
         self.place
@@ -112,7 +127,7 @@ impl Framing {
             if self.place == Place::Between && rest != b"\r" {
                 self.begin();
             }
-            if self.partial.len() + rest.len() > LINE_LIMIT {
+            if self.partial.len() + rest.len() > self.longest_line {
                 return Err(Ambiguous);
             }
             self.partial.extend_from_slice(rest);
@@ -239,8 +254,11 @@ fn chunk_size(line: &[u8]) -> Result<u64, Ambiguous> {
     }
 }
 
-/// hyper refuses longer heads by itself; this bounds what is kept of a line without an end.
-const LINE_LIMIT: usize = 2 * super::connection::HEAD_LIMIT;
+impl Default for Framing {
+    fn default() -> Self {
+        Self::new(Limits::default().head_bytes)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -10,26 +10,35 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::limits::Limits;
+use super::refusals::Reason;
 use super::watch::{Alarm, Watch};
 use crate::web::{Body, BoxError};
 
 /// A request that is being answered, until dropped.
-pub(super) struct Flight(Arc<Watch>);
+pub(super) struct Flight {
+    watch: Arc<Watch>,
+    room: Result<(), Reason>,
+}
 
 impl Flight {
     pub(super) fn begin(watch: &Arc<Watch>) -> Self {
-        watch.begin_request();
-        Self(Arc::clone(watch))
+        Self { room: watch.begin_request(), watch: Arc::clone(watch) }
     }
 
     pub(super) fn watch(&self) -> &Watch {
-        &self.0
+        &self.watch
+    }
+
+    /// Whether there is room for it; why not.
+    pub(super) fn room(&self) -> Result<(), Reason> {
+        self.room
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.0.end_request();
+        self.watch.end_request();
     }
 }
 
@@ -51,7 +60,7 @@ impl Served {
     fn set_taken(&mut self, taken: bool) {
         if self.windowed && self.taken != taken {
             self.taken = taken;
-            self.flight.0.set_stuck(taken);
+            self.flight.watch.set_stuck(taken);
         }
     }
 }
@@ -86,14 +95,26 @@ impl Drop for Served {
 /// time and the connection's own timer sees to it.
 pub(super) struct Timed {
     incoming: Incoming,
-    wait: Duration,
+    limits: Arc<Limits>,
     waiting: Option<Instant>,
+    /// How long it has waited since it last brought enough, and what it brought since.
+    waited: Duration,
+    brought: u64,
     alarm: Alarm,
 }
 
 impl Timed {
-    pub(super) fn new(incoming: Incoming, wait: Duration) -> Self {
-        Self { incoming, wait, waiting: None, alarm: Alarm::default() }
+    pub(super) fn new(incoming: Incoming, limits: Arc<Limits>) -> Self {
+        Self { incoming, limits, waiting: None, waited: Duration::ZERO, brought: 0, alarm: Alarm::default() }
+    }
+
+    /// A byte now and then is no progress.
+    fn note(&mut self, bytes: usize) {
+        self.waited += self.waiting.take().map_or(Duration::ZERO, |since| since.elapsed());
+        self.brought += bytes as u64;
+        if self.brought >= self.limits.body_bytes {
+            (self.waited, self.brought) = (Duration::ZERO, 0);
+        }
     }
 }
 
@@ -103,10 +124,12 @@ impl HttpBody for Timed {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(polled) = Pin::new(&mut self.incoming).poll_frame(cx) {
-            self.waiting = None;
+            let bytes = polled.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref().map(Bytes::len));
+            self.note(bytes.unwrap_or_default());
             return Poll::Ready(polled.map(|frame| frame.map_err(Into::into)));
         }
-        let deadline = *self.waiting.get_or_insert_with(Instant::now) + self.wait;
+        let left = self.limits.body.saturating_sub(self.waited);
+        let deadline = *self.waiting.get_or_insert_with(Instant::now) + left;
         ready!(self.alarm.poll(cx, deadline));
         Poll::Ready(Some(Err("nothing more of the body came".into())))
     }

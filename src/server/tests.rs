@@ -88,19 +88,26 @@ struct Served {
     metrics: Metrics,
 }
 
-fn serve(tls: Option<Arc<rustls::ServerConfig>>, timeouts: Timeouts) -> Served {
+fn serve(tls: Option<Arc<rustls::ServerConfig>>, limits: Limits) -> Served {
     let workers = Workers::start(2).unwrap();
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let echo = Arc::new(Echo { reached: Notify::new(), go: Notify::new(), handled: AtomicUsize::new(0) });
     let metrics = Metrics::new();
-    let manner = Manner { name: "main".into(), tls: tls.map(Handshakes::new), timeouts, metrics: metrics.clone() };
+    let limits = Arc::new(ArcSwap::from_pointee(limits));
+    let manner = Manner { tls: tls.map(Handshakes::new), limits, ..Manner::plain("main", &metrics) };
     workers.serve(listener, manner, Arc::clone(&echo) as Arc<dyn Handler>);
     Served { workers, address, echo, metrics }
 }
 
+/// Limits that no test runs into.
+fn patient() -> Limits {
+    let long = Duration::from_secs(600);
+    Limits { first_byte: long, handshake: long, head: long, body: long, idle: long, park: long, ..Limits::default() }
+}
+
 fn plain() -> Served {
-    serve(None, Timeouts::default())
+    serve(None, Limits::default())
 }
 
 /// Waits until nobody is accepted any more.
@@ -184,7 +191,7 @@ async fn connect_is_refused_and_what_follows_is_not_read() {
 #[tokio::test]
 async fn http2_is_spoken_where_alpn_chose_it() {
     let (identity, trust) = testing::pair();
-    let served = serve(Some(identity.server_config(&[b"h2", b"http/1.1"])), Timeouts::default());
+    let served = serve(Some(identity.server_config(&[b"h2", b"http/1.1"])), Limits::default());
     for (alpn, version) in [(&b"h2"[..], Version::HTTP_2), (b"http/1.1", Version::HTTP_11)] {
         let stream = TcpStream::connect(served.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
@@ -220,8 +227,8 @@ async fn http2_is_not_spoken_without_tls() {
 async fn a_stalled_handshake_is_ended() {
     // A14
     let (identity, _) = testing::pair();
-    let timeouts = Timeouts { handshake: Duration::from_millis(20), ..Timeouts::default() };
-    let served = serve(Some(identity.server_config(&[])), timeouts);
+    let limits = Limits { handshake: Duration::from_millis(20), ..Limits::default() };
+    let served = serve(Some(identity.server_config(&[])), limits);
     for start in [&b""[..], b"\x16\x03\x01"] {
         let mut client = Client::connect(&served).await;
         client.send(start).await;
@@ -262,7 +269,7 @@ async fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
 #[tokio::test]
 async fn a_drain_of_http2_finishes_its_streams() {
     let (identity, trust) = testing::pair();
-    let served = serve(Some(identity.server_config(&[b"h2"])), Timeouts::default());
+    let served = serve(Some(identity.server_config(&[b"h2"])), Limits::default());
     let stream = TcpStream::connect(served.address).await.unwrap();
     let connector = TlsConnector::from(trust.client_config(&[b"h2"]));
     let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
@@ -428,20 +435,23 @@ async fn whoever_lets_us_wait_is_cut() {
     let (head, body) = ("GET / HTTP/1.1\r\nHo", "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhi");
     let short = Duration::from_millis(20);
     let long = Duration::from_secs(600);
-    let all = Timeouts { handshake: long, head: long, body: long, idle: long };
-    for (start, timeouts) in [
-        ("", Timeouts { idle: short, ..all }),
-        ("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", Timeouts { idle: short, ..all }),
-        (head, Timeouts { head: short, ..all }),
-        (body, Timeouts { body: short, ..all }),
-        ("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5", Timeouts { body: short, ..all }),
+    let all = patient();
+    for (start, limits) in [
+        ("", Limits { first_byte: short, ..all.clone() }),
+        ("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", Limits { idle: short, ..all.clone() }),
+        (head, Limits { head: short, ..all.clone() }),
+        (body, Limits { body: short, ..all.clone() }),
+        (
+            "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5",
+            Limits { body: short, ..all.clone() },
+        ),
     ] {
-        let served = serve(None, timeouts);
+        let served = serve(None, limits);
         let mut client = Client::connect(&served).await;
         client.send(start).await;
         client.rest().await;
     }
-    let served = serve(None, Timeouts { body: short, ..all });
+    let served = serve(None, Limits { body: short, ..all.clone() });
     let mut client = Client::connect(&served).await;
     client.send("GET /large HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     served.workers.drain(long).await; // ends only when the connection was cut
@@ -450,8 +460,7 @@ async fn whoever_lets_us_wait_is_cut() {
 #[tokio::test]
 async fn a_dribbled_body_is_cut_although_it_moves() {
     // A14
-    let long = Duration::from_secs(600);
-    let served = serve(None, Timeouts { handshake: long, head: long, body: Duration::from_millis(50), idle: long });
+    let served = serve(None, Limits { body: Duration::from_millis(50), ..patient() });
     let mut client = Client::connect(&served).await;
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n").await;
     while client.0.write_all(b"x").await.is_ok() {

@@ -5,6 +5,7 @@
 //! anew only when it rings or is needed earlier.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,18 +14,26 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Timeouts;
+use super::crowd::Crowd;
+use super::limits::Limits;
+use super::refusals::Reason;
 
-/// What the parts of one connection tell each other. They run on one thread, so nothing here is ever contended.
-#[derive(Debug, Default)]
+/// What the parts of one connection tell each other. They run on one thread, so nothing here is ever contended but the
+/// crowd, in which its requests count.
+#[derive(Debug)]
 pub(super) struct Watch {
+    crowd: Arc<Crowd>,
     stage: AtomicU8,
+    /// Whether the stream has refused what came (A3, A13).
+    refused: AtomicBool,
     /// Whether hyper wants more than there is to read, or can't write.
     read_blocked: AtomicBool,
     write_blocked: AtomicBool,
     heads: AtomicU32,
     received: AtomicU64,
     sent: AtomicU64,
+    /// Requests that have reached the service.
+    requests: AtomicU32,
     /// Requests whose answer has not been passed on whole.
     in_flight: AtomicU32,
     /// Answers of which a piece waits for the client's window.
@@ -48,10 +57,12 @@ pub(super) enum Stage {
 }
 
 /// What a connection is waiting for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Wait {
     /// For us.
     Nothing,
+    /// For the first request.
+    FirstByte,
     /// For the next request.
     Request,
     /// For the rest of a head.
@@ -64,7 +75,53 @@ pub(super) enum Wait {
     Close,
 }
 
+/// What to do about a connection that has waited long enough.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rung {
+    /// Give its buffers back.
+    Park,
+    /// End it.
+    Over(Wait),
+}
+
+impl Wait {
+    /// The word for it in metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::FirstByte => "first_byte",
+            Self::Request => "request",
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Reader => "reader",
+            Self::Close => "close",
+        }
+    }
+}
+
 impl Watch {
+    pub(super) fn new(crowd: Arc<Crowd>) -> Self {
+        Self {
+            crowd,
+            stage: AtomicU8::new(Stage::Between as u8),
+            refused: AtomicBool::default(),
+            read_blocked: AtomicBool::default(),
+            write_blocked: AtomicBool::default(),
+            heads: AtomicU32::default(),
+            received: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            requests: AtomicU32::default(),
+            in_flight: AtomicU32::default(),
+            stuck: AtomicU32::default(),
+            undecided: AtomicWaker::new(),
+            closed: Notify::new(),
+        }
+    }
+
+    pub(super) fn crowd(&self) -> &Crowd {
+        &self.crowd
+    }
+
     pub(super) fn set_stage(&self, stage: Stage, heads: u32) {
         self.stage.store(stage as u8, Ordering::Relaxed);
         self.heads.store(heads, Ordering::Relaxed);
@@ -88,14 +145,40 @@ impl Watch {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
 
-    /// A request has reached the service.
-    pub(super) fn begin_request(&self) {
+    /// A request has reached the service; an error where there is no room for it.
+    pub(super) fn begin_request(&self) -> Result<(), Reason> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.crowd.begin_request()
+    }
+
+    /// Requests that have reached the service.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing of this connection is anywhere but in the stream: every request that came has been handed over and
+    /// answered, the answers have been written, and there is nothing to read.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is(Stage::Between)
+            && !self.is_in_flight()
+            && self.read_blocked.load(Ordering::Relaxed)
+            && !self.write_blocked.load(Ordering::Relaxed)
+            && self.heads.load(Ordering::Relaxed) == self.requests()
     }
 
     /// Its answer has been passed on, or nobody wants it any more.
     pub(super) fn end_request(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.crowd.end_request();
         if self.is(Stage::Undecided) {
             self.undecided.wake();
         }
@@ -129,6 +212,10 @@ impl Watch {
         }
     }
 
+    pub(super) fn note_flush(&self, blocked: bool) {
+        self.write_blocked.store(blocked, Ordering::Relaxed);
+    }
+
     pub(super) fn note_closed(&self) {
         self.closed.notify_one();
     }
@@ -143,7 +230,8 @@ impl Watch {
     }
 
     /// What it waits for, and a number that changes when it moves.
-    fn wait(&self) -> (Wait, u64) {
+    /// `pace` is the bytes that count as a move of a body.
+    fn wait(&self, pace: u64) -> (Wait, u64) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let stage = self.stage.load(Ordering::Relaxed);
         if stage == Stage::Closing as u8 && !self.is_in_flight() {
@@ -154,13 +242,15 @@ impl Watch {
             (Wait::Reader, count(&self.sent))
         } else if stage == Stage::Body as u8 && self.read_blocked.load(Ordering::Relaxed) {
             // a byte now and then is no progress
-            (Wait::Body, count(&self.received) / PACE)
+            (Wait::Body, count(&self.received) / pace.max(1))
         } else if self.is_in_flight() {
             (Wait::Nothing, 0)
         } else if stage == Stage::Head as u8 {
             (Wait::Head, self.heads.load(Ordering::Relaxed).into())
         } else if stage == Stage::Between as u8 {
-            (Wait::Request, count(&self.received))
+            // by heads and not by bytes: an empty line now and then is no request (RFC 9112 §2.2)
+            let requests = self.requests();
+            (if requests == 0 { Wait::FirstByte } else { Wait::Request }, requests.into())
         } else {
             (Wait::Nothing, 0)
         }
@@ -170,7 +260,7 @@ impl Watch {
 /// Rings when a connection has waited too long.
 #[derive(Debug)]
 pub(super) struct Timer {
-    timeouts: Timeouts,
+    limits: Arc<Limits>,
     /// What it waits for now, and since when.
     wait: (Wait, u64),
     since: Instant,
@@ -181,26 +271,30 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
         let nothing = (Wait::Nothing, 0);
-        Self { timeouts, wait: nothing, since: Instant::now(), waited: (0, Duration::ZERO), alarm: Alarm::default() }
+        Self { limits, wait: nothing, since: Instant::now(), waited: (0, Duration::ZERO), alarm: Alarm::default() }
     }
 
-    /// Ready with what it has waited for in vain.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Wait> {
-        let wait = watch.wait();
+    /// Ready with what is to be done about a wait in vain. Only who `may_park` is told to.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch, may_park: bool) -> Poll<Rung> {
+        let wait = watch.wait(self.limits.body_bytes);
         if wait != self.wait {
             self.turn_to(wait);
         }
         let limit = match wait.0 {
             Wait::Nothing => return Poll::Pending,
-            Wait::Request => self.timeouts.idle,
-            Wait::Head => self.timeouts.head,
-            Wait::Body => self.timeouts.body.saturating_sub(self.waited.1),
-            Wait::Reader => self.timeouts.body,
+            Wait::FirstByte => self.limits.first_byte,
+            Wait::Request => self.limits.idle,
+            Wait::Head => self.limits.head,
+            Wait::Body => self.limits.body.saturating_sub(self.waited.1),
+            Wait::Reader => self.limits.body,
             Wait::Close => LINGER,
         };
-        self.alarm.poll(cx, self.since + limit).map(|()| wait.0)
+        if may_park && self.limits.park < limit && watch.is_at_rest() {
+            return self.alarm.poll(cx, self.since + self.limits.park).map(|()| Rung::Park);
+        }
+        self.alarm.poll(cx, self.since + limit).map(|()| Rung::Over(wait.0))
     }
 
     fn turn_to(&mut self, wait: (Wait, u64)) {
@@ -239,7 +333,5 @@ impl Alarm {
     }
 }
 
-/// Bytes that a request's body must bring in each [`Timeouts::body`]; fewer are a client that holds on to us (A14).
-const PACE: u64 = 1024;
 /// For the client to read our last answer and close.
 const LINGER: Duration = Duration::from_secs(2);

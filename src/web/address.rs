@@ -1,6 +1,6 @@
 //! Addresses as people write them: which stay on this machine, and which make a network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use url::Host;
@@ -22,6 +22,14 @@ pub fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
 pub fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map_err(|_| format!("`{text}` is not a network; expected something like 10.0.0.0/8, fd00::/8 or 192.0.2.7"))
+}
+
+/// What one client has to itself: an IPv4 address, or an IPv6 /64 (RFC 6177 §2).
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
+        address => address,
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ const WAYS: &[Way] = &[
         listener: "nothing-said",
         tls: false,
         count: MANY,
-        limit: IDLE,
+        limit: FIRST_BYTE,
         hold: |stream, _| Box::pin(wait(stream, "", None)),
     },
     Way {
@@ -119,7 +119,7 @@ const WAYS: &[Way] = &[
         listener: "h2-no-body",
         tls: true,
         count: FEW,
-        limit: BODY,
+        limit: BODY_AND_IDLE,
         hold: |stream, connector| {
             Box::pin(h2(
                 stream,
@@ -135,7 +135,7 @@ const WAYS: &[Way] = &[
         count: FEW,
         limit: BODY,
         hold: |stream, connector| {
-            let gets: Vec<u8> = (0..5).flat_map(|n| get(2 * n + 1, "/public?bytes=8388608")).collect();
+            let gets: Vec<u8> = (0..5).flat_map(|n| get(2 * n + 1, "/public?bytes=1048576")).collect();
             Box::pin(h2(stream, connector, [opening(&[(4, 0)]), gets].concat()))
         },
     },
@@ -280,13 +280,22 @@ async fn h2(stream: TcpStream, connector: TlsConnector, first: Vec<u8>) {
     }
 }
 
-/// What there is to say of limits in the config; nothing makes the defaults.
-const LIMITS: &str = "";
-/// The defaults.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const HEAD: Duration = Duration::from_secs(15);
-const BODY: Duration = Duration::from_secs(60);
-const IDLE: Duration = Duration::from_secs(75);
+/// Shorter than the defaults, so that all of it takes half a minute.
+const LIMITS: &str = r#"
+[limits]
+handshake = "8s"
+first_byte = "15s"
+head = "10s"
+body = "20s"
+idle = "30s"
+"#;
+const HANDSHAKE: Duration = Duration::from_secs(8);
+const FIRST_BYTE: Duration = Duration::from_secs(15);
+const HEAD: Duration = Duration::from_secs(10);
+const BODY: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(30);
+/// The request ends first, and then the connection it was on.
+const BODY_AND_IDLE: Duration = Duration::from_secs(50);
 
 const MANY: usize = 300;
 /// Each fills two sockets' buffers, of which a system has only so many.

@@ -22,6 +22,11 @@ const MORE: &str = r#"
 address = "127.0.0.1:0"
 tls = { certificate = "tls.crt", key = "tls.key" }
 
+[identity.services]
+kind = "bearer"
+issuer = "https://idp.invalid"
+audiences = ["claviger"]
+
 [telemetry]
 otlp = "http://{collector}"
 "#;

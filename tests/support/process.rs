@@ -19,7 +19,17 @@ pub struct Process {
 impl Process {
     /// Starts it; its log is kept.
     pub fn start(config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_claviger"));
+        Self::run(Command::new(env!("CARGO_BIN_EXE_claviger")), config, environment)
+    }
+
+    /// Starts it with limits on the descriptors that it may have open: `64:4096` is the soft and the hard one.
+    pub fn start_with_descriptors(limits: &str, config: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("prlimit"); // it becomes what it starts
+        command.arg(format!("--nofile={limits}")).arg(env!("CARGO_BIN_EXE_claviger"));
+        Self::run(command, config, environment)
+    }
+
+    fn run(mut command: Command, config: &Path, environment: &[(&str, &str)]) -> Self {
         command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use claviger::server::{Handler, Listener, Manner, Timeouts, Workers};
+use claviger::server::{Handler, Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
 
 use super::place::Place;
@@ -31,8 +31,7 @@ impl Side {
     /// Starts it, with all that it knew before.
     pub fn start(&self) {
         let (workers, listener) = (Workers::start(1).unwrap(), Listener::bind(self.at()).unwrap());
-        let (timeouts, metrics) = (Timeouts::default(), Metrics::new());
-        let manner = Manner { name: self.name.into(), tls: None, timeouts, metrics };
+        let manner = Manner::plain(self.name, &Metrics::new());
         workers.serve(listener, manner, Arc::clone(&self.handler));
         *self.workers.lock().unwrap() = Some(workers);
     }

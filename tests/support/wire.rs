@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// One end of a connection.
 pub struct Wire {
@@ -18,6 +18,28 @@ impl Wire {
     /// A connection to there.
     pub async fn to(address: SocketAddr) -> Self {
         Self::of(TcpStream::connect(address).await.unwrap(), Arc::default())
+    }
+
+    /// A connection to there, from an address of this machine.
+    pub async fn from(here: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(here.parse().unwrap(), 0)).unwrap();
+        Self::of(socket.connect(address).await.unwrap(), Arc::default())
+    }
+
+    /// Asks for a path and reads the whole answer, which must have a length: its head.
+    pub async fn ask(&mut self, path: &str) -> String {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        self.answer().await
+    }
+
+    /// The next answer's head; its body is read too.
+    pub async fn answer(&mut self) -> String {
+        let head = self.head().await;
+        let length =
+            head.to_lowercase().split("content-length: ").nth(1).map(|rest| rest.split('\r').next().unwrap().parse());
+        self.bytes(length.map_or(0, Result::unwrap)).await;
+        head
     }
 
     fn of(stream: TcpStream, heads: Arc<Mutex<Vec<String>>>) -> Self {

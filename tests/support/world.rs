@@ -67,6 +67,7 @@ pub struct Plan {
     also_at: Vec<String>,
     files: Vec<(String, String)>,
     log: &'static str,
+    descriptors: Option<&'static str>,
     client_secret: Option<String>,
     environment: Vec<(&'static str, String)>,
     provider_is_up: bool,
@@ -84,6 +85,7 @@ impl Plan {
             also_at: Vec::new(),
             files: Vec::new(),
             log: "debug",
+            descriptors: None,
             client_secret: None,
             environment: Vec::new(),
             provider_is_up: true,
@@ -120,6 +122,12 @@ impl Plan {
     /// What claviger's own events are logged from.
     pub fn log(mut self, level: &'static str) -> Self {
         self.log = level;
+        self
+    }
+
+    /// A claviger that may have so many descriptors open: `64:4096` is the soft and the hard limit.
+    pub fn descriptors(mut self, limits: &'static str) -> Self {
+        self.descriptors = Some(limits);
         self
     }
 
@@ -191,7 +199,13 @@ impl Plan {
         std::fs::write(&file, config).unwrap();
         let secret = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.clone()));
         let environment: Vec<_> = secret.chain(self.environment).collect();
-        let claviger = start(&file, &environment);
+        let claviger = match self.descriptors {
+            None => start(&file, &environment),
+            Some(limits) => {
+                let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                Process::start_with_descriptors(limits, &file, &environment)
+            }
+        };
         let at = claviger.address("main").await;
         assert_eq!(at, here.at());
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use claviger::server::{Listener, Manner, Timeouts, Workers};
+use claviger::server::{Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
 use http::Method;
 use rustls::RootCertStore;
@@ -48,8 +48,7 @@ async fn an_upstream_with_a_name_roots_and_wishes_of_its_own() {
     let (app, workers) = (Upstream::default(), Workers::start(1).unwrap());
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let at = listener.local_addr().unwrap();
-    let (timeouts, metrics) = (Timeouts::default(), Metrics::new());
-    let manner = Manner { name: "app".into(), tls: Some(Arc::new(tls).into()), timeouts, metrics };
+    let manner = Manner { tls: Some(Arc::new(tls).into()), ..Manner::plain("app", &Metrics::new()) };
     workers.serve(listener, manner, Arc::new(app.clone()));
 
     let route = |name: &str, upstream: &str| {

@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::jose::Signer;
 use crate::secret::random_token;
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::web::{self, Request, Response};
@@ -90,7 +90,7 @@ impl Scene {
             asked: Notify::new(),
         });
         let workers = Workers::start(1).unwrap();
-        let manner = Manner { name: "far".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+        let manner = Manner::plain("far", &Metrics::new());
         workers.serve(listener, manner, Arc::clone(&far) as _);
         let clock = Arc::new(ManualClock::at(1_800_000_000));
         let fetch = Arc::new(Fetch::new(&Trust::system()));
@@ -213,6 +213,28 @@ async fn a19_hostile_documents_are_refused() {
         let reason = scene.issuer.trouble().unwrap();
         assert!(reason.contains(expected), "{manner:?}: {reason}");
     }
+}
+
+/// An issuer without a discovery document, whose name is any text.
+#[tokio::test]
+async fn keys_may_stand_alone() {
+    let scene = Scene::set();
+    let url = format!("{}/keys", scene.far.address).parse().unwrap();
+    let (fetch, clock) = (Arc::new(Fetch::new(&Trust::system())), Arc::clone(&scene.clock) as _);
+    let issuer = RemoteIssuer::with_keys_at(url, "kubernetes/serviceaccount".into(), fetch, clock);
+    let kid = scene.far.signer.lock().unwrap().kid().to_owned();
+    assert!(issuer.keys().await.unwrap().has(&kid));
+    assert_eq!(issuer.metadata().await.unwrap()["issuer"], "kubernetes/serviceaccount");
+    assert_eq!(scene.fetched(), (0, 1));
+    assert!(issuer.is_called("kubernetes/serviceaccount") && !issuer.is_called("kubernetes/serviceaccount/"));
+    // A19: the cool-down holds here, too, and a broken key set leaves the last good one
+    let next = scene.rotate();
+    assert!(issuer.keys_with(&next).await.unwrap().has(&next));
+    issuer.keys_with("unknown").await.unwrap();
+    assert_eq!(scene.fetched(), (0, 2));
+    scene.answer(Answers::Huge);
+    scene.pass(24 * 3600);
+    assert!(issuer.keys().await.unwrap().has(&next) && issuer.trouble().is_some());
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::clock::ManualClock;
 use crate::fetch::{Fetch, Reach};
 use crate::jose::{Expected, RemoteIssuer, verify};
 use crate::provider::*;
-use crate::server::{Listener, Manner, Timeouts, Workers};
+use crate::server::{Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::users::{Email, User, hash_password};
@@ -87,7 +87,7 @@ impl Site {
         };
         let provider = OpenIdProvider::new(setup, Arc::clone(&clock) as _).unwrap();
         let workers = Workers::start(1).unwrap();
-        let manner = Manner { name: "op".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+        let manner = Manner::plain("op", &Metrics::new());
         workers.serve(listener, manner, Arc::clone(&provider) as _);
         Self { issuer, provider, users, clock, fetch: Arc::new(Fetch::new(&Trust::system())), _workers: workers }
     }

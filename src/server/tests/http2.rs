@@ -8,9 +8,9 @@ use super::*;
 struct Frames(TlsStream<TcpStream>);
 
 impl Frames {
-    async fn connect(timeouts: Timeouts, settings: &[u8]) -> (Served, Self) {
+    async fn connect(limits: Limits, settings: &[u8]) -> (Served, Self) {
         let (identity, trust) = testing::pair();
-        let served = serve(Some(identity.server_config(&[b"h2"])), timeouts);
+        let served = serve(Some(identity.server_config(&[b"h2"])), limits);
         let stream = TcpStream::connect(served.address).await.unwrap();
         let connector = TlsConnector::from(trust.client_config(&[b"h2"]));
         let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
@@ -67,11 +67,6 @@ const END_HEADERS: u8 = 4;
 const GET: u8 = 0x82;
 const POST: u8 = 0x83;
 
-fn patient() -> Timeouts {
-    let long = Duration::from_secs(600);
-    Timeouts { handshake: long, head: long, body: long, idle: long }
-}
-
 #[tokio::test]
 async fn a_flood_that_asks_for_nothing_gets_a_goaway() {
     // A13
@@ -90,7 +85,7 @@ async fn a_flood_that_asks_for_nothing_gets_a_goaway() {
 #[tokio::test]
 async fn an_idle_connection_gets_a_goaway() {
     // A14
-    let (_served, mut client) = Frames::connect(Timeouts { idle: Duration::from_millis(20), ..patient() }, &[]).await;
+    let (_served, mut client) = Frames::connect(Limits { idle: Duration::from_millis(20), ..patient() }, &[]).await;
     client.request(1, GET, "/", true).await;
     assert_eq!(client.goaway().await, 0);
     while client.next().await.is_some() {}
@@ -99,7 +94,7 @@ async fn an_idle_connection_gets_a_goaway() {
 #[tokio::test]
 async fn a_body_that_does_not_come_ends_its_wait() {
     // A14: the connection and its other streams go on
-    let (_served, mut client) = Frames::connect(Timeouts { body: Duration::from_millis(20), ..patient() }, &[]).await;
+    let (_served, mut client) = Frames::connect(Limits { body: Duration::from_millis(20), ..patient() }, &[]).await;
     client.request(1, POST, "/", false).await;
     client.send(DATA, 0, 1, b"hi").await.unwrap();
     let mut answered = Vec::new();
@@ -114,10 +109,46 @@ async fn a_body_that_does_not_come_ends_its_wait() {
 }
 
 #[tokio::test]
+async fn a_body_that_dribbles_ends_its_wait() {
+    // A14: each byte is a frame, and no progress
+    let (_served, mut client) = Frames::connect(Limits { body: Duration::from_millis(50), ..patient() }, &[]).await;
+    client.request(1, POST, "/", false).await;
+    loop {
+        let dribble = async {
+            client.send(DATA, 0, 1, b"x").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        dribble.await;
+        let next = tokio::time::timeout(Duration::from_millis(1), client.0.get_ref().0.readable()).await;
+        if next.is_ok() && matches!(client.next().await, Some((HEADERS, 1, _))) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn so_many_streams_and_requests_are_allowed() {
+    let (served, mut client) = Frames::connect(Limits { streams: 7, requests: 2, ..patient() }, &[]).await;
+    let settings = loop {
+        if let (SETTINGS, _, payload) = client.next().await.unwrap() {
+            break payload;
+        }
+    };
+    let streams = settings.chunks(6).find(|setting| setting.starts_with(&[0, 3])).unwrap();
+    assert_eq!(streams, [0, 3, 0, 0, 0, 7]);
+    for stream in [1, 3] {
+        client.request(stream, GET, "/", true).await;
+    }
+    assert_eq!(client.goaway().await, 0);
+    while client.next().await.is_some() {}
+    assert_eq!(served.echo.handled.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
 async fn a_closed_window_does_not_hold_us_for_ever() {
     // A14: SETTINGS_INITIAL_WINDOW_SIZE 0, and no WINDOW_UPDATE ever
-    let timeouts = Timeouts { body: Duration::from_millis(20), ..patient() };
-    let (_served, mut client) = Frames::connect(timeouts, &[0, 4, 0, 0, 0, 0]).await;
+    let limits = Limits { body: Duration::from_millis(20), ..patient() };
+    let (_served, mut client) = Frames::connect(limits, &[0, 4, 0, 0, 0, 0]).await;
     client.request(1, GET, "/large", true).await;
     while client.next().await.is_some() {}
 }

@@ -15,8 +15,9 @@ use crate::fetch::{Fetch, Reach};
 use crate::identity::{BUILT_INS, Materials};
 use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
 use crate::secret::Secret;
-use crate::server::{Listener, Manner, Timeouts, Workers};
+use crate::server::{Listener, Manner, Workers};
 use crate::session::SessionSettings;
+use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::users::{Email, User, Users, hash_password};
 
@@ -226,7 +227,7 @@ fn start_provider(workers: &Workers, clock: &Arc<ManualClock>) -> String {
         signing_key: None,
     };
     let provider = OpenIdProvider::new(setup, Arc::clone(clock) as _).unwrap();
-    let manner = Manner { name: "op".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+    let manner = Manner::plain("op", &Metrics::new());
     workers.serve(listener, manner, provider as _);
     issuer
 }
@@ -264,5 +265,5 @@ pub(super) fn source(
     );
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
     let settings = Settings { name, table: toml::from_str(&text).unwrap(), surroundings: &surroundings, clock: &clock };
-    build(BUILT_INS, settings, &Materials { fetch: Arc::clone(fetch) }).unwrap()
+    build(BUILT_INS, settings, &Materials { fetch: Arc::clone(fetch), metrics: Metrics::new() }).unwrap()
 }

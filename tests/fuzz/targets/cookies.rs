@@ -59,9 +59,11 @@ pub fn seal(data: &[u8]) {
     static SEALER: LazyLock<Sealer> = LazyLock::new(|| {
         Sealer::new(&[Secret::new("one key of thirty-two characters"), Secret::new("another")]).expect("keys")
     });
+    // libFuzzer looks at what is compared, and so learns what the other has sealed before
+    static SILENT: LazyLock<Sealer> = LazyLock::new(Sealer::random);
     let Some((deed, rest)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(rest).into_owned();
-    assert!(SEALER.open(&["login", "a.test"], &text).is_none(), "nobody sealed {text:?}");
+    assert!(SILENT.open(&["login", "a.test"], &text).is_none(), "nobody sealed {text:?}");
     let sealed = SEALER.seal(&["login", "a.test"], rest);
     assert_eq!(SEALER.open(&["login", "a.test"], &sealed).expect("it opens").as_slice(), rest);
     for context in [

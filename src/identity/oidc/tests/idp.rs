@@ -13,7 +13,7 @@ use crate::built_in::{Environment, Surroundings, build};
 use crate::clock::ManualClock;
 use crate::identity::{BUILT_INS, LoginError, LoginMemory, Returned, SignedIn};
 use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
-use crate::server::{Handler, Listener, Manner, Timeouts, Workers};
+use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::users::{Email, User, Users, hash_password};
 use crate::web::{self, Request as WebRequest, Response};
@@ -71,7 +71,7 @@ impl Idp {
         let broken = Arc::default();
         let handler = Flaky { provider: Arc::clone(&provider), broken: Arc::clone(&broken) };
         let workers = Workers::start(1).unwrap();
-        let manner = Manner { name: "op".into(), tls: None, timeouts: Timeouts::default(), metrics: Metrics::new() };
+        let manner = Manner::plain("op", &Metrics::new());
         workers.serve(listener, manner, Arc::new(handler));
         Self { clock, provider, users, broken, issuer, _workers: workers }
     }

@@ -1,0 +1,57 @@
+//! `[limits]` as the listeners have them: swapped with each config, and in force for what comes in from then on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::server::{Crowd, Limits, Most};
+
+/// The limits of all listeners, and who is there.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    crowd: Arc<Crowd>,
+    /// By the listener's name.
+    listeners: BTreeMap<Arc<str>, Arc<ArcSwap<Limits>>>,
+    /// For those that no proxy stands before.
+    others: Arc<ArcSwap<Limits>>,
+}
+
+impl Bounds {
+    pub(super) fn new(config: &Config) -> Self {
+        let listeners = config.listen.keys().map(|name| (Arc::clone(name), Arc::default())).collect();
+        let bounds = Self { crowd: Arc::default(), listeners, others: Arc::default() };
+        bounds.change(config);
+        bounds
+    }
+
+    /// From now on these are in force. Connections that are there keep to what they came with.
+    pub(super) fn change(&self, config: &Config) {
+        self.crowd.allow(config.limits.most());
+        self.others.store(Arc::new(config.limits.of_a_connection(&[])));
+        for (name, limits) in &self.listeners {
+            let proxies = config.listen.get(name).map_or(&[][..], |listen| &listen.trusted_proxies);
+            limits.store(Arc::new(config.limits.of_a_connection(proxies)));
+        }
+    }
+
+    /// A listener's limits.
+    pub(super) fn of(&self, listener: &str) -> Arc<ArcSwap<Limits>> {
+        Arc::clone(self.listeners.get(listener).unwrap_or(&self.others))
+    }
+
+    /// Who is there, on all listeners together.
+    pub(super) fn crowd(&self) -> Arc<Crowd> {
+        Arc::clone(&self.crowd)
+    }
+}
+
+/// Health and metrics stand apart: they answer when nobody else is let in.
+pub(super) fn of_admin() -> Arc<Crowd> {
+    let most = Most { connections: ADMIN_CONNECTIONS, ..Most::default() };
+    Crowd::new(most)
+}
+
+/// Enough for probes and scrapers.
+const ADMIN_CONNECTIONS: usize = 64;
