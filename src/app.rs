@@ -172,6 +172,7 @@ impl Running {
         let sessions = Sessions::kept_in(&config.session, place, Arc::clone(&clock), &metrics)?;
         sessions.settled().await;
         let broker = Broker::new(Arc::clone(&clock), metrics.clone(), Handle::current(), GRANTS);
+        broker.share(sessions.commons());
         sessions.use_sources(generation.sources.clone()).await;
         sessions.on_end({
             let broker = broker.clone();

@@ -9,7 +9,7 @@
 //! away, or whose worker's runtime ends, takes nothing from those who wait with it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -23,13 +23,16 @@ use crate::clock::Clock;
 use crate::credentials::{CredentialProvider, Credentials, IssueError};
 use crate::identity::{Holder, HolderId};
 use crate::policy::Grant;
+use crate::session::Commons;
 use crate::telemetry::Metrics;
 use desk::Desks;
 use entry::{Entry, Turn};
+use exchange::Exchange;
 use roll::Roll;
 
 mod desk;
 mod entry;
+mod exchange;
 mod flight;
 mod roll;
 mod setback;
@@ -51,6 +54,8 @@ struct Inner {
     counts: Counts,
     /// Whose credentials are kept; until somebody says, everybody's.
     providers: ArcSwapOption<BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>>,
+    /// Where there are other instances.
+    exchange: OnceLock<Exchange>,
 }
 
 struct Counts {
@@ -66,10 +71,18 @@ impl Broker {
         let entries = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru()).build();
         let counts = Counts::register(&metrics);
         let (desks, providers) = (Desks::new(metrics), ArcSwapOption::empty());
-        let inner = Inner { clock, runtime, entries, roll: Mutex::default(), desks, counts, providers };
+        let (roll, exchange) = (Mutex::default(), OnceLock::new());
+        let inner = Inner { clock, runtime, entries, roll, desks, counts, providers, exchange };
         let broker = Self(Arc::new(inner));
         broker.sweep_from_time_to_time();
         broker
+    }
+
+    /// From now on one instance asks the provider for all that have `commons` in common.
+    pub fn share(&self, commons: &Arc<dyn Commons>) {
+        if commons.is_shared() {
+            let _ = self.0.exchange.set(Exchange::new(Arc::clone(commons), Arc::clone(&self.0.clock)));
+        }
     }
 
     /// The credentials for a grant, at hand or by asking the provider; however many wait, it is asked once.
@@ -163,6 +176,7 @@ impl Broker {
         for entry in held {
             if entry.release(*holder) {
                 self.0.remove(&entry);
+                Inner::take_back(&self.0, &entry);
             }
         }
     }
@@ -183,6 +197,7 @@ impl Broker {
                 None => {
                     entry.retire();
                     self.0.remove(&entry);
+                    Inner::take_back(&self.0, &entry);
                 }
             }
         }

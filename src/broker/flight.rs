@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::Inner;
 use super::desk::Verdict;
 use super::entry::Entry;
+use super::exchange::{Exchange, Part};
 use crate::credentials::{CredentialProvider, Credentials, IssueError};
 use crate::identity::HolderId;
 
@@ -52,11 +53,53 @@ impl Inner {
     ) {
         let (this, entry) = (Arc::clone(this), Arc::clone(entry));
         this.runtime.clone().spawn(async move {
-            let outcome = this.ask(&entry, &*provider, asker).await;
-            let outcome = entry.settle(outcome, this.clock.now());
+            let outcome = match this.exchange.get() {
+                Some(exchange) => this.ask_in_turn(exchange, &entry, &*provider, asker).await,
+                None => entry.settle(this.ask(&entry, &*provider, asker).await, this.clock.now()),
+            };
             this.count_entries();
             waiters.send_replace(Some(outcome));
         });
+    }
+
+    /// Asks when no other instance does, or takes what another got.
+    async fn ask_in_turn(
+        &self,
+        exchange: &Exchange,
+        entry: &Entry,
+        provider: &dyn CredentialProvider,
+        asker: Option<HolderId>,
+    ) -> Outcome {
+        let part = exchange.part(entry.grant()).await;
+        let is_turn = matches!(part, Part::Ask);
+        let outcome = match part {
+            Part::Take(credentials) => {
+                tracing::debug!(access_key.id = &*credentials.access_key_id, "took another instance's credentials");
+                Ok(credentials)
+            }
+            Part::Ask | Part::Alone => self.ask(entry, provider, asker).await,
+        };
+        // nothing is left for others that nobody here holds any more
+        let outcome = entry.settle(outcome, self.clock.now());
+        if is_turn {
+            if let Ok(credentials) = &outcome {
+                exchange.leave(entry.grant(), credentials).await;
+            }
+            exchange.end(entry.grant()).await;
+        }
+        outcome
+    }
+
+    /// Has nobody else take what was issued for this entry.
+    pub(super) fn take_back(this: &Arc<Self>, entry: &Arc<Entry>) {
+        if this.exchange.get().is_some() {
+            let (this, entry) = (Arc::clone(this), Arc::clone(entry));
+            this.runtime.clone().spawn(async move {
+                if let Some(exchange) = this.exchange.get() {
+                    exchange.take_back(entry.grant()).await;
+                }
+            });
+        }
     }
 
     /// Asks by the proof of one holder, and by the next one's where a login is too old for it.

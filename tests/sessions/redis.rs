@@ -202,6 +202,25 @@ async fn tokens_are_renewed_once_among_both() {
     assert_eq!(refused, 0);
 }
 
+/// One instance asks STS, and the other takes what it got; without Redis each asks for itself.
+#[tokio::test]
+async fn credentials_are_issued_once_among_both() {
+    let Some(mut two) = Two::start(SIGNED, "5m", |plan| plan).await else { return };
+    let alice = two.world.ticket("alice").await;
+    for at in two.both() {
+        assert_eq!(two.status(at, &alice).await, StatusCode::OK);
+    }
+    assert_eq!(two.world.sts_calls(), 1);
+    let bob = two.world.ticket("bob").await;
+    let [one, other] = two.both();
+    tokio::join!(two.status(one, &bob), two.status(other, &bob));
+    assert_eq!(two.world.sts_calls(), 2, "each person's own (A27), once");
+
+    two.redis.stop();
+    two.other.claviger.event(|e| e["message"] == "the connection to redis broke").await;
+    assert_eq!(two.status(other, &alice).await, StatusCode::OK, "what is held is held");
+}
+
 /// A36, A9: what Redis sees opens nothing and names nobody.
 #[tokio::test]
 async fn redis_sees_no_names_no_tokens_and_no_tickets() {
