@@ -25,7 +25,7 @@ use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::proxy::Proxy;
 use crate::server::{Crowd, Handler, Limits, Listener, Manner, Workers, mind_memory};
-use crate::session::Sessions;
+use crate::session::{OpenError, Sessions};
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, LogLevel, Metrics};
 use crate::tls::{Handshakes, Trust};
@@ -41,6 +41,7 @@ mod other_side;
 mod published;
 mod reload;
 mod requests;
+mod sessions;
 
 use bounds::Bounds;
 use current::{Current, handshakes};
@@ -122,6 +123,9 @@ pub enum StartError {
     /// A key of ours can't be kept in `state_dir`.
     #[error("the state folder can't be used")]
     Key(#[from] KeepError),
+    /// Kept sessions can't be used.
+    #[error("sessions can't be kept")]
+    Sessions(#[from] OpenError),
     /// The system gives no threads.
     #[error("workers can't be started")]
     Workers(#[source] io::Error),
@@ -132,7 +136,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::Address { .. } | Self::Key(_) | Self::Workers(_) => 1,
+            Self::Address { .. } | Self::Key(_) | Self::Sessions(_) | Self::Workers(_) => 1,
         }
     }
 }
@@ -151,12 +155,22 @@ impl Running {
         let trust = Trust::system();
         let fetch = Arc::new(Fetch::new(&trust).counted(&metrics));
         let upstreams = Arc::new(Upstreams::new(metrics.clone(), Handle::current()));
-        let parts = Parts { clock: Arc::clone(&clock), fetch, trust, upstreams, mint: None, identity_issuer: None };
+        let parts = Parts {
+            clock: Arc::clone(&clock),
+            fetch,
+            trust,
+            upstreams,
+            mint: None,
+            identity_issuer: None,
+            metrics: metrics.clone(),
+        };
         let plan = Plan::read(&config, &parts).map_err(StartError::Config)?;
         let current = Current::first(config, &parts)?;
         let (config, generation) = (&current.config, &current.generation);
 
-        let sessions = Sessions::new(&config.session, Arc::clone(&clock), &metrics);
+        let place = sessions::place(config, &current.keys, &metrics)?;
+        let sessions = Sessions::kept_in(&config.session, place, Arc::clone(&clock), &metrics)?;
+        sessions.settled().await;
         let broker = Broker::new(Arc::clone(&clock), metrics.clone(), Handle::current(), GRANTS);
         sessions.use_sources(generation.sources.clone()).await;
         sessions.on_end({
@@ -255,6 +269,7 @@ impl Running {
     pub async fn drain(self, grace: Duration) {
         self.app.draining.store(true, Ordering::Relaxed);
         self.workers.drain(grace).await;
+        self.app.sessions.close().await;
         if let Some(exporter) = &self.app.exporter {
             // a collector that does not answer is not waited for
             let _ = tokio::time::timeout(FLUSH, exporter.flush()).await;
@@ -288,8 +303,10 @@ impl App {
         let trouble = |(name, source): (&Arc<str>, &Arc<dyn crate::identity::IdentitySource>)| {
             source.trouble().map(|trouble| format!("identity.{name}: {trouble}"))
         };
+        let kept = self.sessions.trouble().map(|trouble| format!("session: {trouble}"));
         let stale = self.stale.load().as_deref().map(|reason| format!("config: the last reload was refused: {reason}"));
-        let degraded: Vec<String> = generation.sources.iter().filter_map(trouble).chain(stale).collect();
+        let degraded = generation.sources.iter().filter_map(trouble).chain(kept).chain(stale);
+        let degraded: Vec<String> = degraded.collect();
         if generation.routes.iter().next().is_none() {
             return Readiness::Unusable { degraded };
         }

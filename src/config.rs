@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::Table;
+use toml::{Table, Value};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::authority::AuthoritySettings;
 use crate::built_in::{Environment, Surroundings};
 use crate::provider::ProviderSettings;
-use crate::session::SessionSettings;
+use crate::session::{SessionSettings, StoreKind};
 use crate::telemetry::Format;
 
 mod error;
@@ -28,6 +28,7 @@ mod listen;
 mod public_url;
 mod route;
 mod service;
+mod sessions;
 mod shape;
 mod tracing;
 mod upstream;
@@ -140,14 +141,22 @@ impl Config {
             });
             named.collect()
         };
-        let (identity, credentials) = (sections("identity", file.identity), sections("credentials", file.credentials));
+        let (identity, credentials): (BTreeMap<Arc<str>, Table>, BTreeMap<_, Table>) =
+            (sections("identity", file.identity), sections("credentials", file.credentials));
         let limits = limits::read(file.limits, errors);
         let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
-        for (key, length) in [("idle", session.idle), ("lifetime", session.lifetime)] {
-            some_time(&below("session", key), length, errors);
+        for (key, problem) in session.problems() {
+            errors.add(below("session", key), problem);
         }
-        if session.max_sessions == 0 {
-            errors.add("session.max_sessions", "is 0, with which nobody can log in; expected at least 1");
+        if session.kind == StoreKind::Redis && file.keys.session.is_empty() {
+            errors.add("keys.session", SHARED_KEYS);
+        }
+        if session.kind == StoreKind::Redis && file.keys.cookie.is_empty() {
+            errors.add("keys.cookie", SHARED_KEYS);
+        }
+        let mints = credentials.values().any(|table| table.get("kind").and_then(Value::as_str) == Some("minted"));
+        if session.kind == StoreKind::Redis && file.keys.minted.is_empty() && mints {
+            errors.add("keys.minted", SHARED_KEYS);
         }
         let provider: Option<Service<ProviderSettings>> =
             service::read(file.provider, "provider", &surroundings, errors);
@@ -161,6 +170,11 @@ impl Config {
         ];
         let others = others.into_iter().filter_map(|(section, address)| Some((section.to_owned(), address?)));
         listen::each_its_own(sections.chain(others), errors);
+        let vouches =
+            |route: &file::Route| route.inject.as_ref().is_some_and(|i| i.to_string().contains("identity_jwt"));
+        if session.kind == StoreKind::Redis && file.keys.identity.is_empty() && file.route.values().any(vouches) {
+            errors.add("keys.identity", SHARED_KEYS);
+        }
         let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
         let route = route::routes(file.route, &known, errors);
         Self {
@@ -174,7 +188,12 @@ impl Config {
             log_access: file.log.access.unwrap_or(true),
             log_format: format.unwrap_or_default(),
             tracing: tracing::read(file.telemetry, errors),
-            keys: Keys { cookie: file.keys.cookie, minted: file.keys.minted, identity: file.keys.identity },
+            keys: Keys {
+                cookie: file.keys.cookie,
+                minted: file.keys.minted,
+                identity: file.keys.identity,
+                session: file.keys.session,
+            },
             limits,
             session,
             route,
@@ -255,6 +274,8 @@ fn not_toml(text: &str, error: &toml::de::Error) -> ConfigErrors {
     errors.add("", format!("line {line}, column {column}: {}", error.message().trim_end().replace('\n', ", ")));
     errors
 }
+
+const SHARED_KEYS: &str = "is missing; with sessions in Redis, all instances need the same keys";
 
 /// Long enough for a slow page; systemd itself waits for 90 s before it kills.
 const DRAIN: Duration = Duration::from_secs(30);

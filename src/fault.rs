@@ -14,13 +14,15 @@ use url::Url;
 
 use crate::credentials::IssueError;
 use crate::generation::Unidentified;
-use crate::identity::{EvidenceError, LoginError, Rejection};
+use crate::identity::{EvidenceError, LoginError, Presented, Rejection};
 use crate::inject::InjectError;
-use crate::policy::{Denied, PathError};
+use crate::policy::Denied;
 use crate::rate::TooMany;
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::web::{self, CollectError, Response, chain};
+
+mod rooms;
 
 /// Why a request has no answer from upstream.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,9 @@ pub enum Fault {
     /// Something was presented, and it is bad.
     #[error("a presented credential was rejected")]
     Rejected(#[source] Rejection),
+    /// Something was presented, and what it takes to judge it can't be had now.
+    #[error("a presented credential can't be judged now")]
+    Undecided(#[source] Unidentified),
     /// The policy says no.
     #[error("denied")]
     Denied(#[source] Denied),
@@ -166,7 +171,14 @@ impl Fault {
         }
         if face.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 §11.6.1: a 401 names a challenge; a bearer token is the one a program could bring
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"claviger\""));
+            let challenge = match self {
+                // RFC 6750 §3.1; what is wrong with the token is for the log alone
+                Self::Rejected(Rejection { presented: Presented::Bearer, .. }) => {
+                    "Bearer realm=\"claviger\", error=\"invalid_token\""
+                }
+                _ => "Bearer realm=\"claviger\"",
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }
@@ -196,12 +208,25 @@ impl Fault {
                 "This needs a login, and nobody can log in under the name you came by.".into(),
             )
             .with(Next::Open(url.clone())),
-            Self::Rejected(_) => face(
+            Self::Rejected(Rejection { presented: Presented::Bearer, .. }) => face(
                 401,
                 "invalid_token",
                 "Not accepted",
-                "The credential that came with the request is not valid.".into(),
+                "The token that came with the request is not valid here. Get a new one.".into(),
             ),
+            Self::Rejected(Rejection { presented: Presented::Certificate, .. }) => face(
+                401,
+                "invalid_certificate",
+                "Not accepted",
+                "The certificate that came with the connection is not valid here. Connect with another.".into(),
+            ),
+            Self::Undecided(_) => face(
+                503,
+                "issuer_unavailable",
+                "Tokens can't be verified now",
+                "The issuer of the token does not answer. This recovers by itself.".into(),
+            )
+            .after(RETRY),
             Self::Denied(Denied::Anonymous) => Self::Anonymous.face(),
             Self::Denied(Denied::Forbidden(_)) => face(
                 403,
@@ -400,63 +425,6 @@ struct Page<'a> {
     request_id: &'a str,
 }
 
-impl From<Denied> for Fault {
-    fn from(denied: Denied) -> Self {
-        Self::Denied(denied)
-    }
-}
-
-impl From<Unidentified> for Fault {
-    fn from(error: Unidentified) -> Self {
-        match error {
-            Unidentified::Rejected { rejection, .. } => Self::Rejected(rejection),
-            Unidentified::Ambiguous(..) => Self::Malformed(error.to_string()),
-        }
-    }
-}
-
-impl From<TooMany> for Fault {
-    fn from(error: TooMany) -> Self {
-        Self::TooMany(error)
-    }
-}
-
-impl From<PathError> for Fault {
-    fn from(error: PathError) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
-impl From<UpstreamError> for Fault {
-    fn from(error: UpstreamError) -> Self {
-        Self::Upstream(error)
-    }
-}
-
-impl From<InjectError> for Fault {
-    fn from(error: InjectError) -> Self {
-        Self::Inject(error)
-    }
-}
-
-impl From<Arc<IssueError>> for Fault {
-    fn from(error: Arc<IssueError>) -> Self {
-        Self::Issue(error)
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<LoginError> for Fault {
-    fn from(error: LoginError) -> Self {
-        Self::Login(error)
-    }
-}
-
 /// For `Retry-After` (RFC 9110 §10.2.3), no earlier than it will help.
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
@@ -478,51 +446,4 @@ pub const ROLE: HeaderName = HeaderName::from_static("x-claviger-role");
 const RETRY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn text(response: Response) -> String {
-        String::from_utf8(response.into_body().collect(1 << 20).await.unwrap().to_vec()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn the_reason_is_not_shown() {
-        let refused = LoginError::Refused("the nonce is not ours".into());
-        let response = Fault::Login(refused).answer("r-1", true);
-        assert_eq!(response.status(), 400);
-        let page = text(response).await;
-        assert!(!page.contains("nonce") && page.contains("r-1"), "{page}");
-    }
-
-    #[tokio::test]
-    async fn hostile_text_is_escaped() {
-        let page = text(Fault::Malformed("<script>alert(1)</script>".into()).answer("<r>", true)).await;
-        assert!(!page.contains("<script>") && !page.contains("<r>"), "{page}");
-    }
-
-    #[tokio::test]
-    async fn programs_get_json_and_a_challenge() {
-        let response = Fault::Anonymous.answer("r-2", false);
-        assert_eq!(response.status(), 401);
-        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
-        let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
-        assert_eq!((&body["error"], &body["request_id"]), (&json!("login_required"), &json!("r-2")));
-    }
-
-    #[test]
-    fn too_many_come_back_no_earlier_than_it_helps() {
-        for (millis, seconds) in [(0, "1"), (10, "1"), (1_000, "1"), (1_001, "2"), (59_500, "60")] {
-            let error = TooMany { limit: "per_address", retry_after: Duration::from_millis(millis) };
-            let response = Fault::TooMany(error).answer("r-4", false);
-            assert_eq!(response.status(), 429);
-            assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{millis}");
-        }
-    }
-
-    #[test]
-    fn unavailable_says_when_to_come_back() {
-        let error = IssueError::Unavailable { retry_after: None, source: "down".into() };
-        let response = Fault::Issue(Arc::new(error)).answer("r-3", false);
-        assert_eq!((response.status().as_u16(), response.headers().contains_key(header::RETRY_AFTER)), (503, true));
-    }
-}
+mod tests;

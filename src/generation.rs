@@ -19,6 +19,7 @@ use crate::inject::{IdentityIssuer, Vouched};
 use crate::rate::Rates;
 use crate::route::{Route, Routes};
 use crate::session::{CookieNames, Session};
+use crate::telemetry::Metrics;
 use crate::tls::{ServerIdentity, Trust};
 use crate::upstream::Upstreams;
 use crate::web::Caller;
@@ -71,6 +72,8 @@ pub struct Parts {
     pub upstreams: Arc<Upstreams>,
     /// Signs tokens for `minted`; absent where no listener has a `public_url`.
     pub mint: Option<Arc<Mint>>,
+    /// Where what the parts do is counted.
+    pub metrics: Metrics,
     /// Signs tokens for `identity_jwt`; absent where no listener has a `public_url`.
     pub identity_issuer: Option<Arc<IdentityIssuer>>,
 }
@@ -86,6 +89,15 @@ pub enum Unidentified {
         /// Why, for the log.
         #[source]
         rejection: Rejection,
+    },
+    /// A source can't judge now what is its own.
+    #[error("`identity.{source_name}` can't judge what was presented now")]
+    Undecided {
+        /// The source.
+        source_name: SourceName,
+        /// What it lacks.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// Two sources vouch, and which one is meant is anybody's guess.
     #[error("both `identity.{0}` and `identity.{1}` vouch for the caller")]
@@ -148,7 +160,9 @@ impl Generation {
     /// Who asks. `session` is the one whose ticket the caller showed.
     ///
     /// Sources that don't count on this route are not asked, and a session of theirs is none here: to this route both
-    /// are things of other apps.
+    /// are things of other apps. What is rejected ends the search, whoever else vouches. Two who vouch are one too many,
+    /// a certificate included, although the caller did not choose to show it to this route: a route where people with
+    /// certificates log in names the sources that it means.
     ///
     /// # Errors
     /// [`Unidentified`]: something was presented, and it is bad or too much.
@@ -161,8 +175,15 @@ impl Generation {
         let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
         let mut found = session.filter(|session| counts(&session.subject().source)).map(Session::identity);
         for (name, source) in self.sources.iter().filter(|(name, _)| counts(name)) {
-            match source.recognize(caller).await {
+            let recognition = match source.glance(caller) {
+                Some(recognition) => recognition,
+                None => source.recognize(caller).await,
+            };
+            match recognition {
                 Recognition::NotPresented => {}
+                Recognition::Undecided(source) => {
+                    return Err(Unidentified::Undecided { source_name: Arc::clone(name), source });
+                }
                 Recognition::Rejected(rejection) => {
                     return Err(Unidentified::Rejected { source_name: Arc::clone(name), rejection });
                 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
@@ -15,23 +16,31 @@ use url::Url;
 use crate::built_in::BuiltIn;
 use crate::fetch::Fetch;
 use crate::secret::Secret;
+use crate::telemetry::Metrics;
 use crate::web::{BoxError, Caller};
 
+mod bearer;
 mod derived;
 mod email;
+mod groups;
+mod issuer;
+mod mtls;
 mod oidc;
+mod seen;
 
 pub use derived::Derived;
 pub use email::Email;
 
 /// Every kind of `[identity.<name>]`.
-pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[oidc::BUILT_IN];
+pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[oidc::BUILT_IN, bearer::BUILT_IN, mtls::BUILT_IN];
 
 /// What a source may use.
 #[derive(Clone, Debug)]
 pub struct Materials {
     /// The way out to the identity provider.
     pub fetch: Arc<Fetch>,
+    /// Where verifications are counted.
+    pub metrics: Metrics,
 }
 
 /// The name of a configured source: `corp` in `[identity.corp]`.
@@ -122,7 +131,7 @@ pub struct Holder {
     pub evidence: Arc<dyn EvidenceSource>,
 }
 
-/// 128 random bits that name a holder, and nothing else: safe to log.
+/// 128 bits that name a holder, and nothing else: safe to log.
 #[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct HolderId(u128);
 
@@ -133,6 +142,17 @@ impl HolderId {
         let mut bytes = [0; 16];
         aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source answers");
         Self(u128::from_be_bytes(bytes))
+    }
+
+    /// The one of a credential that is shown with each request: the same for the same credential of the same source,
+    /// and another for any other. It tells nothing of the credential, of which `hash` is the SHA-256.
+    fn of_credential(source: &SourceName, hash: &[u8; 32]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(hash); // of one length, so that where the name begins is never in doubt (A27)
+        context.update(source.as_bytes());
+        let digest = context.finish();
+        let first = digest.as_ref().first_chunk().copied().unwrap_or_default();
+        Self(u128::from_be_bytes(first))
     }
 }
 
@@ -202,6 +222,8 @@ pub enum Recognition {
     /// The caller presents something of this source's, and it is bad. The search ends here: a forged token is
     /// not forgiven because a cookie came along.
     Rejected(Rejection),
+    /// The caller presents something of this source's, and it can't be judged now: the issuer's keys can't be had.
+    Undecided(Arc<dyn std::error::Error + Send + Sync>),
     /// The source vouches.
     Verified(Identity),
 }
@@ -210,15 +232,55 @@ pub enum Recognition {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct Rejection {
+    /// What was presented: this much the caller is told.
+    pub presented: Presented,
     /// A sentence without any secret.
     pub reason: String,
+}
+
+/// What callers present.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Presented {
+    /// A token in `Authorization: Bearer`.
+    Bearer,
+    /// A certificate, on the connection.
+    Certificate,
+}
+
+impl Presented {
+    /// That it was rejected, and why.
+    pub fn rejected(self, reason: impl fmt::Display) -> Rejection {
+        Rejection { presented: self, reason: reason.to_string() }
+    }
 }
 
 /// A source of identities.
 #[async_trait]
 pub trait IdentitySource: Debug + Send + Sync {
+    /// What [`IdentitySource::recognize`] would say, where that is known without waiting or working: every request asks
+    /// every source, and most callers present nothing, or what they presented a moment ago.
+    fn glance(&self, _caller: &Caller<'_>) -> Option<Recognition> {
+        None
+    }
+
     /// Whether the caller presents something of this source's, and what it is worth.
     async fn recognize(&self, caller: &Caller<'_>) -> Recognition;
+
+    /// The id of whom the source would vouch for if it had verified a credential with these claims, and the claims it
+    /// would vouch for; for `claviger explain`.
+    ///
+    /// # Errors
+    /// Why such a credential would be rejected.
+    fn read(&self, claims: Map<String, Value>) -> Result<(Arc<str>, Claims), String> {
+        let id = claims.get("sub").and_then(Value::as_str).filter(|id| !id.is_empty());
+        let id = id.ok_or("there is no `sub`, the text that names who it is")?.into();
+        Ok((id, Claims::new(claims)))
+    }
+
+    /// Whether it looks at client certificates, which some listener must then ask for.
+    fn wants_certificates(&self) -> bool {
+        false
+    }
 
     /// The interactive login, where this source has one.
     fn login(&self) -> Option<&dyn Login> {

@@ -1,5 +1,6 @@
 //! Keys, key sets, and signing and verifying JSON Web Tokens (RFC 7515, 7517, 7519).
 
+mod access_token;
 mod key_set;
 mod remote_issuer;
 mod signer;
@@ -8,11 +9,12 @@ mod token;
 
 use crate::fetch::FetchError;
 
+pub use access_token::{Form, verify_access_token};
 pub use key_set::KeySet;
 pub use remote_issuer::RemoteIssuer;
 pub use signer::Signer;
 pub use signing_keys::SigningKeys;
-pub use token::{Expected, Unverified, unverified, verify};
+pub use token::{Expected, Unverified, claimed_issuer, unverified, verify};
 
 /// Why a token, key or key set is no good.
 #[derive(Debug, thiserror::Error)]

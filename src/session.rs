@@ -12,27 +12,35 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{duration_text, epoch_seconds, from_epoch_seconds};
+use crate::clock::{epoch_seconds, from_epoch_seconds};
 use crate::identity::{
     Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SignedIn, Subject, TokenKind, Tokens,
 };
 use crate::secret::Secret;
 use crate::telemetry::AUDIT;
 
+mod commons;
 mod cookies;
+mod file;
 mod keeper;
 mod memory;
+mod record;
+mod redis;
 mod renewal;
+mod settings;
 mod ticket;
 
+pub use commons::Commons;
 pub use cookies::{CookieNames, strip_from_request, strip_from_response};
-pub use keeper::Sessions;
+pub use file::OpenError;
+pub use keeper::{Place, Sessions};
+pub use settings::{SessionSettings, StoreKind};
 pub use ticket::{Ticket, TicketHash};
 
 use keeper::Upkeep;
+use record::{LoginPart, Record, WordPart};
 use renewal::{Flight, Word};
 
 /// A login that is remembered.
@@ -46,6 +54,8 @@ pub struct Session {
     idle: Duration,
     /// Seconds since the epoch: written at most once a second, as every request of the session reads it.
     last_use: AtomicU64,
+    /// The last use that the store has taken down.
+    noted_use: AtomicU64,
     word: ArcSwap<Word>,
     /// By route, where it offers several roles.
     choices: ArcSwap<BTreeMap<Arc<str>, Arc<str>>>,
@@ -54,31 +64,6 @@ pub struct Session {
     ended: CancellationToken,
     upkeep: Arc<Upkeep>,
     me: Weak<Self>,
-}
-
-/// `[session]`: how long logins are remembered, and where.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SessionSettings {
-    /// Where.
-    pub kind: StoreKind,
-    /// A session that is not used for so long ends.
-    #[serde(deserialize_with = "duration_text")]
-    pub idle: Duration,
-    /// A session ends after so long, however much it is used.
-    #[serde(deserialize_with = "duration_text")]
-    pub lifetime: Duration,
-    /// So many are kept; one more, and those unused the longest end.
-    pub max_sessions: usize,
-}
-
-/// Where sessions are kept.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum StoreKind {
-    /// In this process: a restart is a logout.
-    #[default]
-    Memory,
 }
 
 /// Why a session ended.
@@ -100,6 +85,19 @@ pub enum Why {
     SourceGone,
     /// Someone in charge ended it.
     Revoked,
+    /// The login could not be kept, so it was none.
+    Unkept,
+    /// Another instance ended it, and knows why.
+    Elsewhere,
+}
+
+/// A part of a session that changes while it lasts.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Changed {
+    /// What the provider says: claims and tokens.
+    Word,
+    /// What the person has chosen.
+    Choices,
 }
 
 /// What a store knows without waiting.
@@ -134,23 +132,34 @@ pub trait SessionStore: Debug + Send + Sync {
     async fn forget(&self, session: &Session) -> Result<(), StoreError>;
     /// The sessions held in this process.
     fn at_hand(&self) -> Vec<Arc<Session>>;
+    /// A part of a session has changed.
+    async fn update(&self, _session: &Session, _changed: Changed) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// Takes over what other instances have made of a session.
+    async fn reread(&self, _session: &Arc<Session>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// When any instance used a session last, as far as that is known elsewhere than here.
+    async fn used_elsewhere(&self, _session: &Session) -> Result<Option<SystemTime>, StoreError> {
+        Ok(None)
+    }
+    /// Waits until what is kept can be used, for so long at most.
+    async fn settled(&self, _patience: Duration) {}
+    /// What is to be done from time to time: called every few seconds.
+    async fn tend(&self) {}
+    /// Takes down what it has not yet; the last call.
+    async fn close(&self) {}
+    /// What does not work now, without secrets.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Why a store can't answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the session store is unavailable")]
 pub struct StoreError(#[source] pub crate::web::BoxError);
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self {
-            kind: StoreKind::default(),
-            idle: Duration::from_secs(3_600),
-            lifetime: Duration::from_secs(12 * 3_600),
-            max_sessions: 100_000,
-        }
-    }
-}
 
 impl Why {
     /// The word for it in logs.
@@ -164,6 +173,8 @@ impl Why {
             Self::Crowded => "crowded",
             Self::SourceGone => "source_gone",
             Self::Revoked => "revoked",
+            Self::Unkept => "unkept",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -173,22 +184,52 @@ impl Session {
         let now = upkeep.clock.now();
         let SignedIn { subject, claims, ends_at, tokens, at_provider } = signed_in;
         let end = now + settings.lifetime;
-        Arc::new_cyclic(|me| Self {
+        let login = LoginPart {
             id: HolderId::random(),
-            subject: Arc::new(subject),
+            subject,
             at_provider: at_provider.map(Arc::from),
             created: now,
             ends: ends_at.map_or(end, |at| at.min(end)),
             idle: settings.idle,
-            last_use: AtomicU64::new(epoch_seconds(now)),
-            word: ArcSwap::from_pointee(Word::new(claims, tokens, now)),
-            choices: ArcSwap::default(),
+        };
+        let word = WordPart { claims, tokens, received: now, revision: 0 };
+        Self::restore(Record { login, word, choices: BTreeMap::new() }, now, upkeep)
+    }
+
+    /// The session of a record, used last at `last_use`.
+    fn restore(record: Record, last_use: SystemTime, upkeep: &Arc<Upkeep>) -> Arc<Self> {
+        let Record { login, word, choices } = record;
+        let last_use = epoch_seconds(last_use);
+        Arc::new_cyclic(|me| Self {
+            id: login.id,
+            subject: Arc::new(login.subject),
+            at_provider: login.at_provider,
+            created: login.created,
+            ends: login.ends,
+            idle: login.idle,
+            last_use: AtomicU64::new(last_use),
+            noted_use: AtomicU64::new(last_use),
+            word: ArcSwap::from_pointee(Word::of(word)),
+            choices: ArcSwap::from_pointee(choices),
             flight: Mutex::default(),
             over: AtomicBool::new(false),
             ended: CancellationToken::new(),
             upkeep: Arc::clone(upkeep),
             me: Weak::clone(me),
         })
+    }
+
+    /// As it is now.
+    fn record(&self) -> Record {
+        let login = LoginPart {
+            id: self.id,
+            subject: Subject::clone(&self.subject),
+            at_provider: self.at_provider.clone(),
+            created: self.created,
+            ends: self.ends,
+            idle: self.idle,
+        };
+        Record { login, word: self.word.load().part(), choices: BTreeMap::clone(&self.choices.load()) }
     }
 
     /// Its name, in logs and in the broker.
@@ -274,6 +315,16 @@ impl Session {
         }
     }
 
+    /// When it was used last, where that is so much later than what the store has taken down that it should be told.
+    fn use_to_note(&self) -> Option<SystemTime> {
+        let (last, noted) = (self.last_used(), self.noted_use.load(Ordering::Relaxed));
+        (last >= noted + (self.idle.as_secs() / NOTED_OF_IDLE).max(1)).then(|| from_epoch_seconds(last))
+    }
+
+    fn use_is_noted(&self, at: SystemTime) {
+        self.noted_use.fetch_max(epoch_seconds(at), Ordering::Relaxed);
+    }
+
     /// Ends it, once: cuts what is open, drops what was issued for it.
     fn end(&self, why: Why) {
         if self.over.swap(true, Ordering::AcqRel) {
@@ -330,6 +381,9 @@ impl EvidenceSource for Session {
         self.renewed().await
     }
 }
+
+/// A store may know the last use this part of the idle time too late.
+const NOTED_OF_IDLE: u64 = 10;
 
 #[cfg(test)]
 mod tests;

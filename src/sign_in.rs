@@ -37,7 +37,6 @@ mod handover;
 mod leave;
 mod me;
 mod navigation;
-mod once;
 mod roles;
 mod rounds;
 pub mod target;
@@ -46,8 +45,6 @@ mod underway;
 pub use navigation::is_navigation;
 
 use begin::Ask;
-use handover::HandOvers;
-use once::Once;
 
 /// Where the door is, on every host. Nothing else is reserved.
 pub const PREFIX: &str = "/.claviger/";
@@ -59,9 +56,6 @@ pub struct SignIn {
     sealer: ArcSwap<Sealer>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    /// States that came back: none does twice (A8).
-    finished: Once,
-    handovers: HandOvers,
 }
 
 /// A listener as the config of this moment has it.
@@ -166,8 +160,7 @@ impl SignIn {
     /// A door to these sessions.
     pub fn new(sessions: Arc<Sessions>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         metrics.describe("claviger_logins_total", None, "Logins that came back, by outcome.");
-        let sealer = ArcSwap::new(sealer);
-        Self { sessions, sealer, clock, metrics, finished: Once::default(), handovers: HandOvers::default() }
+        Self { sessions, sealer: ArcSwap::new(sealer), clock, metrics }
     }
 
     /// Seals with this from now on. What was sealed before opens where it has that key too.

@@ -9,16 +9,22 @@ use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-/// A server's certificate and key. Its clones, and every configuration made from it, show the same one, also after
-/// [`ServerIdentity::reload`].
+mod certificate;
+mod clients;
+
+pub use certificate::{CertificateError, ClientCertificate};
+pub use clients::ClientAuth;
+
+/// A server's certificate and key, and whose certificates it asks clients for. What the files held is what counts; when
+/// they change it is loaded anew, and [`Handshakes`] take it over.
 #[derive(Clone)]
 pub struct ServerIdentity {
-    files: Arc<Files>,
-    shown: Arc<Shown>,
+    certificate: PathBuf,
     base: Arc<ServerConfig>,
 }
 
@@ -84,20 +90,17 @@ impl ServerIdentity {
     /// # Errors
     /// Says which file, and what was expected in it.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(files.read()?)));
-        let base = Arc::new(server_base(Arc::clone(&shown)));
-        Ok(Self { files: Arc::new(files), shown, base })
+        Self::asking(certificate, key, None)
     }
 
-    /// Reads the files again. Later handshakes show what they hold now; connections that exist keep what they were
-    /// shown.
+    /// The same, of a server that asks its clients for certificates.
     ///
     /// # Errors
-    /// As [`ServerIdentity::load`]; then the old certificate stays.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.shown.0.store(Arc::new(self.files.read()?));
-        Ok(())
+    /// Says which file, and what was expected in it.
+    pub fn asking(certificate: &Path, key: &Path, clients: Option<&ClientAuth>) -> Result<Self, TlsError> {
+        let shown = certified(certificate, key)?;
+        let clients = clients.map(ClientAuth::verifier).transpose()?;
+        Ok(Self { certificate: certificate.to_owned(), base: Arc::new(server_base(shown, clients)) })
     }
 
     /// A configuration for TLS 1.2 and 1.3 that offers these protocols by ALPN, the preferred one first.
@@ -169,8 +172,7 @@ impl ClientIdentity {
     /// # Errors
     /// Says which file, and what was expected in it.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        files.read().map(|key| Self(Arc::new(key)))
+        certified(certificate, key).map(Self)
     }
 }
 
@@ -211,7 +213,7 @@ impl fmt::Debug for ClientIdentity {
 
 impl fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerIdentity").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("ServerIdentity").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 
@@ -227,44 +229,35 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// Where a server's identity is read from.
-#[derive(Debug)]
-struct Files {
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl Files {
-    fn read(&self) -> Result<CertifiedKey, TlsError> {
-        let chain = certificates(&self.certificate, "a PEM chain of certificates")?;
-        // rustls's own parse error is left out: it may quote the line it stumbled over, a line of the key
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
-            .map_err(|_| TlsError::Unexpected { path: self.key.clone(), expected: "a PEM private key" })?;
-        CertifiedKey::from_der(chain, key, &provider()).map_err(|source| TlsError::Unusable {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            source,
-        })
-    }
-}
-
-/// The certificate that is shown to whoever asks, whatever name they ask for.
-#[derive(Debug)]
-struct Shown(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for Shown {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
+/// A certificate chain and its key.
+fn certified(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = certificates(certificate, "a PEM chain of certificates")?;
+    // rustls's own parse error is left out: it may quote the line it stumbled over, a line of the key
+    let pem = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|_| TlsError::Unexpected { path: key.to_owned(), expected: "a PEM private key" })?;
+    let made = CertifiedKey::from_der(chain, pem, &provider());
+    made.map(Arc::new).map_err(|source| TlsError::Unusable {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        source,
+    })
 }
 
 #[expect(clippy::expect_used, reason = "the provider is compiled in, and has both versions")]
-fn server_base(shown: Arc<Shown>) -> ServerConfig {
-    let mut config = ServerConfig::builder_with_provider(provider())
+fn server_base(shown: Arc<CertifiedKey>, clients: Option<Arc<dyn ClientCertVerifier>>) -> ServerConfig {
+    let shown = Arc::new(SingleCertAndKey::from(shown)); // to whoever asks, whatever name they ask for
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        .with_cert_resolver(shown);
+        .expect("aws-lc-rs has suites for TLS 1.2 and 1.3");
+    if let Some(clients) = clients {
+        // A resumed session brings back its certificate without any look at the roots, the revocation lists or the time
+        // (CVE-2025-23419), so where certificates count there is none.
+        let mut config = builder.with_client_cert_verifier(clients).with_cert_resolver(shown);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        return config;
+    }
+    let mut config = builder.with_no_client_auth().with_cert_resolver(shown);
     // Resumption by tickets, so that a client may come back to any worker and costs no memory here. The keys are made
     // at start, roll every six hours and are never stored.
     if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
@@ -354,90 +347,4 @@ pub(crate) mod testing {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use rustls::pki_types::ServerName;
-    use tokio::io::duplex;
-    use tokio_rustls::{TlsAcceptor, TlsConnector};
-
-    use super::*;
-
-    /// A handshake in memory: what ALPN chose, and the certificate that was shown.
-    async fn shake(
-        identity: &ServerIdentity,
-        trust: &Trust,
-        offers: [&[&[u8]]; 2],
-    ) -> std::io::Result<(Option<Vec<u8>>, CertificateDer<'static>)> {
-        let (near, far) = duplex(1 << 16);
-        let server = TlsAcceptor::from(identity.server_config(offers[0])).accept(far);
-        let client = TlsConnector::from(trust.client_config(offers[1]));
-        let client = client.connect(ServerName::try_from("localhost").unwrap(), near);
-        let (server, client) = tokio::join!(server, client);
-        let (_server, client) = (server?, client?);
-        let session = client.get_ref().1;
-        let shown = session.peer_certificates().unwrap()[0].clone().into_owned();
-        Ok((session.alpn_protocol().map(<[u8]>::to_vec), shown))
-    }
-
-    #[tokio::test]
-    async fn the_servers_preference_decides_the_protocol() {
-        let (identity, trust) = testing::pair();
-        let (chosen, _) = shake(&identity, &trust, [&[b"h2", b"http/1.1"], &[b"http/1.1", b"h2"]]).await.unwrap();
-        assert_eq!(chosen.unwrap(), b"h2");
-        // RFC 7301 §3.2: no common protocol ends the handshake
-        shake(&identity, &trust, [&[b"h2"], &[b"http/1.1"]]).await.unwrap_err();
-    }
-
-    #[tokio::test]
-    async fn a_server_outside_our_roots_is_not_believed() {
-        let (identity, _) = testing::pair();
-        let (_, other) = testing::pair();
-        shake(&identity, &other, [&[], &[]]).await.unwrap_err();
-    }
-
-    #[tokio::test]
-    async fn a_reload_shows_the_new_certificate_and_a_failed_one_keeps_the_old() {
-        let folder = testing::folder();
-        let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-        let identity = ServerIdentity::load(&certificate, &key).unwrap();
-        let first = shake(&identity, &Trust::with_file(&certificate).unwrap(), [&[], &[]]).await.unwrap().1;
-
-        testing::write(folder.path());
-        identity.reload().unwrap();
-        let trust = Trust::with_file(&certificate).unwrap();
-        let second = shake(&identity, &trust, [&[], &[]]).await.unwrap().1;
-        assert_ne!(first, second);
-
-        fs::write(&key, "half a key").unwrap();
-        identity.reload().unwrap_err();
-        assert_eq!(shake(&identity, &trust, [&[], &[]]).await.unwrap().1, second);
-    }
-
-    #[test]
-    fn errors_name_the_file_and_what_was_expected() {
-        let folder = testing::folder();
-        let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-        let (missing, empty) = (folder.path().join("missing.pem"), folder.path().join("empty.pem"));
-        fs::write(&empty, "").unwrap();
-        let told = |certificate: &Path, key: &Path| ServerIdentity::load(certificate, key).unwrap_err().to_string();
-
-        assert!(told(&missing, &key).ends_with("missing.pem` can't be read"));
-        assert!(told(&certificate, &missing).ends_with("missing.pem` can't be read"));
-        assert!(told(&empty, &key).ends_with("empty.pem` is not a PEM chain of certificates"));
-        assert!(told(&certificate, &certificate).ends_with("tls.crt` is not a PEM private key"));
-        assert!(Trust::with_file(&empty).unwrap_err().to_string().ends_with("is not a PEM file of root certificates"));
-
-        let other = testing::folder();
-        assert!(told(&certificate, &other.path().join("tls.key")).ends_with("can't be used together"));
-    }
-
-    #[test]
-    fn a_broken_key_is_not_quoted() {
-        let folder = testing::folder();
-        let key = folder.path().join("tls.key");
-        fs::write(&key, "-----BEGIN PRIVATE canary KEY\ncanary\n").unwrap();
-        let error = ServerIdentity::load(&folder.path().join("tls.crt"), &key).unwrap_err();
-        assert!(!format!("{error:?} {error}").contains("canary"));
-    }
-}
+mod tests;

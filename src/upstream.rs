@@ -17,6 +17,7 @@ mod body;
 mod connect;
 mod destination;
 mod dial;
+mod driver;
 mod failure;
 mod health;
 mod lease;
@@ -250,7 +251,7 @@ impl Upstream {
     /// answer twice: this is a part of every request's state.
     fn head<'a>(
         &'a self,
-        lease: &mut Lease,
+        lease: &'a mut Lease,
         request: http::Request<Outgoing>,
         progress: Option<&'a Progress>,
     ) -> impl Future<Output = Result<http::Response<Incoming>, Failure>> + use<'a> {

@@ -22,6 +22,8 @@ use http_body_util::{BodyExt as _, Limited};
 pub use address::{is_loopback, network, network_of};
 pub use byte_count::ByteCount;
 
+use crate::tls::ClientCertificate;
+
 /// An error whose kind does not matter to who passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A request as every door sees it. Its extensions hold the [`Connection`] it came on.
@@ -164,6 +166,8 @@ pub struct Connection {
     pub peer_text: HeaderValue,
     /// Whether this connection itself is TLS.
     pub tls: bool,
+    /// The certificate by which the client has shown in the handshake who it is.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Connection {
@@ -171,7 +175,8 @@ impl Connection {
     pub fn new(listener: Arc<str>, peer: SocketAddr, tls: bool) -> Self {
         // an address is always a header value
         let peer_text = HeaderValue::try_from(peer.ip().to_canonical().to_string());
-        Self { listener, peer, peer_text: peer_text.unwrap_or(HeaderValue::from_static("")), tls }
+        let peer_text = peer_text.unwrap_or(HeaderValue::from_static(""));
+        Self { listener, peer, peer_text, tls, certificate: None }
     }
 }
 

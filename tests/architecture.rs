@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("clock", ""),
     ("files", ""),
     ("arn", ""),
-    ("web", ""),
+    ("web", "tls"),         // a connection has its client's certificate
     ("telemetry", "clock"), // access lines carry times as `clock` prints them
     ("built_in", "clock files secret"),
     ("tls", "clock secret"),
@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("upstream", "clock telemetry tls web"),
     ("jose", "clock fetch secret web"),
     ("sigv4", "arn clock secret web"),
+    ("redis", "secret telemetry"),
     ("aws", "arn clock fetch secret tls web"),
     // The other side: it could be another program. Its sections are read as any other's, so it knows `built_in`.
     ("users", "built_in clock secret"),
@@ -32,8 +33,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ("authority", "arn built_in clock fetch jose secret server sigv4 telemetry web"),
     ("demo", "arn clock fetch secret server sigv4 web"),
     // The sentence: it knows the domain, and no door.
-    ("identity", "built_in clock fetch jose secret telemetry web"),
-    ("session", "built_in clock identity secret telemetry web"),
+    ("identity", "built_in clock fetch jose secret telemetry tls web"),
+    ("session", "built_in clock identity redis secret telemetry web"),
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock identity jose policy secret web"),
     ("broker", "clock credentials identity policy session telemetry web"),
@@ -42,11 +43,13 @@ const MAY_USE: &[(&str, &str)] = &[
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
     (
         "config",
-        "arn authority built_in clock policy provider rate route secret server session telemetry tls upstream web",
+        "arn authority built_in clock policy provider rate redis route secret server session telemetry tls upstream \
+         web",
     ),
     (
         "generation",
-        "built_in clock config credentials fetch files identity inject policy rate route session tls upstream web",
+        "built_in clock config credentials fetch files identity inject policy rate route session telemetry tls \
+         upstream web",
     ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy rate route session upstream web"),
@@ -61,7 +64,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "app",
         "admin authority broker built_in clock config credentials fault fetch files generation identity inject jose \
-         policy provider proxy route secret server session sign_in telemetry tls trace upstream users web",
+         policy provider proxy rate redis route secret server session sign_in telemetry tls trace upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (

@@ -216,7 +216,7 @@ fn explain_says_what_would_become_of_a_request_and_ends_accordingly() {
         (&["--as", "in.json", "--url", "https://other.example.com/"], 1, ""),
         (&["--as", "in.json", "--url", "https://reports.example.com/a/%2e%2e/b"], 1, "400"),
         (&["--as", "in.json", "--url", "/q3"], 2, "--url must be a whole URL"),
-        (&["--as", "empty.json", "--url", URL], 2, "has no `sub`"),
+        (&["--as", "empty.json", "--url", URL], 2, "the claim `sub` is not"),
         (&["--as", "broken.json", "--url", URL], 2, "broken.json"),
         (&["--as", "in.json", "--source", "other", "--url", URL], 2, "[identity.other]"),
     ];

@@ -13,6 +13,7 @@ use claviger::fetch::Fetch;
 use claviger::generation::{Generation, Parts};
 use claviger::inject::IdentityIssuer;
 use claviger::jose::{Signer, SigningKeys};
+use claviger::telemetry::Metrics;
 use claviger::tls::Trust;
 use claviger::upstream::Upstreams;
 use claviger::{identity, inject};
@@ -24,7 +25,8 @@ const CANARY: &str = "canary-5e1f0c9b";
 #[test]
 fn every_kind_keeps_to_the_rules() {
     let parts = parts();
-    each("identity", identity::BUILT_INS, &identity::Materials { fetch: Arc::clone(&parts.fetch) });
+    let materials = identity::Materials { fetch: Arc::clone(&parts.fetch), metrics: parts.metrics.clone() };
+    each("identity", identity::BUILT_INS, &materials);
     each("credentials", credentials::BUILT_INS, &credentials::Materials { mint: parts.mint.clone() });
     each("inject", inject::BUILT_INS, &route_materials(&parts));
 }
@@ -147,7 +149,8 @@ fn parts() -> Parts {
     let keys = SigningKeys::new(Signer::generate().unwrap().0, Vec::new());
     let identity_issuer = Some(IdentityIssuer::new("https://apps.example.com", keys));
     let upstreams = Arc::new(Upstreams::unchecked());
-    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint: Some(mint), identity_issuer }
+    let metrics = Metrics::new();
+    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint: Some(mint), identity_issuer, metrics }
 }
 
 /// What an injector of a route to an upstream by https may use.

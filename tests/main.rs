@@ -11,6 +11,7 @@
 )]
 
 mod architecture;
+mod callers;
 mod command_line;
 mod conformance;
 mod credentials;
@@ -23,6 +24,7 @@ mod proxy;
 mod reload;
 mod roles;
 mod seeing;
+mod sessions;
 mod support;
 mod unauthorized;
 mod upstreams;

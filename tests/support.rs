@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod place;
 pub mod process;
+pub mod redis;
 pub mod side;
 pub mod tap;
 pub mod upstream;

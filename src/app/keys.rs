@@ -10,6 +10,7 @@ use crate::generation::Parts;
 use crate::inject::IdentityIssuer;
 use crate::jose::{Signer, SigningKeys};
 use crate::secret::{Sealer, Secret};
+use crate::session::StoreKind;
 
 /// What is made of our keys. Of each purpose the first key makes new things, and all are believed and published: so a
 /// reload changes keys with an overlap.
@@ -17,6 +18,8 @@ use crate::secret::{Sealer, Secret};
 pub(super) struct OurKeys {
     /// Seals cookies.
     pub(super) sealer: Arc<Sealer>,
+    /// Seal sessions that are kept outside of memory; none where they are not.
+    pub(super) sessions: Vec<Secret>,
     /// Signs the tokens that `minted` shows to STS, as the issuer under the first public URL; none where there is none.
     pub(super) mint: Option<Arc<Mint>>,
     /// Signs the tokens that `identity_jwt` shows to upstreams, as the first public URL; none where there is none.
@@ -31,14 +34,18 @@ impl OurKeys {
     pub(super) fn read(config: &Config) -> Result<Self, StartError> {
         let sealing = secrets(config, Purpose::Cookie, || Ok(Secret::random(32)))?;
         let sealer = Arc::new(Sealer::new(&sealing).unwrap_or_else(Sealer::random));
+        let sessions = match config.session.kind {
+            StoreKind::Memory => Vec::new(),
+            StoreKind::File | StoreKind::Redis => secrets(config, Purpose::Session, || Ok(Secret::random(32)))?,
+        };
         let Some(public_url) = config.listen.values().find_map(|listen| listen.public_url.as_ref()) else {
-            return Ok(Self { sealer, mint: None, identity_issuer: None });
+            return Ok(Self { sealer, sessions, mint: None, identity_issuer: None });
         };
         let (current, others) = signers(config, Purpose::Minted)?;
         let mint = Some(Mint::new(public_url.at(ISSUER), current, others));
         let (current, others) = signers(config, Purpose::Identity)?;
         let identity_issuer = Some(IdentityIssuer::new(public_url.origin(), SigningKeys::new(current, others)));
-        Ok(Self { sealer, mint, identity_issuer })
+        Ok(Self { sealer, sessions, mint, identity_issuer })
     }
 
     /// The parts of a generation, with what our keys make.

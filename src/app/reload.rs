@@ -144,6 +144,7 @@ impl Reload {
         config: &Config,
         lost: &BTreeSet<Arc<str>>,
     ) -> Result<(Generation, OurKeys, Plan), ConfigErrors> {
+        config.redis()?;
         let keys = OurKeys::read(config).map_err(as_config_errors)?.after(&before.keys);
         let parts = keys.given(&self.parts);
         let plan = Plan::read(config, &parts)?;
@@ -167,6 +168,10 @@ impl Reload {
         app.sessions.use_sources(known).await;
         app.sessions.use_sources(sources).await;
         app.sessions.use_settings(&current.config.session);
+        app.sessions.use_keys(&current.keys.sessions);
+        if let Ok(Some(address)) = current.config.redis() {
+            app.sessions.use_address(&address);
+        }
         app.broker.use_providers(current.generation.providers.clone(), stays);
         app.sign_in.use_sealer(Arc::clone(&current.keys.sealer));
         for (name, entrance) in &current.generation.entrances {

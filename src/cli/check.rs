@@ -20,7 +20,8 @@ use crate::inject::IdentityIssuer;
 use crate::jose::{Signer, SigningKeys};
 use crate::route::Route;
 use crate::secret::Secret;
-use crate::tls::Trust;
+use crate::telemetry::Metrics;
+use crate::tls::{ClientAuth, Trust};
 use crate::upstream::Upstreams;
 
 pub(super) mod columns;
@@ -65,7 +66,8 @@ pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
             .zip(identity)
             .map(|(url, (current, others))| IdentityIssuer::new(url.origin(), SigningKeys::new(current, others)));
         let upstreams = Arc::new(Upstreams::unchecked());
-        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint, identity_issuer })
+        let metrics = Metrics::new();
+        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint, identity_issuer, metrics })
     })
 }
 
@@ -80,7 +82,9 @@ fn keys(config: &Config) -> Result<(Signers, Signers), ConfigErrors> {
         let keys = config.keys.read(purpose, &config.surroundings);
         keys.map_err(|found| errors.append(found)).unwrap_or_default()
     };
-    let (_, minted, identity) = (read(Purpose::Cookie), read(Purpose::Minted), read(Purpose::Identity));
+    let (_, _) = (read(Purpose::Cookie), read(Purpose::Session));
+    let (minted, identity) = (read(Purpose::Minted), read(Purpose::Identity));
+    config.redis().map_err(|found| errors.append(found)).ok();
     let mut signers = |purpose: Purpose, pems: Vec<Secret>| {
         let read = |(i, pem)| errors.keep(format!("keys.{}[{i}]", purpose.key()), Signer::from_pem(pem));
         let mut signers = pems.iter().enumerate().filter_map(read).collect::<Vec<_>>().into_iter();
@@ -122,7 +126,12 @@ fn summary(config: &Config, generation: &Generation) -> String {
     let mut text = String::from("Listeners\n");
     let mut listeners = Columns::indented();
     for (name, listen) in &config.listen {
-        let tls = if listen.tls.is_some() { "https" } else { "http" };
+        let tls = match (&listen.tls, &listen.clients) {
+            (None, _) => "http",
+            (Some(_), None) => "https",
+            (Some(_), Some(clients)) if clients.required => "https, with client certificates only,",
+            (Some(_), Some(_)) => "https, with client certificates or without,",
+        };
         let known =
             listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
         listeners.row([name.to_string(), format!("{tls} on {}", listen.address), known]);
@@ -174,6 +183,7 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
                 "name": &**name,
                 "address": listen.address.to_string(),
                 "tls": listen.tls.is_some(),
+                "client_auth": listen.clients.as_ref().map(asked),
                 "public_url": listen.public_url.as_ref().map(ToString::to_string),
             })
         })
@@ -204,6 +214,11 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
         "others": others(config).map(|(section, at)| json!({"section": section, "address": at})).collect::<Vec<_>>(),
         "routes": routes,
     })
+}
+
+/// As `client_auth` has it.
+fn asked(clients: &ClientAuth) -> &'static str {
+    if clients.required { "required" } else { "optional" }
 }
 
 /// `reports.example.com/app`, for each host.

@@ -19,7 +19,7 @@ use crate::clock::{Clock as _, SystemClock, rfc3339};
 use crate::config::Config;
 use crate::generation::Generation;
 use crate::identity::{
-    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, SourceName, Subject,
+    Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, IdentitySource, SourceName, Subject,
 };
 use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Wanted, Way};
 use crate::route::{Host, Route};
@@ -32,7 +32,8 @@ use crate::route::{Host, Route};
 pub(super) struct Explain {
     /// The config file (TOML).
     file: PathBuf,
-    /// The claims of who asks: a JSON object with at least `sub`. Absent: nobody is logged in.
+    /// The claims of who asks, as the source has verified them: a JSON object with at least what names the subject, which
+    /// is `sub` unless the source has another `subject_claim`. Absent: nobody is logged in.
     #[arg(long = "as", value_name = "CLAIMS.JSON")]
     claims: Option<PathBuf>,
     /// The URL that is asked for.
@@ -105,26 +106,26 @@ impl Explain {
     /// Who asks, as if the source had vouched for the claims.
     fn identity(&self, generation: &Generation, now: SystemTime) -> Result<Option<Identity>, String> {
         let Some(file) = &self.claims else { return Ok(None) };
-        let claims = read_claims(file)?;
-        let Some(id) = claims.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()) else {
-            return Err(format!("`{}` has no `sub`, the text that names who it is", file.display()));
-        };
-        let subject = Arc::new(Subject { source: self.source(generation)?, id: id.into() });
+        let (name, source) = self.source(generation)?;
+        let (id, claims) = source
+            .read(read_claims(file)?)
+            .map_err(|reason| format!("`{}` is not what identity.{name} would vouch for: {reason}", file.display()))?;
+        let subject = Arc::new(Subject { source: Arc::clone(name), id });
         let ends = now + Duration::from_secs(3600);
         let holder = Holder { id: HolderId::random(), ends, evidence: Arc::new(NoEvidence) };
-        Ok(Some(Identity { subject, claims: Claims::new(claims), ends_at: ends, holder }))
+        Ok(Some(Identity { subject, claims, ends_at: ends, holder }))
     }
 
     /// The source that is named, else the only one.
-    fn source(&self, generation: &Generation) -> Result<SourceName, String> {
+    fn source<'g>(&self, generation: &'g Generation) -> Result<(&'g SourceName, &'g Arc<dyn IdentitySource>), String> {
         let known = || generation.sources.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
-        let mut sources = generation.sources.keys();
+        let mut sources = generation.sources.iter();
         match (&self.source, sources.next(), sources.next()) {
             (_, None, _) => Err("the config has no section [identity.<name>] that could vouch for the claims".into()),
-            (None, Some(only), None) => Ok(Arc::clone(only)),
+            (None, Some(only), None) => Ok(only),
             (None, ..) => Err(format!("say with --source who vouches for the claims; it may be one of: {}", known())),
             (Some(name), ..) => {
-                let source = generation.sources.get_key_value(name.as_str()).map(|(name, _)| Arc::clone(name));
+                let source = generation.sources.get_key_value(name.as_str());
                 source.ok_or_else(|| format!("there is no [identity.{name}]; it may be one of: {}", known()))
             }
         }
@@ -259,7 +260,7 @@ impl Answer {
 fn why(explanation: &Explanation) -> &str {
     match explanation.denied.as_deref() {
         Some(denied) if denied == Denied::Anonymous.to_string() => {
-            "nobody is logged in; a browser is sent to log in, a program is answered with 401"
+            "nobody is logged in; a browser is sent to log in where it can, a program is answered with 401"
         }
         Some(denied) if explanation.rules.iter().any(|verdict| verdict.needs.is_none()) => denied,
         _ => "no rule allows it; the answer is 403",

@@ -58,6 +58,17 @@ pub(super) struct Listen {
 pub(super) struct Tls {
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_crl: Option<PathBuf>,
+    pub(super) client_auth: Option<Asked>,
+}
+
+/// Whether a client may come without a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Asked {
+    Optional,
+    Required,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -88,6 +99,7 @@ pub(super) struct Keys {
     pub(super) cookie: Vec<SecretSource>,
     pub(super) minted: Vec<SecretSource>,
     pub(super) identity: Vec<SecretSource>,
+    pub(super) session: Vec<SecretSource>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -19,6 +19,8 @@ pub struct Keys {
     pub minted: Vec<SecretSource>,
     /// Sign the tokens that `identity_jwt` shows to upstreams: P-256 keys as PKCS#8 PEM, and none of `minted`.
     pub identity: Vec<SecretSource>,
+    /// Seal sessions where they are kept outside of memory; as those for cookies. Required with `kind = "redis"`.
+    pub session: Vec<SecretSource>,
 }
 
 /// What a key is for, and the name of its file in `state_dir`.
@@ -30,6 +32,8 @@ pub enum Purpose {
     Minted,
     /// `[keys] identity`
     Identity,
+    /// `[keys] session`
+    Session,
 }
 
 impl Purpose {
@@ -39,12 +43,13 @@ impl Purpose {
             Self::Cookie => "cookie",
             Self::Minted => "minted",
             Self::Identity => "identity",
+            Self::Session => "session",
         }
     }
 
     /// Whether a text is long enough for a key. Of a PEM the one who reads it knows more.
     fn takes(self, key: &Secret) -> bool {
-        self != Self::Cookie || key.expose().trim().len() >= SHORTEST
+        !matches!(self, Self::Cookie | Self::Session) || key.expose().trim().len() >= SHORTEST
     }
 }
 
@@ -97,6 +102,7 @@ impl Keys {
             Purpose::Cookie => &self.cookie,
             Purpose::Minted => &self.minted,
             Purpose::Identity => &self.identity,
+            Purpose::Session => &self.session,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::file;
 use super::public_url::PublicUrl;
 use super::section_name;
 use crate::built_in::Surroundings;
+use crate::tls::ClientAuth;
 use crate::web::network;
 
 /// One listener.
@@ -24,6 +25,8 @@ pub struct Listen {
     pub public_url: Option<PublicUrl>,
     /// The files of its certificate chain and key; absent: plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whose certificates clients are asked for; absent: they are not asked.
+    pub clients: Option<ClientAuth>,
     /// The peers whose `X-Forwarded-For` and `-Proto` are believed (A6).
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -89,7 +92,9 @@ fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors
     let address = address(shape.address.as_deref(), &below(path, "address"), errors);
     let public_url =
         shape.public_url.and_then(|text| errors.keep(below(path, "public_url"), text.parse::<PublicUrl>()));
-    let tls = shape.tls.and_then(|tls| tls_files(tls, &below(path, "tls"), surroundings, errors));
+    let tls_path = below(path, "tls");
+    let clients = shape.tls.as_ref().and_then(|tls| client_auth(tls, &tls_path, surroundings, errors));
+    let tls = shape.tls.and_then(|tls| tls_files(tls, &tls_path, surroundings, errors));
     if tls.is_some() && public_url.as_ref().is_some_and(|url| !url.is_https()) {
         errors.add(below(path, "public_url"), "is http, but the listener speaks TLS; expected https, or no `tls`");
     }
@@ -109,7 +114,7 @@ fn listener(shape: file::Listen, path: &str, surroundings: &Surroundings, errors
         .enumerate()
         .filter_map(|(i, text)| errors.keep(below(path, &format!("trusted_proxies[{i}]")), network(text)))
         .collect();
-    Some(Listen { address: address?, public_url, tls, trusted_proxies })
+    Some(Listen { address: address?, public_url, tls, clients, trusted_proxies })
 }
 
 /// What a browser on this machine calls a listener there.
@@ -127,6 +132,29 @@ pub(super) fn address(text: Option<&str>, path: &str, errors: &mut ConfigErrors)
     errors.keep(path, text.parse().map_err(|_| format!("`{text}` is not an address; expected {EXPECTED}")))
 }
 
+/// Whose certificates clients are asked for, if they are.
+fn client_auth(
+    shape: &file::Tls,
+    path: &str,
+    surroundings: &Surroundings,
+    errors: &mut ConfigErrors,
+) -> Option<ClientAuth> {
+    let Some(ca) = &shape.client_ca else {
+        let rest = [("client_crl", shape.client_crl.is_some()), ("client_auth", shape.client_auth.is_some())];
+        for (key, _) in rest.into_iter().filter(|(_, is_set)| *is_set) {
+            let problem = "is of no use without `client_ca`, the certificates that sign clients' own";
+            errors.add(below(path, key), problem);
+        }
+        return None;
+    };
+    Some(ClientAuth {
+        ca: surroundings.path(ca),
+        crl: shape.client_crl.as_ref().map(|crl| surroundings.path(crl)),
+        required: shape.client_auth == Some(file::Asked::Required),
+    })
+}
+
+/// The server's own side, of any listener.
 pub(super) fn tls_files(
     shape: file::Tls,
     path: &str,

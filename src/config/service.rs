@@ -49,8 +49,12 @@ pub(super) fn read<S: DeserializeOwned>(
     };
     let key = below(path, "tls");
     let tls = match table.remove("tls") {
-        Some(Value::Table(tls)) => shape::read::<file::Tls>(tls, &key, errors)
-            .and_then(|tls| listen::tls_files(tls, &key, surroundings, errors)),
+        Some(Value::Table(tls)) => shape::read::<file::Tls>(tls, &key, errors).and_then(|tls| {
+            if tls.client_ca.is_some() || tls.client_crl.is_some() || tls.client_auth.is_some() {
+                errors.add(key.clone(), "asks for client certificates, which only [listen.*] does");
+            }
+            listen::tls_files(tls, &key, surroundings, errors)
+        }),
         Some(_) => {
             errors.add(key, "is no table; expected { certificate = \"tls.crt\", key = \"tls.key\" }");
             None

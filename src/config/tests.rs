@@ -103,6 +103,21 @@ fn contradictions_are_errors() {
         ("[session]\nidle = '0s'", "session.idle: is no time at all"),
         ("[session]\nlifetime = '0s'", "session.lifetime: is no time at all"),
         ("[session]\nmax_sessions = 0", "session.max_sessions: is 0"),
+        ("[session]\noutage = '0s'", "session.outage: is no time at all"),
+        ("[session]\nfolder = 'sessions'", "session.folder: is for kind = \"file\" only"),
+        ("[session]\nkind = 'file'\nurl = 'rediss://r'", "session.url: is for kind = \"redis\" only"),
+        (
+            "[session]\nkind = 'redis'\n[keys]\ncookie = [{ env = 'C' }]\nminted = [{ env = 'M' }]\nsession = [{ env = 'S' }]",
+            "session.url: is missing",
+        ),
+        (
+            "[session]\nkind = 'redis'\nurl = 'rediss://r'\n[keys]\ncookie = [{ env = 'C' }]\nminted = [{ env = 'M' }]",
+            "keys.session: is missing; with sessions in Redis, all instances need the same keys",
+        ),
+        (
+            "[session]\nkind = 'redis'\nurl = 'rediss://r'\n[keys]\ncookie = [{ env = 'C' }]\nsession = [{ env = 'S' }]",
+            "keys.minted: is missing",
+        ),
         ("timeouts = { connect = '0s' }", "route.wiki.timeouts.connect: is no time at all"),
         ("timeouts = { first_byte = '0s' }", "route.wiki.timeouts.first_byte: is no time at all"),
         ("timeouts = { idle = '0s' }", "route.wiki.timeouts.idle: is no time at all"),
@@ -115,6 +130,24 @@ fn contradictions_are_errors() {
         (
             "[authority]\naddress = '127.0.0.1:8080'\naccount = '123456789012'\nregion = 'eu-west-1'",
             "authority.address: is the address of `listen.main` too",
+        ),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'c', key = 'k', client_auth = 'required' }",
+            "listen.two.tls.client_auth: is of no use without `client_ca`",
+        ),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'c', key = 'k', client_crl = 'r.pem' }",
+            "listen.two.tls.client_crl: is of no use without `client_ca`",
+        ),
+        (
+            "[listen.two]\naddress = '127.0.0.1:1'\n\
+             tls = { certificate = 'c', key = 'k', client_ca = 'a', client_auth = 'maybe' }",
+            "listen.two.tls.client_auth: unknown variant `maybe`, expected `optional` or `required`",
+        ),
+        (
+            "[authority]\naddress = '127.0.0.1:1'\naccount = '123456789012'\nregion = 'eu-west-1'\n\
+             tls = { certificate = 'c', key = 'k', client_ca = 'a' }",
+            "authority.tls: asks for client certificates, which only [listen.*] does",
         ),
         (
             "[listen.two]\naddress = '0.0.0.0:1'\npublic_url = 'http://localhost:1'", // A9
@@ -231,10 +264,36 @@ fn limits_are_what_is_written_or_follow_from_the_system() {
     let limits = read(GOOD).unwrap().limits;
     assert_eq!(limits.of_a_connection(&[]), crate::server::Limits::default());
     let most = limits.most();
-    assert_eq!(most.connections_per_address, (most.connections / 2).max(1));
+    assert_eq!(most.connections_per_address, (most.connections - most.connections / 4).max(1));
     let text = "[limits]\nconnections = 9\nrequests = 5\nmemory = \"1GiB\"\nhead = \"3s\"";
     let limits = read(&format!("{GOOD}\n{text}")).unwrap().limits;
     let most = limits.most();
-    assert_eq!((most.connections, most.connections_per_address, most.requests), (9, 4, 5));
+    assert_eq!((most.connections, most.connections_per_address, most.requests), (9, 7, 5));
     assert_eq!((most.memory, limits.of_a_connection(&[]).head), (Some(1 << 30), Duration::from_secs(3)));
+}
+
+/// `config/examples/session`: each key that a place for sessions has.
+#[test]
+fn examples_of_places_for_sessions_are_sound() {
+    let environment = [("REDIS_PASSWORD", "canary")];
+    for (example, is_redis) in [
+        (include_str!("../../config/examples/session/file.toml"), false),
+        (include_str!("../../config/examples/session/redis.toml"), true),
+    ] {
+        let config = Config::parse(&format!("{GOOD}\n{example}"), surroundings(&environment)).unwrap().sound().unwrap();
+        let address = config.redis().unwrap();
+        assert_eq!(address.is_some(), is_redis);
+        assert!(!format!("{address:?}").contains("canary"), "A36");
+    }
+    let text = GOOD.to_owned() + include_str!("../../config/examples/session/redis.toml");
+    for (from, to, error) in [
+        ("rediss://", "rediss://:canary@", "session.url: holds a user or password"),
+        ("rediss://", "http://", "session.url: is no address of redis"),
+        ("{ env = \"REDIS_PASSWORD\" }", "{ env = \"OTHER\" }", "session.password: the environment variable"),
+        ("prefix =", "ca = \"none.pem\"\nprefix =", "session.ca: `/etc/claviger/none.pem` can't be read"),
+    ] {
+        let config = Config::parse(&text.replacen(from, to, 1), surroundings(&environment)).unwrap().sound().unwrap();
+        let errors = config.redis().unwrap_err().to_string();
+        assert!(errors.starts_with(error) && !errors.contains("canary"), "{errors}");
+    }
 }

@@ -36,9 +36,10 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         let stays = |name: &Arc<str>| same_mint && !anew.contains(name);
         builder.carry_over("credentials", &mut providers, &before.providers, before, stays);
     }
-    let routes: Vec<_> =
-        config.route.iter().filter_map(|(name, route)| builder.route(name, route, &providers)).map(Arc::new).collect();
+    let routes = config.route.iter().filter_map(|(name, route)| builder.route(name, route, &sources, &providers));
+    let routes: Vec<_> = routes.map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
+    builder.look_for_certificates(&sources);
     builder.look_for_keys_in_common();
     builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
@@ -70,7 +71,8 @@ impl Builder<'_> {
 
     fn entrance(&mut self, name: &str, listen: &Listen) -> Entrance {
         let tls = listen.tls.as_ref().and_then(|files| {
-            self.errors.keep(format!("listen.{name}.tls"), ServerIdentity::load(&files.certificate, &files.key))
+            let loaded = ServerIdentity::asking(&files.certificate, &files.key, listen.clients.as_ref());
+            self.errors.keep(format!("listen.{name}.tls"), loaded)
         });
         Entrance {
             public_url: listen.public_url.clone(),
@@ -81,7 +83,8 @@ impl Builder<'_> {
     }
 
     fn sources(&mut self) -> BTreeMap<Arc<str>, Arc<dyn IdentitySource>> {
-        let materials = identity::Materials { fetch: Arc::clone(&self.parts.fetch) };
+        let materials =
+            identity::Materials { fetch: Arc::clone(&self.parts.fetch), metrics: self.parts.metrics.clone() };
         self.kinds("identity", &self.config.identity, identity::BUILT_INS, &materials)
     }
 
@@ -145,6 +148,7 @@ impl Builder<'_> {
         &mut self,
         name: &Arc<str>,
         config: &RouteConfig,
+        sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>,
         providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     ) -> Option<Route> {
         let path = format!("route.{name}");
@@ -171,7 +175,7 @@ impl Builder<'_> {
             let problem = "needs a login, but there is no section [identity.<name>] to log in at";
             self.errors.add(below(&path, "allow"), problem);
         }
-        if policy.as_ref().is_some_and(|policy| !policy.is_public()) {
+        if policy.as_ref().is_some_and(|policy| !policy.is_public()) && logs_in(config, sources) {
             self.look_for_hosts_off_loopback(config, &path);
         }
         let upstream = self.upstream(config, &path, signs);
@@ -396,6 +400,18 @@ impl Builder<'_> {
         }
     }
 
+    /// A source that looks at certificates sees none where no listener asks for them.
+    fn look_for_certificates(&mut self, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>) {
+        if self.config.listen.values().any(|listen| listen.clients.is_some()) {
+            return;
+        }
+        for (name, _) in sources.iter().filter(|(_, source)| source.wants_certificates()) {
+            let problem = "looks at client certificates, but no listener asks for any; expected a `tls.client_ca` in \
+                           some [listen.<name>]";
+            self.errors.add(format!("identity.{name}"), problem);
+        }
+    }
+
     /// What else runs from this config is built by the app; here it is only seen whether it can be.
     fn look_at_the_other_side(&mut self) {
         let surroundings = &self.config.surroundings;
@@ -412,6 +428,12 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Whether anybody may log in for this route, or comes with what a login left: a token or a certificate leaves nothing.
+fn logs_in(route: &RouteConfig, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>) -> bool {
+    let counts = |name: &Arc<str>| route.identity.as_ref().is_none_or(|names| names.contains(name));
+    sources.iter().any(|(name, source)| counts(name) && source.login().is_some())
 }
 
 /// What to call an upstream to itself: of several addresses without a `host` none is its name.

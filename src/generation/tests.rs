@@ -6,7 +6,9 @@ use super::*;
 use crate::built_in::Surroundings;
 use crate::clock::ManualClock;
 use crate::config::Reading;
-use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, SignedIn, Subject, Tokens};
+use crate::identity::{
+    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Presented, SignedIn, Subject, Tokens,
+};
 use crate::jose::{Signer, SigningKeys};
 use crate::session::{SessionSettings, Sessions};
 use crate::telemetry::Metrics;
@@ -33,6 +35,7 @@ fn parts() -> Parts {
         trust,
         upstreams: Arc::new(Upstreams::unchecked()),
         mint: None,
+        metrics: Metrics::new(),
         identity_issuer: None,
     }
 }
@@ -84,6 +87,18 @@ fn contradictions_have_their_key_path() {
             "route.x.host: ",
         ),
         ("[identity.corp]\nkind = 'oidcc'".into(), "identity.corp.kind: unknown kind `oidcc`; it may be one of: oidc"),
+        (
+            "[identity.devices]\nkind = 'mtls'".into(),
+            "identity.devices: looks at client certificates, but no listener asks",
+        ),
+        (
+            "[identity.devices]\nkind = 'mtls'\nsubject = 'name'".into(),
+            "identity.devices.subject: unknown variant `name`",
+        ),
+        (
+            "[identity.api]\nkind = 'bearer'\nissuer = 'https://idp'\naudiences = []".into(),
+            "identity.api.audiences: must be one or more texts",
+        ),
         ("[credentials.aws]\nregion = 'x'".into(), "credentials.aws.kind: is missing; it may be one of: "),
         (
             "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'no.crt', key = 'no.key' }".into(),
@@ -272,6 +287,24 @@ fn a9_people_log_in_by_plain_http_on_loopback_alone() {
     }
 }
 
+/// Where nobody can log in there are no tickets to keep safe.
+#[test]
+fn services_may_come_by_plain_http_from_behind_a_balancer() {
+    let paths = |identity: &str| {
+        let text = GOOD.replace("wiki.localhost", "api.example.com").replace("\"anyone\"", "\"signed-in\"");
+        let text = format!(
+            "{}\n[identity.corp]\nkind = 'oidc'\nissuer = 'https://idp'\nclient_id = 'c'\n\
+             [identity.services]\nkind = 'bearer'\nissuer = 'https://idp'\naudiences = ['api']",
+            text.replace("inject =", &format!("{identity}\ninject ="))
+        );
+        let built = Generation::build(&config(&text), &parts());
+        built.err().map_or_else(Vec::new, |errors| errors.iter().map(|error| error.path.clone()).collect())
+    };
+    assert_eq!(paths("identity = ['services']"), Vec::<String>::new());
+    assert_eq!(paths("identity = ['corp', 'services']"), ["route.wiki.host"]);
+    assert_eq!(paths(""), ["route.wiki.host"]);
+}
+
 #[test]
 fn every_section_is_looked_at() {
     let text = format!("{GOOD}\n[identity.a]\nkind = 'x'\n[identity.b]\nkind = 'y'\n[credentials.c]\nkind = 'z'");
@@ -322,7 +355,7 @@ impl IdentitySource for Shown {
         let shown = caller.head.headers.get_all("authorization").iter().any(|value| value == &*self.name);
         match (shown, self.rejects) {
             (false, _) => Recognition::NotPresented,
-            (true, true) => Recognition::Rejected(Rejection { reason: "forged".into() }),
+            (true, true) => Recognition::Rejected(Presented::Bearer.rejected("forged")),
             (true, false) => Recognition::Verified(alice(&self.name)),
         }
     }

@@ -12,15 +12,16 @@ use async_trait::async_trait;
 use openidconnect::{ClientId, ClientSecret};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use url::{Host, Url};
+use url::Url;
 
-use super::{Claims, IdentitySource, Login, Materials, Recognition, SourceName, Subject};
+use super::groups::{self, with_groups};
+use super::{Claims, IdentitySource, Login, Materials, Recognition, SourceName, Subject, issuer};
 use crate::built_in::{BuiltIn, SecretSource, Settings, SettingsError};
 use crate::clock::Clock;
 use crate::fetch::{Fetch, Reach};
 use crate::jose::{self, Expected, JoseError, RemoteIssuer};
 use crate::secret::Secret;
-use crate::web::{Caller, is_loopback};
+use crate::web::Caller;
 
 mod login;
 mod provider;
@@ -45,7 +46,7 @@ struct OidcSettings {
     label: Option<String>,
     #[serde(default = "profile_and_email")]
     scopes: Vec<String>,
-    #[serde(default = "groups")]
+    #[serde(default = "groups::default")]
     groups_claim: String,
     #[serde(default)]
     userinfo: bool,
@@ -75,7 +76,7 @@ struct Oidc {
 impl Oidc {
     fn build(section: &Settings<'_>, materials: &Materials) -> Result<Self, SettingsError> {
         let settings: OidcSettings = section.parse()?;
-        let host = settings.check_issuer()?;
+        let host = issuer::check("issuer", &settings.issuer)?;
         if settings.client_id.is_empty() {
             return Err(SettingsError::at("client_id", "is empty; the provider names its clients"));
         }
@@ -133,34 +134,30 @@ impl Oidc {
 
     /// The subject of an ID token. The source is part of the name: two providers never mean the same one (A21).
     fn subject(&self, claims: &Map<String, Value>) -> Result<Subject, JoseError> {
-        match claims.get("sub").and_then(Value::as_str) {
-            // OpenID Connect Core §2: at most 255 ASCII characters
-            Some(id) if !id.is_empty() && id.len() <= 255 && id.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
-                Ok(Subject { source: Arc::clone(&self.name), id: id.into() })
-            }
-            _ => Err(JoseError::Claim("`sub` is not 1 to 255 printable ASCII characters".into())),
-        }
+        let id = claims.get("sub").and_then(Value::as_str).filter(|id| issuer::is_subject(id));
+        let id = id.ok_or_else(|| JoseError::Claim("`sub` is not 1 to 255 printable ASCII characters".into()))?;
+        Ok(Subject { source: Arc::clone(&self.name), id: id.into() })
     }
 
-    /// The claims with the groups where policies look for them. Where the configured claim is absent there are no
-    /// groups, whatever another claim of that name says.
     fn with_groups(&self, claims: Map<String, Value>) -> Claims {
-        if self.groups_claim == GROUPS {
-            return Claims::new(claims);
-        }
-        let claims = Claims::new(claims);
-        let groups: Vec<Value> = claims.texts(&self.groups_claim).map(Value::from).collect();
-        let mut map = claims.as_map().clone();
-        map.insert(GROUPS.into(), Value::Array(groups));
-        Claims::new(map)
+        with_groups(claims, &self.groups_claim)
     }
 }
 
 #[async_trait]
 impl IdentitySource for Oidc {
     /// Whoever logged in here comes back with a session's ticket, which is not ours to read.
+    fn glance(&self, _caller: &Caller<'_>) -> Option<Recognition> {
+        Some(Recognition::NotPresented)
+    }
+
     async fn recognize(&self, _caller: &Caller<'_>) -> Recognition {
         Recognition::NotPresented
+    }
+
+    fn read(&self, claims: Map<String, Value>) -> Result<(Arc<str>, Claims), String> {
+        let subject = self.subject(&claims).map_err(|error| error.to_string())?;
+        Ok((subject.id, self.with_groups(claims)))
     }
 
     fn login(&self) -> Option<&dyn Login> {
@@ -172,41 +169,9 @@ impl IdentitySource for Oidc {
     }
 }
 
-impl OidcSettings {
-    /// The issuer's host. Plain http is for this machine only: whoever stands on the way could be anyone
-    /// (OpenID Connect Core §16.17).
-    fn check_issuer(&self) -> Result<String, SettingsError> {
-        let wrong = |problem: &str| Err(SettingsError::at("issuer", format!("`{}` {problem}", self.issuer)));
-        let Some(host) = self.issuer.host() else { return wrong("has no host; it should be an https URL") };
-        if self.issuer.query().is_some() || self.issuer.fragment().is_some() {
-            return wrong("has a query or a fragment, which an issuer never has (OpenID Connect Discovery §2)");
-        }
-        match self.issuer.scheme() {
-            "https" => Ok(bare(&host)),
-            "http" if is_loopback(&host) => Ok(bare(&host)),
-            _ => wrong("is not https; plain http is for loopback addresses only"),
-        }
-    }
-}
-
-/// As a name to look up: an IPv6 address without its brackets.
-fn bare(host: &Host<&str>) -> String {
-    match host {
-        Host::Domain(name) => (*name).to_owned(),
-        Host::Ipv4(address) => address.to_string(),
-        Host::Ipv6(address) => address.to_string(),
-    }
-}
-
 fn profile_and_email() -> Vec<String> {
     vec!["profile".into(), "email".into()]
 }
-
-fn groups() -> String {
-    GROUPS.into()
-}
-
-const GROUPS: &str = "groups";
 
 /// How far the provider's clock and ours may differ.
 const LEEWAY: Duration = Duration::from_secs(30);

@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderName};
 /// our `X-Forwarded-User` (A1, CVE-2025-64484, CVE-2026-39858, CVE-2024-45614). Here all of these are one name.
 #[derive(Clone, Default)]
 pub struct Vouched {
-    names: Vec<HeaderName>,
-    /// Bit `n` is set where a name has `n` bytes: most headers of a request are told apart by that alone.
+    /// By their lengths: there are many, and every header of every request is looked up.
+    names: Vec<Vec<HeaderName>>,
+    /// Bit `n` is set where a name has `n` bytes: many headers of a request are told apart by that alone.
     lengths: u128,
 }
 
@@ -21,8 +22,12 @@ impl Vouched {
         let mut vouched = Self::default();
         for name in names {
             if !vouched.has(name) {
-                vouched.lengths |= length_bit(name);
-                vouched.names.push(name.clone());
+                let place = place(name);
+                vouched.lengths |= 1 << place;
+                if vouched.names.len() <= place {
+                    vouched.names.resize(place + 1, Vec::new());
+                }
+                vouched.names.get_mut(place).into_iter().for_each(|names| names.push(name.clone()));
             }
         }
         vouched
@@ -30,7 +35,9 @@ impl Vouched {
 
     /// Whether the name, in whatever spelling, is one of them.
     pub fn has(&self, name: &HeaderName) -> bool {
-        self.lengths & length_bit(name) != 0 && self.names.iter().any(|known| is_same(known, name))
+        let place = place(name);
+        self.lengths & 1 << place != 0
+            && self.names.get(place).is_some_and(|names| names.iter().any(|known| is_same(known, name)))
     }
 
     /// Removes every header that is one of them, in whatever spelling and however often it comes.
@@ -44,12 +51,13 @@ impl Vouched {
 
 impl fmt::Debug for Vouched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(&self.names).finish()
+        f.debug_set().entries(self.names.iter().flatten()).finish()
     }
 }
 
-fn length_bit(name: &HeaderName) -> u128 {
-    1 << name.as_str().len().min(127)
+/// Names that are longer than any we know share a place.
+fn place(name: &HeaderName) -> usize {
+    name.as_str().len().min(127)
 }
 
 /// `HeaderName`s are lower-case already.

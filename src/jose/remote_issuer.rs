@@ -1,12 +1,13 @@
-//! An issuer elsewhere, known by its discovery document and key set (OpenID Connect Discovery).
+//! An issuer elsewhere, known by its discovery document and key set (OpenID Connect Discovery), or by its key set alone.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
 use http::{Request, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 use url::Url;
 
@@ -15,14 +16,14 @@ use crate::clock::Clock;
 use crate::fetch::{Fetch, FetchError, Reach};
 use crate::web::{BoxError, chain};
 
-/// An issuer elsewhere: its discovery document and its keys, fetched when first needed and kept fresh.
+/// An issuer elsewhere: its discovery document, if it has one, and its keys, fetched when first needed and kept fresh.
 ///
 /// Good documents are renewed in the background ahead of their end; past it, one caller fetches and the others wait for
 /// it. Where the issuer does not answer, the last good documents stay: a login must not fail because a key set could
 /// not be read anew (A19).
 #[derive(Debug)]
 pub struct RemoteIssuer {
-    issuer: Url,
+    place: Place,
     fetch: Arc<Fetch>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -30,6 +31,15 @@ pub struct RemoteIssuer {
     flight: tokio::sync::Mutex<()>,
     /// For the background task, which must not keep a dropped issuer alive.
     this: Weak<Self>,
+}
+
+/// Where an issuer's word is found.
+#[derive(Debug)]
+enum Place {
+    /// Its discovery document is below its own name.
+    Discovery(Url),
+    /// Its key set is at a URL of the operator's choice, and so is its name.
+    Keys { name: String, url: Url },
 }
 
 #[derive(Debug, Default)]
@@ -58,8 +68,18 @@ struct Trouble {
 impl RemoteIssuer {
     /// Nothing is fetched yet. `issuer` is compared to the letter with what the document says (OIDC Discovery §4.3).
     pub fn new(issuer: Url, fetch: Arc<Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Self::at(Place::Discovery(issuer), fetch, clock)
+    }
+
+    /// An issuer without a discovery document: `name` is compared to the letter with what tokens say, and its keys are
+    /// at `url`.
+    pub fn with_keys_at(url: Url, name: String, fetch: Arc<Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Self::at(Place::Keys { name, url }, fetch, clock)
+    }
+
+    fn at(place: Place, fetch: Arc<Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
-            issuer,
+            place,
             fetch,
             clock,
             state: Mutex::default(),
@@ -73,8 +93,12 @@ impl RemoteIssuer {
     /// A [`Url`] of a bare host always has a slash at its end, which the operator may not have written and many issuers
     /// don't have: such an issuer is known by both. What a token says must still be what the document says.
     pub fn is_called(&self, name: &str) -> bool {
-        let issuer = self.issuer.as_str();
-        name == issuer || (self.issuer.path() == "/" && issuer.strip_suffix('/') == Some(name))
+        match &self.place {
+            Place::Discovery(url) => {
+                name == url.as_str() || (url.path() == "/" && url.as_str().strip_suffix('/') == Some(name))
+            }
+            Place::Keys { name: configured, .. } => name == configured,
+        }
     }
 
     /// The discovery document.
@@ -107,7 +131,7 @@ impl RemoteIssuer {
         // the key set alone: an unknown key says nothing of the discovery document
         match self.fetch_keys(&known.metadata).await {
             Ok((keys, _)) => {
-                info!(issuer = %self.issuer, "key set fetched again for an unknown key");
+                info!(issuer = %self.place, "key set fetched again for an unknown key");
                 let keys = Arc::new(keys);
                 // the age stays, or a stream of unknown keys would keep an old discovery document alive
                 self.succeeded(Documents { keys: Arc::clone(&keys), ..known });
@@ -198,13 +222,13 @@ impl RemoteIssuer {
         let mut state = self.state();
         state.documents = Some(documents);
         if state.trouble.take().is_some() {
-            info!(issuer = %self.issuer, "the issuer's documents can be fetched again");
+            info!(issuer = %self.place, "the issuer's documents can be fetched again");
         }
     }
 
     fn failed(&self, problem: &BoxError) {
         let reason = chain(problem.as_ref());
-        warn!(issuer = %self.issuer, reason, "the issuer's documents can't be fetched");
+        warn!(issuer = %self.place, reason, "the issuer's documents can't be fetched");
         let mut state = self.state();
         let failures = state.trouble.as_ref().map_or(0, |trouble| trouble.failures).saturating_add(1);
         let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_PAUSE);
@@ -214,7 +238,15 @@ impl RemoteIssuer {
     }
 
     async fn fetch_documents(&self) -> Result<Documents, BoxError> {
-        let url = format!("{}/.well-known/openid-configuration", self.issuer.as_str().trim_end_matches('/'));
+        let issuer = match &self.place {
+            Place::Discovery(issuer) => issuer,
+            Place::Keys { name, .. } => {
+                let metadata = Arc::new(json!({ "issuer": name }));
+                let (keys, lives) = self.fetch_keys(&metadata).await?;
+                return Ok(Documents { metadata, keys: Arc::new(keys), fetched: self.clock.now(), lives });
+            }
+        };
+        let url = format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));
         let (_, document) = self.get(&url, &Reach::Configured).await?;
         let metadata: Value = serde_json::from_slice(&document).map_err(|e| format!("discovery document: {e}"))?;
         let named = metadata.get("issuer").and_then(Value::as_str).unwrap_or_default();
@@ -229,14 +261,20 @@ impl RemoteIssuer {
     }
 
     async fn fetch_keys(&self, metadata: &Value) -> Result<(KeySet, Duration), BoxError> {
-        let uri = metadata.get("jwks_uri").and_then(Value::as_str).ok_or("the discovery document has no `jwks_uri`")?;
-        let scheme = Url::parse(uri)?.scheme().to_owned();
-        if scheme != "https" && scheme != self.issuer.scheme() {
-            return Err("the discovery document has a `jwks_uri` that is not https".into());
-        }
-        // the document is the issuer's word, not the operator's: no way from it to addresses closer to us (A19)
-        let reach = Reach::NoCloserThan(self.issuer.host_str().unwrap_or_default().to_owned());
-        let (headers, document) = self.get(uri, &reach).await?;
+        let (headers, document) = match &self.place {
+            Place::Keys { url, .. } => self.get(url.as_str(), &Reach::Configured).await?,
+            Place::Discovery(issuer) => {
+                let uri = metadata.get("jwks_uri").and_then(Value::as_str);
+                let uri = uri.ok_or("the discovery document has no `jwks_uri`")?;
+                let scheme = Url::parse(uri)?.scheme().to_owned();
+                if scheme != "https" && scheme != issuer.scheme() {
+                    return Err("the discovery document has a `jwks_uri` that is not https".into());
+                }
+                // the document is the issuer's word, not the operator's: no way from it to addresses closer to us (A19)
+                let reach = Reach::NoCloserThan(issuer.host_str().unwrap_or_default().to_owned());
+                self.get(uri, &reach).await?
+            }
+        };
         Ok((KeySet::parse(&document)?, life(&headers)))
     }
 
@@ -250,7 +288,8 @@ impl RemoteIssuer {
     }
 
     fn unavailable(&self, source: BoxError) -> JoseError {
-        let host = self.issuer.host_str().unwrap_or_default().to_owned();
+        let (Place::Discovery(url) | Place::Keys { url, .. }) = &self.place;
+        let host = url.host_str().unwrap_or_default().to_owned();
         match source.downcast::<FetchError>() {
             Ok(fetch) => JoseError::Unavailable(*fetch),
             Err(source) => JoseError::Unavailable(FetchError::Unreachable { host, source }),
@@ -259,6 +298,15 @@ impl RemoteIssuer {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Discovery(issuer) => fmt::Display::fmt(issuer, f),
+            Self::Keys { name, .. } => f.write_str(name),
+        }
     }
 }
 

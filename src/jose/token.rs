@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
@@ -33,6 +34,17 @@ pub fn unverified(token: &str) -> Result<Unverified, JoseError> {
     Ok(Unverified { issuer: claimed.iss, kid: header.kid()?.map(str::to_owned) })
 }
 
+/// The issuer that a text claims, if it is anything like a token: enough to know whose it is to judge, and nothing more.
+/// Whatever else is wrong with it, an encrypted or overlong one included, is for whoever it names to say.
+pub fn claimed_issuer(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claimed {
+        iss: String,
+    }
+    let claims = text.split('.').nth(1).filter(|claims| claims.len() <= LENGTH)?;
+    decode::<Claimed>("claims", claims).ok().map(|claimed| claimed.iss)
+}
+
 /// What a token must say.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
@@ -54,50 +66,65 @@ pub struct Expected<'a> {
 /// # Errors
 /// [`JoseError::UnknownKey`] where a fresher key set may help; all others are final.
 pub fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Map<String, Value>, JoseError> {
+    let (_, claims) = signed(token, keys, |_| true)?;
+    expected.judge(&claims)?;
+    Ok(claims)
+}
+
+/// A token's header and claims, if an algorithm that is `wanted` has made its signature with one of the keys. What the
+/// claims say is not judged yet.
+pub(super) fn signed(
+    token: &str,
+    keys: &KeySet,
+    wanted: impl FnOnce(Algorithm) -> bool,
+) -> Result<(Header, Map<String, Value>), JoseError> {
     let parts = Parts::of(token)?;
     let header: Header = decode("header", parts.header)?;
     if header.crit.is_some() {
         // RFC 7515 §4.1.11: we understand no extension, so none may be critical
         return Err(JoseError::Malformed("the header has critical extensions".into()));
     }
-    let algorithm =
-        algorithm(&header.alg).ok_or_else(|| JoseError::Signature("its algorithm is not one we use".into()))?;
+    let algorithm = algorithm(&header.alg)
+        .filter(|algorithm| wanted(*algorithm))
+        .ok_or_else(|| JoseError::Signature("its algorithm is not one we use".into()))?;
     let key = keys.choose(header.kid()?, algorithm)?;
     if !key.verifies(algorithm, parts.signed, parts.signature) {
         return Err(JoseError::Signature("key and signature don't match".into()));
     }
     let claims = decode("claims", parts.claims)?;
-    expected.judge(&claims)?;
-    Ok(claims)
+    Ok((header, claims))
 }
 
 impl Expected<'_> {
     fn judge(&self, claims: &Map<String, Value>) -> Result<(), JoseError> {
-        if claims.get("iss").and_then(Value::as_str) != Some(self.issuer) {
-            return Err(JoseError::Claim("`iss` is not the issuer".into()));
+        self.judge_issuer(claims)?;
+        let is_shared = self.judge_audience(claims)? > 1;
+        // CVE-2020-26160 class: a token for many is ours only if it was made for us to use (A18)
+        let is_party = |party: &str| self.audiences.contains(&party);
+        if is_shared && !claims.get("azp").and_then(Value::as_str).is_some_and(is_party) {
+            return Err(JoseError::Claim("`aud` names several, and `azp` is not us".into()));
         }
-        self.judge_audience(claims)?;
         self.judge_times(claims)
     }
 
-    /// RFC 7519 §4.1.3, OpenID Connect Core §3.1.3.7 steps 3 to 5.
-    fn judge_audience(&self, claims: &Map<String, Value>) -> Result<(), JoseError> {
+    pub(super) fn judge_issuer(&self, claims: &Map<String, Value>) -> Result<(), JoseError> {
+        match claims.get("iss").and_then(Value::as_str) {
+            Some(issuer) if issuer == self.issuer => Ok(()),
+            _ => Err(JoseError::Claim("`iss` is not the issuer".into())),
+        }
+    }
+
+    /// How many audiences there are, if we are one of them (RFC 7519 §4.1.3, OpenID Connect Core §3.1.3.7 steps 3 to 5).
+    pub(super) fn judge_audience(&self, claims: &Map<String, Value>) -> Result<usize, JoseError> {
         let ours = |name: &str| self.audiences.contains(&name);
         let wrong = |problem: &str| Err(JoseError::Claim(format!("`aud` {problem}")));
         match claims.get("aud") {
-            Some(Value::String(audience)) if ours(audience) => Ok(()),
+            Some(Value::String(audience)) if ours(audience) => Ok(1),
             Some(Value::Array(audiences)) => {
                 let Some(names) = audiences.iter().map(Value::as_str).collect::<Option<Vec<_>>>() else {
                     return wrong("has something in it that is no text");
                 };
-                if !names.iter().copied().any(ours) {
-                    return wrong("does not name us");
-                }
-                // CVE-2020-26160 class: a token for many is ours only if it was made for us to use (A18)
-                if names.len() > 1 && !claims.get("azp").and_then(Value::as_str).is_some_and(ours) {
-                    return wrong("names several, and `azp` is not us");
-                }
-                Ok(())
+                if names.iter().copied().any(ours) { Ok(names.len()) } else { wrong("does not name us") }
             }
             Some(Value::String(_)) => wrong("does not name us"),
             Some(_) => wrong("is neither a text nor a list"),
@@ -105,7 +132,7 @@ impl Expected<'_> {
         }
     }
 
-    fn judge_times(&self, claims: &Map<String, Value>) -> Result<(), JoseError> {
+    pub(super) fn judge_times(&self, claims: &Map<String, Value>) -> Result<(), JoseError> {
         let (now, leeway) = (epoch_seconds(self.now), self.leeway.as_secs());
         let Some(expires) = seconds(claims, "exp")? else {
             return Err(JoseError::Claim("`exp` is missing".into()));
@@ -154,9 +181,10 @@ impl<'t> Parts<'t> {
 
 /// What we read of a header. Anything else in it, keys above all, counts for nothing (A18).
 #[derive(Deserialize)]
-struct Header {
+pub(super) struct Header {
     alg: String,
     kid: Option<String>,
+    pub(super) typ: Option<String>,
     crit: Option<IgnoredAny>,
 }
 

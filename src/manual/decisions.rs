@@ -52,6 +52,20 @@
 //! and two *mine and good* are 400. *Rejected:* the first that succeeds, which forgives a forged token for the cookie
 //! beside it.
 //!
+//! # 2026-11: A certificate is presented like anything else
+//!
+//! A client certificate belongs to the connection, and a browser shows it without being asked by the app. Beside a ticket
+//! or a token it is nevertheless one too many, and 400, where the route counts both; the route that means people names
+//! its sources (`identity = ["corp"]`), and a listener that only wants to know the device asks for certificates without
+//! any `kind = "mtls"`. *Rejected:* letting the ticket win, by which whoever has a colleague's cookie is them although
+//! the connection says otherwise; letting the certificate win, by which nobody with a device certificate could log in.
+//!
+//! # 2026-11: A token for several audiences need not be made for us
+//!
+//! An ID token with several audiences must have been issued to us (`azp`). An access token is shown by others, so it need
+//! only say to whom it was issued (`azp` or `client_id`), and the section can say who that may be. *Rejected:* the rule
+//! for ID tokens, by which no service account of providers that always add an audience of their own could come.
+//!
 //! # 2026-11: Tables of kinds instead of registration
 //!
 //! A kind is a file and a line in a list that anyone can read. *Rejected:* one enum with a match in each place;

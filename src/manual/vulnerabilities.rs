@@ -9,7 +9,7 @@
 //!
 //! | no. | attack | answer | where |
 //! |---|---|---|---|
-//! | A1 | A client sends the headers that tell an upstream who is signed in: in another case, twice, with `_` or `.` for `-`, or while the person lacks the claim that would overwrite them. | Every name that any injector vouches for is removed on every route, all spellings alike, before ours is set, and from what may follow the body as a trailer; a missing claim sets nothing. | `inject::Vouched`, `proxy::dress`, `proxy::trailers`, `inject::headers`, `inject::identity_jwt` |
+//! | A1 | A client sends the headers that tell an upstream who is signed in: in another case, twice, with `_` or `.` for `-`, or while the person lacks the claim that would overwrite them. | Every name that any injector vouches for is removed on every route, all spellings alike, before ours is set, and from what may follow the body as a trailer; so is what balancers say of client certificates (`X-Forwarded-Client-Cert` and its kin); a missing claim sets nothing. | `inject::Vouched`, `proxy::dress`, `proxy::trailers`, `inject::headers`, `inject::identity_jwt` |
 //! | A2 | `Connection: close, X-Forwarded-User` makes the proxy drop its own header as hop-by-hop. | Hop-by-hop headers go first; what we set comes last. | `web::strip_hop_by_hop` |
 //! | A3 | Request smuggling: lengths in two ways, odd transfer codings, bare line feeds, folded lines, none or two hosts. | What two readers could read in two ways is answered with 400, and the connection ends; what goes upstream is framed anew. | `server::framing`, `server::admission`, `upstream` |
 //! | A4 | A tunnel that opens too early: an ignored `Upgrade` and pipelined bytes behind it; an `Upgrade` on a CORS preflight, which needs no login; h2c; CONNECT. | A tunnel only after the upstream's 101, never for a preflight and never to speak HTTP; CONNECT is 405. | `proxy::tunnel`, `proxy::dress`, `server::admission`, `upstream` |
@@ -35,7 +35,7 @@
 //!
 //! | no. | attack | answer | where |
 //! |---|---|---|---|
-//! | A18 | `alg: none`, HMAC under a public key, keys in the header, `exp` as a text, several audiences, an issuer that is almost ours. | The algorithm is the key's, never the token's wish; HMAC is not there; times are numbers; issuer and audience to the letter. | `jose::token`, `jose::key_set` |
+//! | A18 | `alg: none`, HMAC under a public key, keys in the header, `exp` as a text, several audiences, an issuer that is almost ours. | The algorithm is the key's, never the token's wish; HMAC is not there; times are numbers; issuer and audience to the letter. Of a bearer token that claims our issuer any fault is 401, whatever else the request brings; it is read from one `Authorization` and from nowhere else. | `jose::token`, `jose::access_token`, `jose::key_set`, `identity::bearer` |
 //! | A19 | Discovery that leads inside, a document without end, a trickle, a storm of unknown key ids. | 1 MiB, 5 s, no redirects, never nearer than the issuer itself, never link-local; one refetch in a cool-down; the last good set stays. | `fetch`, `jose::remote_issuer` |
 //! | A20 | Claims that would become another role, session or tag in a template. | Every place has its character set, and what does not fit it is refused, not mended. | `policy::template`, `arn` |
 //! | A27 | Two people share a cache entry; a thousand first requests make a thousand calls. | The key is the whole grant, field by field; who waits shares one call. | `policy::Grant`, `broker` |
@@ -84,6 +84,9 @@
 //! | CVE-2026-40574 | an address with two `@` | A21 |
 //! | CVE-2021-41230, CVE-2026-43983 | claims and people of yesterday | A34 |
 //! | CVE-2026-25537, CVE-2020-26160, CVE-2023-51774, CVE-2026-33322 | times as texts; audiences; encrypted for signed; HMAC under a public key | A18 |
+//! | CVE-2022-29226 | any bearer token is taken for one | A18 |
+//! | CVE-2025-23419 | a resumed TLS session brings a client's certificate back unseen | `tls`: no resumption where certificates count |
+//! | CVE-2009-2408 | a NUL in a certificate's name | `identity::mtls` |
 //! | CVE-2026-33496 | one flight for two keys | A27 |
 //! | CVE-2026-40344, CVE-2026-41145, CVE-2025-62506, CVE-2024-24747 | signatures not looked at; sessions that widen | A30 |
 //! | CVE-2020-15222, CVE-2026-55768, CVE-2024-23647, CVE-2026-33757 | codes twice, at another client, without their verifier; logins on devices without asking | A8 |

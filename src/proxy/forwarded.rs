@@ -106,7 +106,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// Headers that some framework or server somewhere believes: where a request comes from, what it is for, what it is
 /// called. No client's own reaches an upstream, in any [spelling](Vouched).
-pub const CLAIMS: [HeaderName; 31] = [
+pub const CLAIMS: [HeaderName; 60] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,
@@ -134,6 +134,37 @@ pub const CLAIMS: [HeaderName; 31] = [
     HeaderName::from_static("cf-connecting-ip"),
     HeaderName::from_static("x-url-scheme"),
     HeaderName::from_static("front-end-https"),
+    // what proxies that end TLS say of the client's certificate: RFC 9440, Envoy, Traefik, nginx and its ingress,
+    // Apache and HAProxy by convention, load balancers of clouds
+    HeaderName::from_static("client-cert"),
+    HeaderName::from_static("client-cert-chain"),
+    HeaderName::from_static("x-client-cert"),
+    HeaderName::from_static("x-client-certificate"),
+    HeaderName::from_static("x-client-verify"),
+    HeaderName::from_static("x-forwarded-client-cert"),
+    HeaderName::from_static("x-forwarded-tls-client-cert"),
+    HeaderName::from_static("x-forwarded-tls-client-cert-info"),
+    HeaderName::from_static("ssl-client-cert"),
+    HeaderName::from_static("ssl-client-verify"),
+    HeaderName::from_static("ssl-client-subject-dn"),
+    HeaderName::from_static("ssl-client-issuer-dn"),
+    HeaderName::from_static("x-ssl-cert"),
+    HeaderName::from_static("x-ssl-client-cert"),
+    HeaderName::from_static("x-ssl-client-cn"),
+    HeaderName::from_static("x-ssl-client-dn"),
+    HeaderName::from_static("x-ssl-client-s-dn"),
+    HeaderName::from_static("x-ssl-client-i-dn"),
+    HeaderName::from_static("x-ssl-client-serial"),
+    HeaderName::from_static("x-ssl-client-fingerprint"),
+    HeaderName::from_static("x-ssl-client-sha1"),
+    HeaderName::from_static("x-ssl-client-verify"),
+    HeaderName::from_static("x-amzn-mtls-clientcert"),
+    HeaderName::from_static("x-amzn-mtls-clientcert-leaf"),
+    HeaderName::from_static("x-amzn-mtls-clientcert-subject"),
+    HeaderName::from_static("x-amzn-mtls-clientcert-issuer"),
+    HeaderName::from_static("x-amzn-mtls-clientcert-serial-number"),
+    HeaderName::from_static("x-amzn-mtls-clientcert-validity"),
+    HeaderName::from_static("x-arr-clientcert"),
     // which CGI programs take for the variable that names their way out (httpoxy, CVE-2016-5385)
     HeaderName::from_static("proxy"),
     // which settings to upgrade to HTTP/2 with: see `dress`

@@ -15,6 +15,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use metrics::{Counter, Gauge};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
@@ -29,6 +30,7 @@ use super::refusals::{Reason, Refusal, Refusals};
 use super::served::{Flight, Served};
 use super::watch::{Wait, Watch};
 use super::{Handler, Manner};
+use crate::tls::{CertificateError, ClientCertificate};
 use crate::web::{self, Connection, Request, Response};
 
 /// A listener's side of all its connections.
@@ -98,6 +100,10 @@ impl Site {
             Ok(Err(error)) => return self.counts.handshake_failed(&connection, &error),
             Err(_) => return self.counts.handshake_failed(&connection, &io::ErrorKind::TimedOut.into()),
         };
+        let connection = match with_certificate(connection, stream.get_ref().1.peer_certificates()) {
+            Ok(connection) => connection,
+            Err((connection, error)) => return self.counts.handshake_failed(&connection, &io::Error::other(error)),
+        };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             Box::pin(self.http2(stream, connection, limits)).await;
         } else {
@@ -166,7 +172,7 @@ impl Site {
         match end {
             End::Done | End::Parked | End::Waited(Wait::Request) => {}
             End::Waited(wait) => {
-                self.counts.timed_out(&self.manner, *wait);
+                self.counts.timed_out(*wait);
                 tracing::debug!(listener.name = %self.name(), ?wait, "a connection waited too long");
             }
             End::Broke(error) => {
@@ -189,6 +195,21 @@ impl Site {
         if parse_error.is_some() && told.is_some() {
             self.handler.refused(&Refusal { connection, asked: None, status, reason });
         }
+    }
+}
+
+/// The connection with the certificate that its client has shown, read once for all requests.
+fn with_certificate(
+    connection: Arc<Connection>,
+    shown: Option<&[CertificateDer<'_>]>,
+) -> Result<Arc<Connection>, (Arc<Connection>, CertificateError)> {
+    let Some(leaf) = shown.and_then(<[_]>::first) else { return Ok(connection) };
+    match ClientCertificate::read(leaf) {
+        Ok(certificate) => {
+            let certificate = Some(Arc::new(certificate));
+            Ok(Arc::new(Connection { certificate, ..Arc::unwrap_or_clone(connection) }))
+        }
+        Err(error) => Err((connection, error)),
     }
 }
 
@@ -291,6 +312,7 @@ struct Counts {
     open: Gauge,
     parked: Gauge,
     failed_handshakes: Counter,
+    timeouts: [(Wait, Counter); Wait::CUT.len()],
 }
 
 impl Counts {
@@ -305,7 +327,12 @@ impl Counts {
         );
         metrics.describe("claviger_timeouts_total", None, "Connections cut for what they let us wait for.");
         metrics.describe("claviger_tls_handshake_failures_total", None, "TLS handshakes that failed or took too long.");
+        let timeouts = |wait: Wait| {
+            let labels = [("listener", &*manner.name), ("wait", wait.as_str())];
+            (wait, metrics.counter("claviger_timeouts_total", &labels))
+        };
         Self {
+            timeouts: Wait::CUT.map(timeouts),
             accepted: metrics.counter("claviger_connections_total", &labels),
             open: metrics.gauge("claviger_connections", &labels),
             parked: metrics.gauge("claviger_connections_parked", &labels),
@@ -319,9 +346,10 @@ impl Counts {
     }
 
     #[cold]
-    fn timed_out(&self, manner: &Manner, wait: Wait) {
-        let labels = [("listener", &*manner.name), ("wait", wait.as_str())];
-        manner.metrics.counter("claviger_timeouts_total", &labels).increment(1);
+    fn timed_out(&self, wait: Wait) {
+        if let Some((_, counter)) = self.timeouts.iter().find(|(counted, _)| *counted == wait) {
+            counter.increment(1);
+        }
     }
 
     #[cold]

@@ -2,19 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use metrics::Counter;
 
+use super::commons::{Alone, Commons};
+use super::file::{Files, OpenError};
 use super::memory::Memory;
+use super::redis::Shared;
 use super::{
-    CookieNames, Glance, Session, SessionSettings, SessionStore, StoreError, StoreKind, Ticket, TicketHash, Why,
+    Changed, CookieNames, Glance, Session, SessionSettings, SessionStore, StoreError, Ticket, TicketHash, Why,
 };
 use crate::clock::Clock;
 use crate::identity::{HolderId, IdentitySource, SignedIn, SourceName, Subject};
+use crate::redis::{Address, Redis};
+use crate::secret::{Sealer, Secret};
 use crate::telemetry::Metrics;
 use crate::web::cookies;
 
@@ -22,6 +28,9 @@ use crate::web::cookies;
 #[derive(Debug)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
+    commons: Arc<dyn Commons>,
+    /// What seals outside of memory, and Redis where that is the place.
+    sealed: Option<(Arc<Sealer>, Option<Arc<Redis>>)>,
     settings: ArcSwap<SessionSettings>,
     upkeep: Arc<Upkeep>,
     count: metrics::Gauge,
@@ -33,26 +42,112 @@ pub(super) struct Upkeep {
     sources: ArcSwap<HashMap<SourceName, Arc<dyn IdentitySource>>>,
     on_end: RwLock<Vec<OnEnd>>,
     metrics: Metrics,
+    /// Where sessions are kept: they tell it when they change.
+    store: OnceLock<(Weak<dyn SessionStore>, Arc<dyn Commons>)>,
+}
+
+/// A place to keep sessions.
+#[derive(Debug)]
+pub enum Place {
+    /// This process.
+    Memory,
+    /// Files in this folder, sealed.
+    File {
+        /// The folder; made where there is none.
+        folder: PathBuf,
+        /// The session keys.
+        sealer: Arc<Sealer>,
+    },
+    /// Redis, sealed, among other instances.
+    Redis {
+        /// Not connected yet.
+        redis: Arc<Redis>,
+        /// The session keys, which all instances have.
+        sealer: Arc<Sealer>,
+    },
 }
 
 type OnEnd = Box<dyn Fn(HolderId) + Send + Sync>;
 
 impl Sessions {
-    /// None yet. Nobody is recognised before [`Sessions::use_sources`].
+    /// None yet, kept in this process. Nobody is recognised before [`Sessions::use_sources`].
     pub fn new(settings: &SessionSettings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
-        metrics.describe("claviger_sessions", None, "Sessions kept in this process.");
-        metrics.describe("claviger_session_renewals_total", None, "Renewals of sessions' tokens, by outcome.");
-        metrics.describe("claviger_sessions_started_total", None, "Logins that became sessions.");
-        metrics.describe("claviger_sessions_ended_total", None, "Sessions that ended in this process, by why.");
-        let store = match settings.kind {
-            StoreKind::Memory => Arc::new(Memory::new(settings.max_sessions)),
+        let upkeep = Upkeep::new(clock, metrics);
+        let commons = Arc::new(Alone::new(Arc::clone(&upkeep.clock)));
+        Arc::new(Self::over(Arc::new(Memory::new(settings.max_sessions)), commons, settings, upkeep))
+    }
+
+    /// Those that are kept in this place. Nobody is recognised before [`Sessions::use_sources`].
+    ///
+    /// # Errors
+    /// A place that can't be used.
+    pub fn kept_in(
+        settings: &SessionSettings,
+        place: Place,
+        clock: Arc<dyn Clock>,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, OpenError> {
+        let upkeep = Upkeep::new(clock, metrics);
+        let alone = || Arc::new(Alone::new(Arc::clone(&upkeep.clock)));
+        let sealed = match &place {
+            Place::Memory => None,
+            Place::File { sealer, .. } => Some((Arc::clone(sealer), None)),
+            Place::Redis { redis, sealer } => Some((Arc::clone(sealer), Some(Arc::clone(redis)))),
         };
+        let (store, commons): (Arc<dyn SessionStore>, Arc<dyn Commons>) = match place {
+            Place::Memory => (Arc::new(Memory::new(settings.max_sessions)), alone()),
+            Place::File { folder, sealer } => (Arc::new(Files::open(&folder, sealer, settings, &upkeep)?), alone()),
+            Place::Redis { redis, sealer } => {
+                let shared = Shared::join(redis, sealer, settings, &upkeep);
+                let commons = shared.commons();
+                (Arc::new(shared), commons)
+            }
+        };
+        Ok(Arc::new(Self { sealed, ..Self::over(store, commons, settings, upkeep) }))
+    }
+
+    fn over(
+        store: Arc<dyn SessionStore>,
+        commons: Arc<dyn Commons>,
+        settings: &SessionSettings,
+        upkeep: Arc<Upkeep>,
+    ) -> Self {
+        upkeep.metrics.describe("claviger_sessions", None, "Sessions kept in this process.");
+        let renewals = "Renewals of sessions' tokens, by outcome.";
+        upkeep.metrics.describe("claviger_session_renewals_total", None, renewals);
+        let [started, ended] = ["claviger_sessions_started_total", "claviger_sessions_ended_total"];
+        upkeep.metrics.describe(started, None, "Logins that became sessions.");
+        upkeep.metrics.describe(ended, None, "Sessions that ended in this process, by why.");
         for outcome in ["renewed", "ended", "unavailable"] {
-            metrics.counter("claviger_session_renewals_total", &[("outcome", outcome)]).increment(0);
+            upkeep.renewals(outcome).increment(0);
         }
-        let upkeep = Upkeep { clock, sources: ArcSwap::default(), on_end: RwLock::default(), metrics: metrics.clone() };
-        let count = metrics.gauge("claviger_sessions", &[]);
-        Arc::new(Self { store, settings: ArcSwap::from_pointee(settings.clone()), upkeep: Arc::new(upkeep), count })
+        let _ = upkeep.store.set((Arc::downgrade(&store), Arc::clone(&commons)));
+        let count = upkeep.metrics.gauge("claviger_sessions", &[]);
+        Self { store, commons, sealed: None, settings: ArcSwap::from_pointee(settings.clone()), upkeep, count }
+    }
+
+    /// What all instances that share these sessions have in common.
+    pub fn commons(&self) -> &Arc<dyn Commons> {
+        &self.commons
+    }
+
+    /// Waits for the place to be reached, but not for long: without it everything else can start.
+    pub async fn settled(&self) {
+        self.store.settled(SETTLING).await;
+    }
+
+    /// Seals what is kept with the first of these from now on, and believes all of them.
+    pub fn use_keys(&self, keys: &[Secret]) {
+        if let Some((sealer, _)) = &self.sealed {
+            sealer.replace_keys(keys);
+        }
+    }
+
+    /// Connects to Redis by this from the next time on, where sessions are kept there.
+    pub fn use_address(&self, address: &Address) {
+        if let Some((_, Some(redis))) = &self.sealed {
+            redis.use_address(address);
+        }
     }
 
     /// How long logins are remembered that are made from now on.
@@ -132,7 +227,7 @@ impl Sessions {
             },
         };
         let now = self.upkeep.clock.now();
-        if let Some(why) = session.overdue(now) {
+        if let Some(why) = self.overdue(&session, now).await? {
             self.end(&session, why).await?;
             return Ok(None);
         }
@@ -143,6 +238,16 @@ impl Sessions {
             return Ok(None);
         }
         Ok(Some(session))
+    }
+
+    /// Why a session is over at `now`, as far as any instance knows; ends nothing.
+    async fn overdue(&self, session: &Session, now: SystemTime) -> Result<Option<Why>, StoreError> {
+        if session.overdue(now) == Some(Why::Idle)
+            && let Some(used) = self.store.used_elsewhere(session).await?
+        {
+            session.touch(used);
+        }
+        Ok(session.overdue(now))
     }
 
     /// Forgets one ticket of `host`. Its session ends if nothing else points to it.
@@ -168,7 +273,7 @@ impl Sessions {
             choices.insert(Arc::clone(&route), Arc::clone(&role));
             choices
         });
-        Ok(())
+        self.store.update(session, Changed::Choices).await
     }
 
     /// A session by its id.
@@ -193,7 +298,9 @@ impl Sessions {
         for session in self.store.at_hand() {
             // a login that began before its source went may have come after everybody else was ended
             let homeless = self.upkeep.source(&session.subject.source).is_none();
-            let why = session.overdue(now).or_else(|| homeless.then_some(Why::SourceGone));
+            // what can't be known now is asked again at the next turn
+            let why = self.overdue(&session, now).await.unwrap_or_default();
+            let why = why.or_else(|| homeless.then_some(Why::SourceGone));
             if why.is_none() && !session.is_over() {
                 left = left.saturating_add(1);
             } else if let Err(error) = self.end(&session, why.unwrap_or(Why::Provider)).await {
@@ -201,6 +308,17 @@ impl Sessions {
             }
         }
         self.count.set(f64::from(left));
+        self.store.tend().await;
+    }
+
+    /// Takes down what is not yet, before the process ends.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// What does not work now with keeping sessions, without secrets.
+    pub fn trouble(&self) -> Option<String> {
+        self.store.trouble()
     }
 
     #[cfg(test)]
@@ -220,6 +338,19 @@ impl Sessions {
 }
 
 impl Upkeep {
+    fn new(clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
+        let (sources, on_end) = (ArcSwap::default(), RwLock::default());
+        Arc::new(Self { clock, sources, on_end, metrics: metrics.clone(), store: OnceLock::new() })
+    }
+
+    pub(super) fn store(&self) -> Option<Arc<dyn SessionStore>> {
+        self.store.get()?.0.upgrade()
+    }
+
+    pub(super) fn commons(&self) -> Option<Arc<dyn Commons>> {
+        Some(Arc::clone(&self.store.get()?.1))
+    }
+
     pub(super) fn source(&self, name: &SourceName) -> Option<Arc<dyn IdentitySource>> {
         self.sources.load().get(name).cloned()
     }
@@ -249,3 +380,5 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How late an expired session's streams may be cut.
 const SWEEP: Duration = Duration::from_secs(5);
+/// A connection within a network takes milliseconds.
+const SETTLING: Duration = Duration::from_secs(2);

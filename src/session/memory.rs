@@ -52,7 +52,8 @@ impl Memory {
         self.shards.get(number)
     }
 
-    fn drop_ticket(&self, ticket: &TicketHash) {
+    /// Forgets a ticket, and leaves its session as it is.
+    pub(super) fn drop_ticket(&self, ticket: &TicketHash) {
         if let Some(shard) = self.shard(ticket) {
             shard.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(ticket);
         }
@@ -92,6 +93,42 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Keeps a session, or one more ticket of a session that is kept: then that one is given back. Also gives back the
+    /// sessions that had to make room; ending them is the caller's.
+    pub(super) fn enter(
+        &self,
+        session: &Arc<Session>,
+        ticket: impl Into<Option<TicketHash>>,
+    ) -> (Arc<Session>, Vec<Arc<Session>>) {
+        let mut index = lock(&self.index);
+        let (session, crowded) = match index.by_id.get(&session.id) {
+            Some(kept) => (Arc::clone(&kept.session), Vec::new()),
+            None => (Arc::clone(session), self.make_room(&mut index, &session.subject)),
+        };
+        let ticket = ticket.into();
+        index.enter(&session, ticket).iter().for_each(|oldest| self.drop_ticket(oldest));
+        if let Some(ticket) = ticket
+            && let Some(shard) = self.shard(&ticket)
+        {
+            let mut shard = shard.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            shard.insert(ticket, Arc::clone(&session));
+        }
+        (session, crowded)
+    }
+
+    /// Forgets a session and all its tickets.
+    pub(super) fn drop_by_id(&self, id: HolderId) {
+        self.drop_session(&mut lock(&self.index), id);
+    }
+
+    /// A session that is kept, and its tickets.
+    pub(super) fn kept(&self, id: HolderId) -> Option<(Arc<Session>, Vec<TicketHash>)> {
+        let index = lock(&self.index);
+        index.by_id.get(&id).map(|kept| (Arc::clone(&kept.session), kept.tickets.clone()))
+    }
+}
+
 #[async_trait]
 impl SessionStore for Memory {
     fn glance(&self, ticket: &TicketHash) -> Glance {
@@ -117,17 +154,7 @@ impl SessionStore for Memory {
     }
 
     async fn keep(&self, session: &Arc<Session>, ticket: TicketHash) -> Result<(), StoreError> {
-        let mut index = lock(&self.index);
-        let crowded = match index.by_id.contains_key(&session.id) {
-            true => Vec::new(),
-            false => self.make_room(&mut index, &session.subject),
-        };
-        index.enter(session, ticket).iter().for_each(|oldest| self.drop_ticket(oldest));
-        if let Some(shard) = self.shard(&ticket) {
-            let mut shard = shard.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            shard.insert(ticket, Arc::clone(session));
-        }
-        drop(index);
+        let (_, crowded) = self.enter(session, ticket);
         crowded.iter().for_each(|session| session.end(Why::Crowded));
         Ok(())
     }
@@ -155,9 +182,10 @@ impl SessionStore for Memory {
 
 impl Index {
     /// Writes the session and its ticket down; gives back the tickets that are too many.
-    fn enter(&mut self, session: &Arc<Session>, ticket: TicketHash) -> Option<TicketHash> {
+    fn enter(&mut self, session: &Arc<Session>, ticket: Option<TicketHash>) -> Option<TicketHash> {
         let id = session.id;
         if let Some(kept) = self.by_id.get_mut(&id) {
+            let ticket = ticket.filter(|ticket| !kept.tickets.contains(ticket))?;
             let oldest = (kept.tickets.len() >= TICKETS).then(|| kept.tickets.remove(0));
             kept.tickets.push(ticket);
             return oldest;
@@ -167,7 +195,7 @@ impl Index {
             let key = (Arc::clone(&session.subject.source), Arc::clone(sid));
             self.by_provider.entry(key).or_default().push(id);
         }
-        self.by_id.insert(id, Kept { session: Arc::clone(session), tickets: vec![ticket] });
+        self.by_id.insert(id, Kept { session: Arc::clone(session), tickets: ticket.into_iter().collect() });
         None
     }
 

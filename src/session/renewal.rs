@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 use super::keeper::lock;
-use super::{Session, Why};
+use super::record::WordPart;
+use super::{Changed, Session, SessionStore, Why};
 use crate::identity::{Claims, Evidence, EvidenceError, RenewError, SignedIn, Tokens};
 use crate::web::chain;
 
@@ -19,6 +20,8 @@ pub(super) struct Word {
     pub(super) claims: Claims,
     pub(super) tokens: Tokens,
     received: SystemTime,
+    /// How often it was renewed.
+    pub(super) revision: u64,
     /// When the renewal begins in the background, and when it is waited for. Absent where nothing can be renewed.
     renewal: Option<(SystemTime, SystemTime)>,
 }
@@ -40,18 +43,30 @@ enum Outcome {
 }
 
 impl Word {
-    pub(super) fn new(claims: Claims, tokens: Tokens, now: SystemTime) -> Self {
+    pub(super) fn of(part: WordPart) -> Self {
+        let WordPart { claims, tokens, received, revision } = part;
         let renewal = tokens.refresh.is_some().then(|| {
             // an ID token that a renewal did not replace lies behind us; it says nothing about the next one
             let ends = [&tokens.id, &tokens.access].into_iter().flatten().map(|token| token.ends);
             let life = ends
-                .filter_map(|end| end.duration_since(now).ok())
+                .filter_map(|end| end.duration_since(received).ok())
                 .filter(|life| !life.is_zero())
                 .min()
                 .unwrap_or(WITHOUT_END);
-            (now + life.mul_f64(USED), now + life)
+            (received + life.mul_f64(USED), received + life)
         });
-        Self { claims, tokens, received: now, renewal }
+        Self { claims, tokens, received, revision, renewal }
+    }
+
+    /// The word that follows on this one.
+    fn next(&self, claims: Claims, tokens: Tokens, received: SystemTime) -> Self {
+        Self::of(WordPart { claims, tokens, received, revision: self.revision + 1 })
+    }
+
+    /// As it is kept.
+    pub(super) fn part(&self) -> WordPart {
+        let (claims, tokens) = (self.claims.clone(), self.tokens.clone());
+        WordPart { claims, tokens, received: self.received, revision: self.revision }
     }
 
     /// The ID token, if it is valid until `until`.
@@ -123,11 +138,52 @@ impl Session {
         flight.running = Some(told.clone());
         drop(flight);
         tokio::spawn(async move {
-            let outcome = me.ask().await;
+            let outcome = me.ask_in_turn().await;
             me.land(&outcome);
             let _ = tell.send(Some(outcome));
         });
         Ok(told)
+    }
+
+    /// Asks the provider when no other instance does, as a refresh token may be good once only; takes over what another
+    /// has brought meanwhile.
+    async fn ask_in_turn(self: &Arc<Self>) -> Outcome {
+        let unavailable = |source| Outcome::Unavailable(Arc::new(RenewError::Unavailable(source)));
+        let (Some(store), Some(commons)) = (self.upkeep.store(), self.upkeep.commons()) else {
+            return self.ask().await;
+        };
+        if !commons.is_shared() {
+            let outcome = self.ask().await;
+            self.keep_word(&*store, &outcome).await;
+            return outcome;
+        }
+        let (turn, before) = (format!("renewal-{}", self.id), self.word.load().revision);
+        for _ in 0..LOOKS {
+            let is_ours = match commons.claim(&turn, TURN).await {
+                Ok(is_ours) => is_ours,
+                Err(error) => return unavailable(error.into()),
+            };
+            let reread = store.reread(self).await;
+            let outcome = match reread {
+                Err(error) => Some(unavailable(error.into())),
+                Ok(()) if self.is_over() => Some(Outcome::Ended),
+                Ok(()) if self.word.load().revision > before => Some(Outcome::Renewed),
+                Ok(()) if is_ours => {
+                    let outcome = self.ask().await;
+                    self.keep_word(&*store, &outcome).await;
+                    Some(outcome)
+                }
+                Ok(()) => None,
+            };
+            if is_ours && let Err(error) = commons.release(&turn).await {
+                tracing::debug!(session.id = %self.id, reason = chain(&error), "the turn to renew ends by itself");
+            }
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        unavailable("another instance renews the tokens, and does not come to an end".into())
     }
 
     /// Asks the provider.
@@ -149,7 +205,7 @@ impl Session {
             }
             Ok(SignedIn { claims, tokens, .. }) => {
                 // the new claims decide from here on: a group taken away denies (CVE-2021-41230)
-                self.word.store(Arc::new(Word::new(claims, tokens, self.upkeep.clock.now())));
+                self.word.store(Arc::new(word.next(claims, tokens, self.upkeep.clock.now())));
                 Outcome::Renewed
             }
             Err(RenewError::Ended(reason)) => {
@@ -158,11 +214,20 @@ impl Session {
             }
             Err(error) => {
                 if let RenewError::Incomplete { tokens, .. } = &error {
-                    let word = Word::new(word.claims.clone(), (**tokens).clone(), self.upkeep.clock.now());
+                    let word = word.next(word.claims.clone(), (**tokens).clone(), self.upkeep.clock.now());
                     self.word.store(Arc::new(word));
                 }
                 Outcome::Unavailable(Arc::new(error))
             }
+        }
+    }
+
+    /// Has the store take down what may have come: a rotated refresh token must outlive this process.
+    async fn keep_word(&self, store: &dyn SessionStore, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Ended)
+            && let Err(error) = store.update(self, Changed::Word).await
+        {
+            tracing::warn!(session.id = %self.id, reason = chain(&error), "renewed tokens could not be kept yet");
         }
     }
 
@@ -219,4 +284,9 @@ const WITHOUT_END: Duration = Duration::from_secs(300);
 const FRESH: Duration = Duration::from_secs(5);
 /// After the first failure; doubled with each, up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_secs(1);
+/// How long one instance has the turn: longer than a provider is waited for.
+const TURN: Duration = Duration::from_secs(40);
+/// How often one looks whether another instance's renewal has come; for 15 s in all.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 150;
 const LONGEST_REST: Duration = Duration::from_secs(60);

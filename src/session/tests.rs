@@ -68,6 +68,10 @@ impl House {
         house
     }
 
+    pub(super) fn upkeep(&self) -> Arc<Upkeep> {
+        Arc::clone(&self.upkeep)
+    }
+
     pub(super) fn session(&self, name: &str) -> Arc<Session> {
         Session::new(self.corp.signed_in(name, true), &SessionSettings::default(), &self.upkeep)
     }
@@ -437,7 +441,7 @@ async fn a_source_that_goes_takes_its_sessions_along() {
 fn settings_refuse_what_they_do_not_know() {
     let settings: SessionSettings = toml::from_str("idle = \"30m\"\nlifetime = \"8h\"").unwrap();
     assert_eq!((settings.idle.as_secs(), settings.lifetime.as_secs()), (1_800, 28_800));
-    for wrong in ["kind = \"redis\"", "idle = 5", "idle = \"5\"", "max = 1"] {
+    for wrong in ["kind = \"rediss\"", "idle = 5", "idle = \"5\"", "max = 1"] {
         assert!(toml::from_str::<SessionSettings>(wrong).is_err(), "{wrong}");
     }
 }

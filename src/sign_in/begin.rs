@@ -70,7 +70,7 @@ impl SignIn {
             && let Some(session) = self.session(site, visit).await?
             && ask.takes(session.subject().source.as_ref())
         {
-            return self.already(site, ask, &session);
+            return self.already(site, ask, &session).await;
         }
         self.choose(site, visit, ask).await
     }
@@ -134,10 +134,10 @@ impl SignIn {
     }
 
     /// Who is logged in at `public_url` already need not be asked again.
-    fn already(&self, site: &Site, ask: Ask, session: &std::sync::Arc<Session>) -> Result<Response, Fault> {
+    async fn already(&self, site: &Site, ask: Ask, session: &std::sync::Arc<Session>) -> Result<Response, Fault> {
         match ask.then {
             Then::Here(to) => Ok(web::redirect(&to.url(site))),
-            Then::HandOver { host, binding } => self.hand_over(site, &host, binding, session),
+            Then::HandOver { host, binding } => self.hand_over(site, &host, binding, session).await,
         }
     }
 

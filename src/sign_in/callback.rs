@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::begin::{Ask, NOWHERE, Then, with_cookies};
-use super::underway::{LIFE, Step, hash};
+use super::underway::{LIFE, Step, hash_text};
 use super::{SignIn, Site, Visit};
 use crate::fault::Fault;
 use crate::identity::{LoginError, Returned, SignedIn, SourceName};
@@ -73,8 +73,9 @@ impl SignIn {
     ) -> Result<SignedIn, Fault> {
         let login = site.source(source).and_then(|source| source.login());
         let login = login.ok_or_else(|| bad("it was begun at a source that is gone"))?;
-        let (now, name) = (self.clock.now(), hash(state));
-        if !self.finished.first(name, now + LIFE, now) {
+        // states that came back: none does twice, on no instance (A8)
+        let (commons, name) = (self.sessions.commons(), format!("state-{}", hash_text(state)));
+        if !commons.claim(&name, LIFE).await? {
             return Err(bad("its state has come back before"));
         }
         match login.finish(returned, memory).await {
@@ -84,7 +85,7 @@ impl SignIn {
             Err(error) => {
                 if matches!(error, LoginError::Unavailable(_)) {
                     // the code may still be good: loading the page again may help
-                    self.finished.again(&name);
+                    commons.release(&name).await?;
                 }
                 Err(Fault::Login(error))
             }
@@ -103,7 +104,7 @@ impl SignIn {
         self.retire_tickets(site, visit).await?;
         let response = match ask.then {
             Then::Here(to) => web::redirect(&to.url(site)),
-            Then::HandOver { host, binding } => self.hand_over(site, &host, binding, &session)?,
+            Then::HandOver { host, binding } => self.hand_over(site, &host, binding, &session).await?,
         };
         let cookie = site.names.set(site.names.ticket(), ticket.expose(), None).ok_or(NOWHERE)?;
         Ok((session, with_cookies(response, [cookie])))

@@ -3,64 +3,45 @@
 //! A code is 128 random bits, good once, for half a minute, for one host, and for the browser that has the binding
 //! there: an address bar, a log or a referrer that shows it later gives nobody a session (A8).
 
-use std::collections::HashMap;
-use std::fmt::{self, Debug};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::begin::{NOWHERE, with_cookies};
-use super::underway::{Step, hash};
+use super::underway::{Step, hash, hash_text};
 use super::{SignIn, Site, Visit};
 use crate::fault::Fault;
+use crate::identity::HolderId;
 use crate::secret::random_token;
 use crate::session::Session;
 use crate::telemetry::AUDIT;
 use crate::web::{self, Response};
 
-/// Codes that wait to be shown.
-#[derive(Default)]
-pub(super) struct HandOvers(Mutex<HashMap<[u8; 32], HandOver>>);
-
+/// What a code stands for, on whichever instance it is shown.
+#[derive(Deserialize, Serialize)]
 struct HandOver {
-    session: Arc<Session>,
+    session: HolderId,
     host: String,
     binding: [u8; 32],
-    ends: SystemTime,
-}
-
-impl HandOvers {
-    fn put(&self, code: &str, handover: HandOver, now: SystemTime) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= MOST {
-            waiting.retain(|_, one| now < one.ends);
-        }
-        // only logged-in browsers get here; past the bound they have to try again
-        if waiting.len() < MOST {
-            waiting.insert(hash(code), handover);
-        }
-    }
-
-    /// Whatever becomes of it, the code is used up.
-    fn take(&self, code: &str, now: SystemTime) -> Option<HandOver> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(&hash(code)).filter(|one| now < one.ends)
-    }
 }
 
 impl SignIn {
     /// Sends the browser to `host` with a code for `session`.
-    pub(super) fn hand_over(
+    pub(super) async fn hand_over(
         &self,
         site: &Site,
         host: &str,
         binding: [u8; 32],
         session: &Arc<Session>,
     ) -> Result<Response, Fault> {
-        let (code, now) = (random_token(16), self.clock.now());
+        let code = random_token(16);
         let mut url = site.url(host, "/.claviger/enter").filter(|_| site.serves(host)).ok_or(NOWHERE)?;
         url.query_pairs_mut().append_pair("code", &code);
-        let handover = HandOver { session: Arc::clone(session), host: host.to_owned(), binding, ends: now + LIFE };
-        self.handovers.put(&code, handover, now);
+        let handover = HandOver { session: session.id(), host: host.to_owned(), binding };
+        // a struct of texts and numbers is always JSON
+        let note = serde_json::to_vec(&handover).unwrap_or_default();
+        self.sessions.commons().put(&name(&code), &note, LIFE).await?;
         Ok(web::redirect(url.as_str()))
     }
 
@@ -76,8 +57,10 @@ impl SignIn {
 
     async fn come_in(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
         let code = visit.parameter("code").ok_or_else(|| bad("there is no code, or more than one"))?;
-        let handover =
-            self.handovers.take(&code, self.clock.now()).ok_or_else(|| bad("the code is not good any more"))?;
+        // whatever becomes of it, the code is used up
+        let note = self.sessions.commons().take(&name(&code)).await?;
+        let handover = note.and_then(|note| serde_json::from_slice::<HandOver>(&note).ok());
+        let handover = handover.ok_or_else(|| bad("the code is not good any more"))?;
         if handover.host != visit.host {
             return Err(bad("the code is for another host"));
         }
@@ -90,10 +73,8 @@ impl SignIn {
                 _ => None,
             })
             .ok_or_else(|| bad("the code is for another browser"))?;
-        let session = handover.session;
-        if session.is_over() {
-            return Err(bad("the session has ended"));
-        }
+        let session = self.sessions.by_id(handover.session).await?.filter(|session| !session.is_over());
+        let session = session.ok_or_else(|| bad("the session has ended"))?;
 
         let cleared = site.names.clear(&cookie);
         let rounds = self.rounds(site, visit, anew).await?;
@@ -108,16 +89,14 @@ impl SignIn {
     }
 }
 
-impl Debug for HandOvers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandOvers").finish_non_exhaustive()
-    }
-}
-
 fn bad(what: &str) -> Fault {
     Fault::BadLogin(what.to_owned())
 }
 
+/// A code as it is known where it is kept: by its hash.
+fn name(code: &str) -> String {
+    format!("code-{}", hash_text(code))
+}
+
 /// A redirect takes less.
 const LIFE: Duration = Duration::from_secs(30);
-const MOST: usize = 10_000;

@@ -1,15 +1,16 @@
 //! Whether a request is a person's own step in a browser.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, request};
 
 /// Whether the request is a top-level navigation, which can be sent to log in and back: by Fetch Metadata where the
-/// browser sends it, else by what the caller accepts. Frames, prefetches, scripts and API calls are none.
+/// browser sends it, else by what the caller accepts. Frames, prefetches, scripts and API calls are none, and neither is
+/// what brings a bearer token: no browser adds one to a navigation, and whoever does wants an answer.
 pub fn is_navigation(head: &request::Parts) -> bool {
-    if !matches!(head.method, Method::GET | Method::HEAD) {
+    let headers = &head.headers;
+    if !matches!(head.method, Method::GET | Method::HEAD) || brings_a_token(headers) {
         return false;
     }
-    let headers = &head.headers;
     match (text(headers, &SEC_FETCH_MODE), text(headers, &SEC_FETCH_DEST)) {
         (None, None) => {
             let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -31,6 +32,13 @@ pub(super) fn is_from_our_page(headers: &HeaderMap, origin: &str) -> bool {
     }
 }
 
+fn brings_a_token(headers: &HeaderMap) -> bool {
+    let is_bearer = |value: &HeaderValue| {
+        value.as_bytes().split_at_checked(BEARER.len()).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(BEARER))
+    };
+    headers.get_all(header::AUTHORIZATION).iter().any(is_bearer)
+}
+
 fn is_prefetch(headers: &HeaderMap) -> bool {
     [SEC_PURPOSE, PURPOSE].iter().any(|name| text(headers, name).is_some_and(|value| value.contains("prefetch")))
 }
@@ -39,6 +47,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
+const BEARER: &[u8] = b"bearer ";
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -74,6 +83,8 @@ mod tests {
             ("GET", &[navigate, html], false),
             ("GET", &[navigate, document, ("sec-purpose", "prefetch;prerender")], false),
             ("GET", &[navigate, document, ("purpose", "prefetch")], false),
+            ("GET", &[navigate, document, ("authorization", "bearer a.b.c")], false),
+            ("GET", &[navigate, document, ("authorization", "Basic YTpi")], true),
         ] {
             assert_eq!(is_navigation(&head(method, headers)), expected, "{method} {headers:?}");
         }

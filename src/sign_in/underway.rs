@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +105,11 @@ pub(super) fn hash(text: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.iter_mut().zip(digest(&SHA256, text.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
     hash
+}
+
+/// SHA-256 in base64url: what may be kept of a text that must not be shown.
+pub(super) fn hash_text(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(hash(text))
 }
 
 fn cookie_name(site: &Site, key: &str) -> String {

@@ -208,7 +208,12 @@ impl HttpBody for Reply {
         if self.is_overdue() {
             return Poll::Ready(Some(Err(self.overdue(ALTOGETHER).into())));
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let this = &mut *self;
+        let polled = match &mut this.lease {
+            Some(lease) => lease.poll(cx, |cx| Pin::new(&mut this.incoming).poll_frame(cx)),
+            None => Pin::new(&mut this.incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.waiting = None;
                 self.lease.as_ref().inspect(|lease| lease.answered());

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::body::Outgoing;
 use super::destination::{Address, Protocol};
 use super::dial::dial;
+use super::driver::Driver;
 use super::lease::{Connection, Http1, Http2, Lease, MOST_STREAMS, Streams};
 use super::listening::{Allowance, Listening};
 use super::pool;
@@ -114,13 +115,12 @@ where
     let mut builder = http1::Builder::new();
     builder.writev(false).max_header_size(HEAD_LIMIT); // one buffer: heads are small, and bodies go the other way
     let (sender, connection) = builder.handshake::<_, Outgoing>(stream).await?;
-    // Driven by a task of its own, so that a close is seen while the connection is idle. Its error reaches who
-    // waits for an answer; without one it is of no interest.
-    let task = match what {
-        Use::Pooled | Use::Once => tokio::spawn(async { drop(connection.await) }),
-        Use::Upgrade => tokio::spawn(async { drop(connection.with_upgrades().await) }),
+    // its error reaches who waits for an answer; without one it is of no interest
+    let driver = match what {
+        Use::Pooled | Use::Once => Driver::inline(async { drop(connection.await) }),
+        Use::Upgrade => Driver::Task(tokio::spawn(async { drop(connection.with_upgrades().await) }).abort_handle()),
     };
-    Ok(Connection::Http1(Http1::new(sender, task.abort_handle(), allowance)))
+    Ok(Connection::Http1(Http1::new(sender, driver, allowance)))
 }
 
 async fn begin_http2<S>(stream: S, scheme: Scheme) -> Result<Connection, BoxError>

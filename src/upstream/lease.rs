@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Context;
+use std::task::{Context, Poll, Waker};
 
 use futures_util::future::Either;
 use futures_util::task::AtomicWaker;
@@ -12,9 +12,9 @@ use http::uri::{Authority, Scheme, Uri};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use tokio::task::AbortHandle;
 
 use super::body::Outgoing;
+use super::driver::{Driven, Driver};
 use super::failure::Failure;
 use super::listening::Allowance;
 use super::pool;
@@ -38,7 +38,7 @@ pub(super) enum Connection {
 /// One request at a time.
 pub(super) struct Http1 {
     sender: http1::SendRequest<Outgoing>,
-    task: AbortHandle,
+    driver: Driver,
     allowance: Arc<Allowance>,
 }
 
@@ -86,12 +86,12 @@ impl Lease {
     }
 
     /// Sends a request; on HTTP/1 the answer's body must have ended before the next.
-    pub(super) fn send(&mut self, mut request: Request<Outgoing>) -> impl Future<Output = Sent> + use<> {
+    pub(super) fn send(&mut self, mut request: Request<Outgoing>) -> impl Future<Output = Sent> + use<'_> {
         match self.connection.as_mut() {
             Some(Connection::Http1(connection)) => {
                 into_origin_form(&mut request);
                 connection.allowance.renew();
-                Either::Left(connection.sender.try_send_request(request))
+                Either::Left(Driven::new(connection.sender.try_send_request(request), &mut connection.driver))
             }
             Some(Connection::Http2(connection)) => {
                 into_absolute_form(&mut request, &connection.scheme);
@@ -114,14 +114,32 @@ impl Lease {
         }
     }
 
+    /// Polls what comes by this connection, which is moved first where that is for who waits.
+    pub(super) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Some(Connection::Http1(Http1 { driver: driver @ Driver::Inline(_), .. })) = &mut self.connection else {
+            return poll(cx);
+        };
+        // asked before it is moved, as it moves on only when asked; nobody has to be woken by what comes in between
+        let mut quiet = Context::from_waker(Waker::noop());
+        if let Poll::Ready(come) = poll(&mut quiet) {
+            return Poll::Ready(come);
+        }
+        driver.drive(cx);
+        poll(&mut quiet)
+    }
+
     /// Gives the connection back, if it can take another request. One that is still sending its request, or was told to
     /// close, can't.
     pub(super) fn put_back(mut self) {
         if let (Some(id), Some(Connection::Http1(connection))) = (self.home, self.connection.take()) {
-            if connection.is_ready() {
+            if connection.sender.is_ready() {
                 pool::put(id, connection);
             } else {
-                connection.task.abort();
+                connection.driver.cut();
             }
         }
     }
@@ -145,23 +163,20 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(Connection::Http1(connection)) = &self.connection {
-            connection.task.abort();
+            connection.driver.cut();
         }
     }
 }
 
 impl Http1 {
-    /// A connection that is driven by `task`.
-    pub(super) fn new(sender: http1::SendRequest<Outgoing>, task: AbortHandle, allowance: Arc<Allowance>) -> Self {
-        Self { sender, task, allowance }
+    pub(super) fn new(sender: http1::SendRequest<Outgoing>, driver: Driver, allowance: Arc<Allowance>) -> Self {
+        Self { sender, driver, allowance }
     }
 
-    pub(super) fn is_ready(&self) -> bool {
+    /// Whether it is open and takes a request, as far as that is known by now.
+    pub(super) fn is_ready(&mut self) -> bool {
+        self.driver.look();
         self.sender.is_ready()
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
     }
 }
 

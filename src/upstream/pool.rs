@@ -107,7 +107,7 @@ impl Connections {
     }
 
     fn take(&mut self, now: Instant) -> Option<Connection> {
-        while let Some(last) = self.idle.pop() {
+        while let Some(mut last) = self.idle.pop() {
             if now.duration_since(last.since) > AGE {
                 self.idle.clear(); // the others are older
             } else if last.connection.is_ready() {
@@ -131,7 +131,7 @@ impl Connections {
     }
 
     fn sweep(&mut self, now: Instant) {
-        self.idle.retain(|idle| now.duration_since(idle.since) <= AGE && !idle.connection.is_closed());
+        self.idle.retain_mut(|idle| now.duration_since(idle.since) <= AGE && idle.connection.is_ready());
         self.shared.retain(|shared| {
             let connection = &shared.connection;
             connection.is_open() && (connection.streams() > 0 || now.duration_since(shared.used) <= AGE)

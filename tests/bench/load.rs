@@ -1,4 +1,4 @@
-//! One run of wrk, and what it cost the proxy.
+//! One run of wrk or h2load, and what it cost the proxy.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,18 @@ pub(crate) struct Target<'a> {
     /// The proxy's process group.
     pub(crate) group: u32,
     pub(crate) url: &'a str,
-    pub(crate) cookie: &'a str,
+    /// `Name: value`.
+    pub(crate) header: &'a str,
+    pub(crate) wire: Wire,
+}
+
+/// What the load is spoken in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wire {
+    /// 64 connections of HTTP/1.1, by wrk.
+    Http1,
+    /// 8 connections of HTTP/2 with 8 requests each under way, by h2load.
+    Http2,
 }
 
 /// What one run saw.
@@ -31,34 +42,74 @@ pub(crate) struct Run {
     pub(crate) memory_mib: f64,
 }
 
-/// 64 connections from one thread, for so many seconds.
+/// One thread's load, for so many seconds.
 pub(crate) fn run(target: Target<'_>, seconds: u32) -> Run {
     let before = cpu_seconds(target.group);
-    let mut wrk = Command::new("wrk");
-    wrk.args(["-t1", "-c64", "--latency", &format!("-d{seconds}s")]);
-    wrk.args(["-H", &format!("Cookie: {}", target.cookie)]).arg(target.url);
-    let output = wrk.output().expect("wrk is installed");
+    let mut command = match target.wire {
+        Wire::Http1 => Command::new("wrk"),
+        Wire::Http2 => Command::new("h2load"),
+    };
+    match target.wire {
+        Wire::Http1 => command.args(["-t1", "-c64", "--latency", &format!("-d{seconds}s")]),
+        Wire::Http2 => command.args(["-t1", "-c8", "-m8", &format!("-D{seconds}")]),
+    };
+    let output = command.args(["-H", target.header]).arg(target.url).output().expect("wrk and h2load are installed");
     let cpu = cpu_seconds(target.group) - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let requests = number(&text, |line| line.split_once(" requests in").map(|(count, _)| count));
+    let told = match target.wire {
+        Wire::Http1 => Told::by_wrk(&text),
+        Wire::Http2 => Told::by_h2load(&text),
+    };
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(requests > 0.0, "wrk got no answer from {}: {}\n{text}{complaint}", target.url, output.status);
-    let statuses = number(&text, |line| line.strip_prefix("Non-2xx or 3xx responses:"));
-    let sockets: f64 = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Socket errors:"))
-        .flat_map(|line| line.split(','))
-        .filter_map(|part| part.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum();
-    Run {
-        requests,
-        failed: statuses + sockets,
-        cpu,
-        per_cpu_second: requests / cpu,
-        per_second: number(&text, |line| line.strip_prefix("Requests/sec:")),
-        p50_ms: milliseconds(&text, "50%"),
-        p99_ms: milliseconds(&text, "99%"),
-        memory_mib: memory_mib(target.group),
+    assert!(told.requests > 0.0, "no answer came from {}: {}\n{text}{complaint}", target.url, output.status);
+    let Told { requests, failed, per_second, p50_ms, p99_ms } = told;
+    let (per_cpu_second, memory_mib) = (requests / cpu, memory_mib(target.group));
+    Run { requests, failed, cpu, per_cpu_second, per_second, p50_ms, p99_ms, memory_mib }
+}
+
+/// What a load generator says of its run.
+struct Told {
+    requests: f64,
+    failed: f64,
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Told {
+    fn by_wrk(text: &str) -> Self {
+        let statuses = number(text, |line| line.strip_prefix("Non-2xx or 3xx responses:"));
+        let sockets: f64 = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Socket errors:"))
+            .flat_map(|line| line.split(','))
+            .filter_map(|part| part.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum();
+        Self {
+            requests: number(text, |line| line.split_once(" requests in").map(|(count, _)| count)),
+            failed: statuses + sockets,
+            per_second: number(text, |line| line.strip_prefix("Requests/sec:")),
+            p50_ms: milliseconds(text, "50%"),
+            p99_ms: milliseconds(text, "99%"),
+        }
+    }
+
+    /// It tells no percentiles.
+    fn by_h2load(text: &str) -> Self {
+        let part = |line: &str, name: &str| -> Option<f64> {
+            line.split(',').find_map(|part| part.trim().strip_suffix(name)?.trim().parse().ok())
+        };
+        let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
+        let (requests, statuses) = (line("requests: "), line("status codes: "));
+        let failed = ["failed", "errored", "timeout"].iter().filter_map(|name| part(requests, name)).sum::<f64>();
+        let refused = ["4xx", "5xx"].iter().filter_map(|name| part(statuses, name)).sum::<f64>();
+        Self {
+            requests: part(requests, "succeeded").unwrap_or_default(),
+            failed: failed + refused,
+            per_second: number(line("finished in "), |line| line.split(',').nth(1)?.trim().strip_suffix(" req/s")),
+            p50_ms: 0.0,
+            p99_ms: 0.0,
+        }
     }
 }
 
@@ -76,6 +127,15 @@ pub(crate) fn memory_mib(group: u32) -> f64 {
         number(&status, |line| line.strip_prefix("VmRSS:").and_then(|rest| rest.strip_suffix(" kB")))
     };
     members(group).map(|folder| resident(&folder)).sum::<f64>() / 1024.0
+}
+
+/// The most resident memory a process group ever had, in MiB.
+pub(crate) fn peak_memory_mib(group: u32) -> f64 {
+    let peak = |folder: &Path| {
+        let status = fs::read_to_string(folder.join("status")).unwrap_or_default();
+        number(&status, |line| line.strip_prefix("VmHWM:").and_then(|rest| rest.strip_suffix(" kB")))
+    };
+    members(group).map(|folder| peak(&folder)).sum::<f64>() / 1024.0
 }
 
 /// User and system time of a process group (proc(5): fields 14 and 15 of `stat`, in ticks).

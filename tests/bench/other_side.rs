@@ -1,4 +1,4 @@
-//! An identity provider and an STS in the bench's own process: what is counted is the proxy alone.
+//! An identity provider, an issuer of services' tokens and an STS in the bench's own process: what is counted is the proxy alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,14 @@ use claviger::tls::Trust;
 use claviger::users::{Email, User, Users, hash_password};
 use serde_json::json;
 
-/// Both, running until dropped.
+use crate::issuer::Issuer;
+
+/// All of it, running until dropped.
 #[derive(Debug)]
 pub(crate) struct OtherSide {
     pub(crate) provider: String,
     pub(crate) authority: String,
+    pub(crate) issuer: Issuer,
     _workers: Workers,
 }
 
@@ -48,7 +51,8 @@ impl OtherSide {
         serve("provider", provider_listener, OpenIdProvider::new(setup, Arc::clone(&clock)).expect("a provider"));
         let fetch = Arc::new(Fetch::new(&Trust::system()));
         serve("authority", authority_listener, Authority::new(account(proxy), &fetch, clock, &metrics));
-        Self { provider, authority, _workers: workers }
+        let issuer = Issuer::start(&workers, &metrics);
+        Self { provider, authority, issuer, _workers: workers }
     }
 }
 

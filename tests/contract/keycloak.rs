@@ -19,7 +19,7 @@ use crate::process::{Running, free_port};
 pub(crate) struct Keycloak {
     /// `http://127.0.0.1:<port>`, without a slash.
     pub(crate) url: String,
-    _process: Running,
+    process: Running,
 }
 
 /// One of the people of a realm; the password is theirs alone.
@@ -40,6 +40,8 @@ pub(crate) const BOB: Person =
 /// The realm that claviger and MinIO trust, and one that only claviger offers, on its chooser page.
 pub(crate) const REALM: &str = "corp";
 pub(crate) const OTHER_REALM: &str = "partners";
+/// The realm of two instances that share their sessions.
+pub(crate) const SHARED_REALM: &str = "shared";
 
 /// Claviger's client in both realms.
 pub(crate) const CLIENT_ID: &str = "claviger";
@@ -64,7 +66,7 @@ impl Keycloak {
         process
             .ready(START, async || Agent::new().open(&health).await.is_ok_and(|answer| answer.status.is_success()))
             .await;
-        let keycloak = Self { url: format!("http://127.0.0.1:{port}"), _process: process };
+        let keycloak = Self { url: format!("http://127.0.0.1:{port}"), process };
         for name in [REALM, OTHER_REALM] {
             keycloak.make_realm(&realm(name, proxy)).await;
         }
@@ -105,6 +107,21 @@ impl Keycloak {
         let answer = post(&format!("{endpoint}/token"), &fields).await;
         let tokens: Value = serde_json::from_slice(&answer.body).expect("a token answer");
         tokens["id_token"].as_str().unwrap_or_else(|| panic!("no ID token in {tokens}")).to_owned()
+    }
+
+    /// One more realm, whose tokens live for seconds and whose refresh tokens are good once: one that comes again ends the
+    /// login.
+    pub(crate) async fn make_shared_realm(&self, proxy: &str) {
+        let mut realm = realm(SHARED_REALM, proxy);
+        realm["accessTokenLifespan"] = json!(15);
+        realm["revokeRefreshToken"] = json!(true);
+        realm["refreshTokenMaxReuse"] = json!(0);
+        self.make_realm(&realm).await;
+    }
+
+    /// What it has logged: refusals among it.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
     }
 
     async fn make_realm(&self, realm: &Value) {

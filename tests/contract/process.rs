@@ -70,6 +70,12 @@ impl Running {
         }
     }
 
+    /// Kills it at once, as the kernel would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
     fn signal(&self, signal: &str, whom: &str) {
         let kill = format!("kill -{signal} -- {whom}{}", self.pid());
         // Failure means that it is gone already, which is what was wanted.

@@ -22,6 +22,11 @@ const MORE: &str = r#"
 address = "127.0.0.1:0"
 tls = { certificate = "tls.crt", key = "tls.key" }
 
+[identity.services]
+kind = "bearer"
+issuer = "https://idp.invalid"
+audiences = ["claviger"]
+
 [telemetry]
 otlp = "http://{collector}"
 "#;
@@ -62,7 +67,13 @@ async fn the_table_of_metrics_is_what_is_shown() {
 }
 
 /// Only there where something is configured that is not here.
-const ELSEWHERE: [&str; 2] = ["claviger_authority_calls_total", "claviger_upstream_healthy"];
+const ELSEWHERE: [&str; 5] = [
+    "claviger_authority_calls_total",
+    "claviger_redis_failures_total",
+    "claviger_redis_seconds",
+    "claviger_redis_up",
+    "claviger_upstream_healthy",
+];
 
 /// What `/metrics` shows, each with what it means.
 async fn shown(world: &crate::support::world::World) -> Table {

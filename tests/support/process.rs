@@ -104,6 +104,11 @@ impl Process {
         assert!(Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap().success());
     }
 
+    /// Kills it: it can finish nothing.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()

@@ -1,7 +1,7 @@
 //! An identity provider, an STS and an upstream of our own making on free ports, and claviger between them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -47,7 +47,16 @@ pub struct World {
     pub idp_tap: Arc<Tap>,
     pub sts_tap: Arc<Tap>,
     people: Vec<User>,
+    environment: Vec<(&'static str, String)>,
     folder: tempfile::TempDir,
+    _place: Place,
+}
+
+/// A second claviger of a world.
+pub struct Another {
+    pub claviger: Process,
+    /// Where it listens.
+    pub at: SocketAddr,
     _place: Place,
 }
 
@@ -60,6 +69,7 @@ pub struct Plan {
     log: &'static str,
     descriptors: Option<&'static str>,
     client_secret: Option<String>,
+    environment: Vec<(&'static str, String)>,
     provider_is_up: bool,
     id_token_on_refresh: bool,
     lifetimes: Lifetimes,
@@ -77,6 +87,7 @@ impl Plan {
             log: "debug",
             descriptors: None,
             client_secret: None,
+            environment: Vec::new(),
             provider_is_up: true,
             id_token_on_refresh: true,
             lifetimes: Lifetimes::default(),
@@ -123,6 +134,12 @@ impl Plan {
     /// A claviger that is a confidential client, with this secret.
     pub fn client_secret(mut self, secret: &str) -> Self {
         self.client_secret = Some(secret.to_owned());
+        self
+    }
+
+    /// A variable of claviger's environment.
+    pub fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
         self
     }
 
@@ -180,10 +197,14 @@ impl Plan {
         }
         let file = folder.path().join("claviger.toml");
         std::fs::write(&file, config).unwrap();
-        let environment: Vec<_> = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.as_str())).collect();
+        let secret = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.clone()));
+        let environment: Vec<_> = secret.chain(self.environment).collect();
         let claviger = match self.descriptors {
-            None => Process::start(&file, &environment),
-            Some(limits) => Process::start_with_descriptors(limits, &file, &environment),
+            None => start(&file, &environment),
+            Some(limits) => {
+                let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                Process::start_with_descriptors(limits, &file, &environment)
+            }
         };
         let at = claviger.address("main").await;
         assert_eq!(at, here.at());
@@ -229,6 +250,7 @@ impl Plan {
             idp_tap,
             sts_tap,
             people: self.people,
+            environment,
             folder,
             _place: here,
         };
@@ -242,6 +264,29 @@ impl Plan {
 }
 
 impl World {
+    /// Starts claviger again, on the same config and state, after it was asked to stop or was killed.
+    pub async fn restart(&mut self) {
+        self.claviger.wait();
+        self.claviger = start(&self.file("claviger.toml"), &self.environment);
+        assert_eq!(self.claviger.address("main").await, self.at);
+    }
+
+    /// One more claviger under the same public URL, as behind a balancer: it shares what the config says, and no disk.
+    pub async fn another(&self) -> Another {
+        let place = Place::reserve();
+        let config = std::fs::read_to_string(self.file("claviger.toml")).unwrap();
+        let listen = |at: SocketAddr| format!("address = \"{at}\"");
+        assert!(config.contains(&listen(self.at)) && config.contains("public_url = "));
+        let state = format!("state-{}", place.at().port());
+        let config = config.replace(&listen(self.at), &listen(place.at()));
+        let config = config.replace(self.file("state").to_str().unwrap(), self.file(&state).to_str().unwrap());
+        let file = self.file(&format!("{state}.toml"));
+        std::fs::write(&file, config).unwrap();
+        let claviger = start(&file, &self.environment);
+        assert_eq!(claviger.address("main").await, place.at());
+        Another { claviger, at: place.at(), _place: place }
+    }
+
     /// The URL of a path at claviger.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
@@ -334,6 +379,11 @@ impl World {
     pub fn audit(&self) -> Vec<Value> {
         self.claviger.events().into_iter().filter(|event| event["target"] == "claviger::audit").collect()
     }
+}
+
+fn start(config: &Path, environment: &[(&'static str, String)]) -> Process {
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Process::start(config, &environment)
 }
 
 /// Asks again and again until the answer is as it should be; fails when it never is.

@@ -5,6 +5,7 @@ use crate::built_in::Environment;
 use crate::config::ConfigErrors;
 use crate::fetch::Fetch;
 use crate::generation::Parts;
+use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::upstream::Upstreams;
 
@@ -20,6 +21,17 @@ const CONFIG: &str = r#"
     kind = "oidc"
     issuer = "https://partner.example.com"
     client_id = "claviger"
+    [identity.services]
+    kind = "bearer"
+    issuer = "https://services.example.com"
+    audiences = ["api"]
+    subject_claim = "client_id"
+    groups_claim = "realm.roles"
+    claims = { tier = "gold" }
+    [route.api]
+    host = "api.localhost"
+    upstream = "http://127.0.0.1:1"
+    allow = { groups = ["batch"] }
     [credentials.aws]
     kind = "web_identity"
     region = "eu-west-1"
@@ -75,6 +87,7 @@ fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), Str
         trust,
         upstreams: Arc::new(Upstreams::unchecked()),
         mint: None,
+        metrics: Metrics::new(),
         identity_issuer: None,
     };
     let (config, generation) =
@@ -138,6 +151,17 @@ fn what_does_not_pass_comes_with_the_reason() {
     }
 }
 
+/// Claims are read as their source reads them.
+#[test]
+fn what_a_source_makes_of_claims_is_what_counts() {
+    let service = |tier: &str| Some(json!({"client_id": "c-1", "tier": tier, "realm": {"roles": ["batch"]}}));
+    let arguments = ["--url=http://api.localhost/x", "--source=services"];
+    let (text, allowed) = told(service("gold"), &arguments).unwrap();
+    assert!(allowed && text.contains("as services/c-1"), "{text}");
+    let refused = told(service("tin"), &arguments).unwrap_err();
+    assert!(refused.contains("identity.services would vouch for: the claim `tier`"), "{refused}");
+}
+
 #[test]
 fn roles_to_choose_among_are_told_with_whose_they_are() {
     const CONSOLE: &str = "--url=http://console.localhost/";
@@ -172,7 +196,11 @@ fn questions_that_make_no_sense_say_so() {
     for (claims, arguments, problem) in [
         (alice(), vec![URL], "say with --source who vouches"),
         (alice(), vec![URL, "--source=nobody"], "there is no [identity.nobody]"),
-        (Some(json!({"groups": []})), vec![URL, "--source=corp"], "has no `sub`"),
+        (
+            Some(json!({"groups": []})),
+            vec![URL, "--source=corp"],
+            "identity.corp would vouch for: the claim `sub` is not",
+        ),
         (Some(json!([])), vec![URL, "--source=corp"], "is not a JSON object"),
         (None, vec!["--url=/app"], "--url must be a whole URL"),
     ] {

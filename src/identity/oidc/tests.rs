@@ -8,11 +8,12 @@ use super::*;
 use crate::built_in::{Environment, Surroundings, build};
 use crate::clock::{ManualClock, SystemClock};
 use crate::identity::{BUILT_INS, LoginError, LoginMemory, RenewError, SignedIn};
+use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use idp::{Idp, alice};
 
 fn materials() -> Materials {
-    Materials { fetch: Arc::new(Fetch::new(&Trust::system())) }
+    Materials { fetch: Arc::new(Fetch::new(&Trust::system())), metrics: Metrics::new() }
 }
 
 fn surroundings() -> Surroundings {

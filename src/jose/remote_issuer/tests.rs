@@ -215,6 +215,28 @@ async fn a19_hostile_documents_are_refused() {
     }
 }
 
+/// An issuer without a discovery document, whose name is any text.
+#[tokio::test]
+async fn keys_may_stand_alone() {
+    let scene = Scene::set();
+    let url = format!("{}/keys", scene.far.address).parse().unwrap();
+    let (fetch, clock) = (Arc::new(Fetch::new(&Trust::system())), Arc::clone(&scene.clock) as _);
+    let issuer = RemoteIssuer::with_keys_at(url, "kubernetes/serviceaccount".into(), fetch, clock);
+    let kid = scene.far.signer.lock().unwrap().kid().to_owned();
+    assert!(issuer.keys().await.unwrap().has(&kid));
+    assert_eq!(issuer.metadata().await.unwrap()["issuer"], "kubernetes/serviceaccount");
+    assert_eq!(scene.fetched(), (0, 1));
+    assert!(issuer.is_called("kubernetes/serviceaccount") && !issuer.is_called("kubernetes/serviceaccount/"));
+    // A19: the cool-down holds here, too, and a broken key set leaves the last good one
+    let next = scene.rotate();
+    assert!(issuer.keys_with(&next).await.unwrap().has(&next));
+    issuer.keys_with("unknown").await.unwrap();
+    assert_eq!(scene.fetched(), (0, 2));
+    scene.answer(Answers::Huge);
+    scene.pass(24 * 3600);
+    assert!(issuer.keys().await.unwrap().has(&next) && issuer.trouble().is_some());
+}
+
 #[tokio::test]
 async fn an_issuer_on_https_has_its_keys_there_too() {
     let (fetch, clock) = (Arc::new(Fetch::new(&Trust::system())), Arc::new(ManualClock::at(0)));

@@ -17,6 +17,7 @@ use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
 use crate::secret::Secret;
 use crate::server::{Listener, Manner, Workers};
 use crate::session::SessionSettings;
+use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::users::{Email, User, Users, hash_password};
 
@@ -264,5 +265,5 @@ pub(super) fn source(
     );
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
     let settings = Settings { name, table: toml::from_str(&text).unwrap(), surroundings: &surroundings, clock: &clock };
-    build(BUILT_INS, settings, &Materials { fetch: Arc::clone(fetch) }).unwrap()
+    build(BUILT_INS, settings, &Materials { fetch: Arc::clone(fetch), metrics: Metrics::new() }).unwrap()
 }

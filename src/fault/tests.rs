@@ -1,0 +1,48 @@
+//! What is shown, and what is not.
+
+use super::*;
+
+async fn text(response: Response) -> String {
+    String::from_utf8(response.into_body().collect(1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn the_reason_is_not_shown() {
+    let refused = LoginError::Refused("the nonce is not ours".into());
+    let response = Fault::Login(refused).answer("r-1", true);
+    assert_eq!(response.status(), 400);
+    let page = text(response).await;
+    assert!(!page.contains("nonce") && page.contains("r-1"), "{page}");
+}
+
+#[tokio::test]
+async fn hostile_text_is_escaped() {
+    let page = text(Fault::Malformed("<script>alert(1)</script>".into()).answer("<r>", true)).await;
+    assert!(!page.contains("<script>") && !page.contains("<r>"), "{page}");
+}
+
+#[tokio::test]
+async fn programs_get_json_and_a_challenge() {
+    let response = Fault::Anonymous.answer("r-2", false);
+    assert_eq!(response.status(), 401);
+    assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+    let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!((&body["error"], &body["request_id"]), (&json!("login_required"), &json!("r-2")));
+}
+
+#[test]
+fn too_many_come_back_no_earlier_than_it_helps() {
+    for (millis, seconds) in [(0, "1"), (10, "1"), (1_000, "1"), (1_001, "2"), (59_500, "60")] {
+        let error = TooMany { limit: "per_address", retry_after: Duration::from_millis(millis) };
+        let response = Fault::TooMany(error).answer("r-4", false);
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{millis}");
+    }
+}
+
+#[test]
+fn unavailable_says_when_to_come_back() {
+    let error = IssueError::Unavailable { retry_after: None, source: "down".into() };
+    let response = Fault::Issue(Arc::new(error)).answer("r-3", false);
+    assert_eq!((response.status().as_u16(), response.headers().contains_key(header::RETRY_AFTER)), (503, true));
+}

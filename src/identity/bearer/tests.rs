@@ -1,0 +1,217 @@
+//! The section's keys, and tokens of an issuer over sockets, by a clock that we move.
+
+use std::net::Ipv4Addr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::*;
+use crate::built_in::{Environment, Surroundings, build};
+use crate::clock::ManualClock;
+use crate::fetch::Fetch;
+use crate::identity::{BUILT_INS, Evidence, EvidenceError, TokenKind};
+use crate::jose::Signer;
+use crate::server::{Handler, Listener, Manner, Workers};
+use crate::telemetry::Metrics;
+use crate::tls::Trust;
+use crate::web::{self, Connection, Request, Response};
+
+const NOW: u64 = 1_800_000_000;
+
+fn source(text: &str, clock: &Arc<ManualClock>) -> Result<Arc<dyn IdentitySource>, SettingsError> {
+    let surroundings = Surroundings::new(".", Environment::default());
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+    let settings =
+        Settings { name: "services", table: text.parse().unwrap(), surroundings: &surroundings, clock: &clock };
+    let materials = Materials { fetch: Arc::new(Fetch::new(&Trust::system())), metrics: Metrics::new() };
+    build(BUILT_INS, settings, &materials)
+}
+
+#[test]
+fn wrong_sections_name_the_key() {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let good = "kind = \"bearer\"\nissuer = \"https://idp.example.com\"\naudiences = [\"api\"]\n";
+    assert!(source(good, &clock).is_ok());
+    let keys_at = "jwks_uri = \"https://idp.example.com/keys\"";
+    assert!(source(&format!("{}{keys_at}", good.replace("https://idp.example.com", "any text")), &clock).is_ok());
+    for (text, key) in [
+        (good.replace("[\"api\"]", "[]"), "audiences"),
+        (good.replace("\"api\"", "\"\""), "audiences"),
+        (good.replace("audiences", "audience"), "audience"),
+        (good.replace("https://idp", "http://idp"), "issuer"),
+        (good.replace("https://idp.example.com", "any text"), "issuer"),
+        (format!("{}{keys_at}", good.replace("https://idp.example.com", "")), "issuer"),
+        (format!("{good}jwks_uri = \"http://idp.example.com/keys\""), "jwks_uri"),
+        (format!("{good}algorithms = [\"HS256\"]"), "algorithms"),
+        (format!("{good}algorithms = [\"none\"]"), "algorithms"),
+        (format!("{good}algorithms = []"), "algorithms"),
+        (format!("{good}types = []"), "types"),
+        (format!("{good}leeway = \"6m\""), "leeway"),
+        (format!("{good}claims = {{ azp = 1 }}"), "claims.azp"),
+    ] {
+        let error = source(&text, &clock).unwrap_err();
+        assert!(error.to_string().contains(&format!("`{key}`")), "{text}: {error}");
+    }
+}
+
+/// An issuer that publishes what it is told to.
+struct Far {
+    address: String,
+    keys: Mutex<Vec<Value>>,
+    fetched: AtomicU32,
+}
+
+#[async_trait]
+impl Handler for Far {
+    async fn handle(&self, request: Request) -> Response {
+        if request.uri().path() == "/keys" {
+            self.fetched.fetch_add(1, Ordering::SeqCst);
+            return web::json(StatusCode::OK, &json!({ "keys": *self.keys.lock().unwrap() }));
+        }
+        let keys = format!("{}/keys", self.address);
+        web::json(StatusCode::OK, &json!({ "issuer": self.address, "jwks_uri": keys }))
+    }
+}
+
+struct Scene {
+    far: Arc<Far>,
+    source: Arc<dyn IdentitySource>,
+    clock: Arc<ManualClock>,
+    signer: Signer,
+    _workers: Workers,
+}
+
+impl Scene {
+    fn set() -> Self {
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (signer, _) = Signer::generate().unwrap();
+        let keys = Mutex::new(vec![signer.public_jwk()]);
+        let far = Arc::new(Far { address: address.clone(), keys, fetched: AtomicU32::new(0) });
+        let workers = Workers::start(1).unwrap();
+        let manner = Manner::plain("far", &Metrics::new());
+        workers.serve(listener, manner, Arc::clone(&far) as _);
+        let clock = Arc::new(ManualClock::at(NOW));
+        let text = format!("kind = \"bearer\"\nissuer = \"{address}\"\naudiences = [\"api\"]");
+        let source = source(&text, &clock).unwrap();
+        Self { far, source, clock, signer, _workers: workers }
+    }
+
+    fn token(&self, lives: u64) -> String {
+        self.signed(&self.signer, lives)
+    }
+
+    fn signed(&self, signer: &Signer, lives: u64) -> String {
+        let claims = json!({ "iss": self.far.address, "aud": "api", "sub": "batch", "exp": NOW + lives });
+        signer.sign("at+jwt", &claims).unwrap().expose().to_owned()
+    }
+
+    /// What is known of it at once.
+    fn glance(&self, token: &str) -> Option<Recognition> {
+        let (head, ()) = request(token).into_parts();
+        self.source.glance(&Caller { head: &head, connection: &connection() })
+    }
+
+    /// What is found out.
+    async fn recognize(&self, token: &str) -> Recognition {
+        let (head, ()) = request(token).into_parts();
+        self.source.recognize(&Caller { head: &head, connection: &connection() }).await
+    }
+
+    async fn identity(&self, token: &str) -> Identity {
+        let Recognition::Verified(identity) = self.recognize(token).await else { panic!("it is not good") };
+        identity
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+fn request(token: &str) -> http::Request<()> {
+    http::Request::builder().header("authorization", format!("Bearer {token}")).body(()).unwrap()
+}
+
+fn connection() -> Connection {
+    Connection::new("main".into(), "127.0.0.1:1".parse().unwrap(), false)
+}
+
+fn is_verified(recognition: Option<Recognition>) -> bool {
+    matches!(recognition, Some(Recognition::Verified(_)))
+}
+
+#[tokio::test]
+async fn who_presents_nothing_is_known_at_a_glance() {
+    let scene = Scene::set();
+    let (head, ()) = http::Request::new(()).into_parts();
+    let glance = scene.source.glance(&Caller { head: &head, connection: &connection() });
+    assert!(matches!(glance, Some(Recognition::NotPresented)));
+    assert_eq!(scene.far.fetched.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_was_verified_is_known_for_a_minute_and_not_past_its_end() {
+    let scene = Scene::set();
+    let (long, short) = (scene.token(3_600), scene.token(20));
+    assert!(scene.glance(&long).is_none(), "it is to be looked into");
+    let (first, _) = (scene.identity(&long).await, scene.identity(&short).await);
+    assert!(is_verified(scene.glance(&long)) && is_verified(scene.glance(&short)));
+    scene.pass(49);
+    assert!(is_verified(scene.glance(&short)), "20 s, and 30 s of leeway");
+    scene.pass(1);
+    assert!(scene.glance(&short).is_none());
+    assert!(matches!(scene.recognize(&short).await, Recognition::Rejected(_)));
+    scene.pass(10);
+    assert!(scene.glance(&long).is_none());
+    // verified anew it is the same holder, with what others derived from its claims
+    let again = scene.identity(&long).await;
+    assert_eq!(first.holder.id, again.holder.id);
+    assert!(Arc::ptr_eq(&first.subject, &again.subject));
+    assert!(is_verified(scene.glance(&long)));
+}
+
+#[tokio::test]
+async fn a_key_that_is_withdrawn_counts_for_no_more_than_a_minute() {
+    let scene = Scene::set();
+    let token = scene.token(3_600);
+    scene.identity(&token).await;
+    // the issuer changes its key, and a token by the new one makes us look
+    let (next, _) = Signer::generate().unwrap();
+    *scene.far.keys.lock().unwrap() = vec![next.public_jwk()];
+    scene.identity(&scene.signed(&next, 3_600)).await;
+    scene.pass(59);
+    assert!(is_verified(scene.glance(&token)));
+    scene.pass(1);
+    assert!(scene.glance(&token).is_none());
+    assert!(matches!(scene.recognize(&token).await, Recognition::Rejected(_)));
+}
+
+/// A27: a holder is one token of one source.
+#[tokio::test]
+async fn a27_holders_are_told_apart() {
+    let scene = Scene::set();
+    let (one, two) = (scene.identity(&scene.token(100)).await, scene.identity(&scene.token(101)).await);
+    assert_ne!(one.holder.id, two.holder.id);
+    assert_eq!(one.subject, two.subject);
+    let (a, b): (SourceName, SourceName) = ("a".into(), "b".into());
+    assert_ne!(HolderId::of_credential(&a, &[0; 32]), HolderId::of_credential(&b, &[0; 32]));
+}
+
+#[tokio::test]
+async fn the_token_is_evidence_until_it_expires_and_never_after() {
+    let scene = Scene::set();
+    let token = scene.token(100);
+    let identity = scene.identity(&token).await;
+    let evidence = || identity.holder.evidence.evidence(Duration::from_secs(300));
+    let Ok(Evidence::OidcToken(shown)) = evidence().await else { panic!("there is evidence") };
+    assert!(shown.matches(&token));
+    assert_eq!(identity.holder.ends, from_epoch_seconds(NOW + 130));
+    let token_of = |kind| identity.holder.evidence.token(kind, scene.clock.now());
+    assert!(token_of(TokenKind::Access).unwrap().matches(&token) && token_of(TokenKind::Id).is_none());
+    scene.pass(100);
+    assert!(matches!(evidence().await, Err(EvidenceError::Expired)));
+    assert!(token_of(TokenKind::Access).is_none());
+    assert!(!format!("{identity:?}").contains(&token), "A36");
+}
