@@ -39,7 +39,7 @@ pub struct RateSettings {
     /// Of one person or service, wherever they are.
     #[serde(deserialize_with = "optional_rate")]
     pub per_identity: Option<Rate>,
-    /// Of one client, for what lies under `/.claviger/`: logins, callbacks, logouts.
+    /// Of one client, for logins: those that begin, and what lies under `/.claviger/`.
     #[serde(deserialize_with = "optional_rate")]
     pub login: Option<Rate>,
 }
@@ -64,6 +64,9 @@ pub struct TooMany {
 }
 
 impl Rates {
+    /// The keys of all there are.
+    pub const LIMITS: [&str; 3] = ["per_address", "per_identity", "login"];
+
     /// Full buckets for everybody.
     pub fn new(settings: RateSettings) -> Arc<Self> {
         let buckets = |limit, rate: Option<Rate>| rate.map(|rate| Buckets::new(limit, rate));
@@ -110,7 +113,7 @@ impl Rates {
 
 impl Default for RateSettings {
     fn default() -> Self {
-        // a login takes three or four; an office behind one address may come in at once
+        // a login takes two or three; an office behind one address may come in at once
         let login = Rate { requests: 20, per: Duration::from_secs(1), burst: 1000 };
         Self { per_address: None, per_identity: None, login: Some(login) }
     }

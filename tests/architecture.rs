@@ -64,7 +64,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "app",
         "admin authority broker built_in clock config credentials fault fetch files generation identity inject jose \
-         policy provider proxy redis route secret server session sign_in telemetry tls trace upstream users web",
+         policy provider proxy rate redis route secret server session sign_in telemetry tls trace upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (

@@ -62,7 +62,7 @@ impl Changes {
                 "provider" | "authority" if name == "tls" => self.fix_presence(&path, was, is),
                 _ if is_listed || CHANGEABLE.contains(&path.as_str()) => {}
                 "authority" if name != "address" => {}
-                "keys" => {}
+                "keys" | "limits" => {}
                 _ => self.fix(&path),
             }
         }

@@ -178,6 +178,7 @@ impl Door {
         fault: Fault,
     ) -> Result<Response, Fault> {
         let (Some(head), Some(site)) = (navigation, self.site(current)) else { return Err(fault) };
+        current.generation.rates.take_login(arrival.client.address, arrival.now)?;
         let host = arrival.host()?;
         let visit = Visit { head: &head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
         let sources = note.route.as_ref().and_then(|route| route.sources.as_deref()).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use metrics::{Counter, Histogram};
 
+use crate::rate::Rates;
 use crate::route::Route;
 use crate::telemetry::Metrics;
 
@@ -36,6 +37,10 @@ impl Requests {
         metrics.describe("claviger_requests_total", None, "Requests answered, by route and status.");
         metrics.describe("claviger_request_seconds", None, "From a request's head to its answer's head.");
         metrics.describe("claviger_rate_limited_total", None, "Requests answered with 429, by limit.");
+        for limit in Rates::LIMITS {
+            // there before anybody runs into it
+            metrics.counter("claviger_rate_limited_total", &[("limit", limit)]).increment(0);
+        }
         metrics.describe("claviger_requests_under_way", None, "Requests whose answer's head is still to come.");
         let under_way = Arc::new(AtomicUsize::new(0));
         let (gauge, count) = (metrics.gauge("claviger_requests_under_way", &[]), Arc::clone(&under_way));

@@ -20,7 +20,7 @@ use crate::web::ByteCount;
 pub struct LimitSettings {
     /// Connections there may be; absent: as many as there are descriptors for.
     pub connections: Option<usize>,
-    /// Of those, from one address or IPv6 /64; absent: half. Trusted proxies are many clients and may have more.
+    /// Of those, from one address or IPv6 /64; absent: three quarters, so that nobody takes all. Trusted proxies are many clients and may have more.
     pub connections_per_address: Option<usize>,
     /// Requests on one connection, after which it is closed in good order.
     pub requests_per_connection: u32,
@@ -65,7 +65,9 @@ impl LimitSettings {
         let connections = self.connections.unwrap_or(connections);
         server::Most {
             connections,
-            connections_per_address: self.connections_per_address.unwrap_or_else(|| (connections / 2).max(1)),
+            connections_per_address: self
+                .connections_per_address
+                .unwrap_or_else(|| (connections - connections / 4).max(1)),
             requests: self.requests.unwrap_or(requests),
             memory: self.memory.map(|memory| memory.0).or_else(server::memory_limit),
         }

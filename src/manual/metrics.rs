@@ -10,6 +10,12 @@
 //! | `claviger_requests_under_way` | | Requests whose answer's head is still to come. |
 //! | `claviger_connections_total` | `listener` | Connections that were accepted. |
 //! | `claviger_connections` | `listener` | Connections that are open. |
+//! | `claviger_connections_parked` | `listener` | Those of them whose buffers are given back, as nothing is asked. |
+//! | `claviger_refused_total` | `listener` `reason` | Connections and requests turned away before they were looked at: `connections`, `address`, `requests`, `memory`, `framing`, `malformed`, `ambiguous`, `method`, `head`, `frames`. |
+//! | `claviger_timeouts_total` | `listener` `wait` | Connections cut for what they let us wait for: `first_byte`, `head`, `body`, `reader`, `close`. |
+//! | `claviger_rate_limited_total` | `limit` | Requests answered with 429: `per_address`, `per_identity`, `login`. |
+//! | `claviger_memory_bytes` | | Memory that this process has (its resident set). |
+//! | `claviger_memory_limit_bytes` | | Memory that it may have; 0 where nothing limits it. |
 //! | `claviger_tls_handshake_failures_total` | `listener` | TLS handshakes that failed or took too long. |
 //! | `claviger_logins_total` | `outcome` | Logins that came back from a provider. |
 //! | `claviger_sessions` | | Sessions kept in this process. |

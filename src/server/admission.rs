@@ -22,9 +22,9 @@ pub(super) fn admit(
     limits: &Arc<Limits>,
     room: Result<(), Reason>,
 ) -> Result<Request, Box<(Refused, http::Request<Incoming>)>> {
-    let sound = room.map_err(Refused::Full).and_then(|()| {
-        // hyper sees to it in HTTP/1
-        if request.headers().len() > limits.headers { Err(Refused::TooMany) } else { normalise(&mut request) }
+    let sound = room.map_err(Refused::Full).and_then(|()| normalise(&mut request)).and_then(|()| {
+        // hyper sees to it in HTTP/1; cookies are counted as one, however many crumbs they came in
+        if request.headers().len() > limits.headers { Err(Refused::TooMany) } else { Ok(()) }
     });
     if let Err(refused) = sound {
         return Err(Box::new((refused, request)));

@@ -172,7 +172,7 @@ impl Site {
         match end {
             End::Done | End::Parked | End::Waited(Wait::Request) => {}
             End::Waited(wait) => {
-                self.counts.timed_out(&self.manner, *wait);
+                self.counts.timed_out(*wait);
                 tracing::debug!(listener.name = %self.name(), ?wait, "a connection waited too long");
             }
             End::Broke(error) => {
@@ -316,6 +316,7 @@ struct Counts {
     open: Gauge,
     parked: Gauge,
     failed_handshakes: Counter,
+    timeouts: [(Wait, Counter); Wait::CUT.len()],
 }
 
 impl Counts {
@@ -330,7 +331,12 @@ impl Counts {
         );
         metrics.describe("claviger_timeouts_total", None, "Connections cut for what they let us wait for.");
         metrics.describe("claviger_tls_handshake_failures_total", None, "TLS handshakes that failed or took too long.");
+        let timeouts = |wait: Wait| {
+            let labels = [("listener", &*manner.name), ("wait", wait.as_str())];
+            (wait, metrics.counter("claviger_timeouts_total", &labels))
+        };
         Self {
+            timeouts: Wait::CUT.map(timeouts),
             accepted: metrics.counter("claviger_connections_total", &labels),
             open: metrics.gauge("claviger_connections", &labels),
             parked: metrics.gauge("claviger_connections_parked", &labels),
@@ -344,9 +350,10 @@ impl Counts {
     }
 
     #[cold]
-    fn timed_out(&self, manner: &Manner, wait: Wait) {
-        let labels = [("listener", &*manner.name), ("wait", wait.as_str())];
-        manner.metrics.counter("claviger_timeouts_total", &labels).increment(1);
+    fn timed_out(&self, wait: Wait) {
+        if let Some((_, counter)) = self.timeouts.iter().find(|(counted, _)| *counted == wait) {
+            counter.increment(1);
+        }
     }
 
     #[cold]

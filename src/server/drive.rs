@@ -69,6 +69,9 @@ impl<'a> Drive<'a> {
                     connection.as_mut().finish(&self.watch);
                     continue;
                 }
+                if finishing && self.watch.requests() > self.limits.last_request() {
+                    return Poll::Ready(End::Waited(Wait::Close)); // a GOAWAY that is not listened to
+                }
                 match ready!(self.timer.poll(cx, &self.watch, C::MAY_PARK && !finishing)) {
                     Rung::Park => return Poll::Ready(End::Parked),
                     Rung::Over(wait @ (Wait::FirstByte | Wait::Request)) if !finishing => {

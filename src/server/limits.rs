@@ -37,6 +37,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// How many a client may have sent that has been told to stop: those that it sent before it knew.
+    pub(super) fn last_request(&self) -> u32 {
+        self.requests.saturating_add(self.streams.saturating_mul(2))
+    }
+
     /// Whether the peer stands for many clients.
     pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();

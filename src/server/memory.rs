@@ -50,17 +50,27 @@ pub async fn mind_memory(crowd: Arc<Crowd>, metrics: Metrics) {
     }
 }
 
-/// The limit that the system sets this process by its control group; none where it sets none (cgroups(7), version 2).
+/// The limit that the system sets this process by its control group; none where it sets none (cgroups(7)).
 pub fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    // every group above limits too; inside a container the topmost may be all that can be seen
-    let above = Path::new(group.trim_start_matches('/')).ancestors();
-    above.filter_map(|group| limit_in(&Path::new("/sys/fs/cgroup").join(group))).min()
+    groups.lines().filter_map(|line| limit_of(line, Path::new("/sys/fs/cgroup"))).min()
 }
 
-fn limit_in(group: &Path) -> Option<u64> {
-    fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok() // or it says `max`
+/// By a line of `/proc/self/cgroup`: `0::/a/b` in version 2, `4:memory:/a/b` in version 1. Every group above limits too,
+/// and inside a container the topmost may be all that can be seen.
+fn limit_of(line: &str, mounted: &Path) -> Option<u64> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (folder, file) = match parts.next()? {
+        "" => (mounted.to_owned(), "memory.max"),
+        controllers if controllers.split(',').any(|one| one == "memory") => {
+            (mounted.join("memory"), "memory.limit_in_bytes")
+        }
+        _ => return None,
+    };
+    let group = Path::new(parts.next()?.trim_start_matches('/'));
+    let limit = |group: &Path| fs::read_to_string(folder.join(group).join(file)).ok()?.trim().parse().ok();
+    // where there is none it says `max` in version 2, and a number near 2^63 in version 1
+    group.ancestors().filter_map(limit).filter(|bytes| *bytes < 1 << 60).min()
 }
 
 fn pressure(resident: u64, limit: u64) -> Pressure {
@@ -95,6 +105,34 @@ mod tests {
             assert_eq!(pressure(resident, 1000), expected, "{resident}");
         }
         assert_eq!(pressure(u64::MAX, 0), Pressure::Full);
+    }
+
+    #[test]
+    fn the_least_of_all_groups_limits() {
+        let mounted = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("memory.max", "900\n"),
+            ("a/memory.max", "max\n"),
+            ("a/b/memory.max", "700\n"),
+            ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory/a/memory.limit_in_bytes", "800\n"),
+        ] {
+            let path = mounted.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        for (line, limit) in [
+            ("0::/a/b", Some(700)),
+            ("0::/a", Some(900)),
+            ("0::/", Some(900)),
+            ("0::/gone/away", Some(900)),
+            ("4:memory:/a", Some(800)),
+            ("4:cpu,memory:/", None),
+            ("3:cpu:/a", None),
+            ("", None),
+        ] {
+            assert_eq!(limit_of(line, mounted.path()), limit, "{line}");
+        }
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub(super) enum Rung {
 }
 
 impl Wait {
+    /// Those for which a connection is cut.
+    pub(super) const CUT: [Self; 5] = [Self::FirstByte, Self::Head, Self::Body, Self::Reader, Self::Close];
+
     /// The word for it in metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
