@@ -163,11 +163,13 @@ pub(super) struct Reply {
     waiting: Option<Instant>,
     /// Made at the first wait: most bodies come with their head.
     timer: Option<Pin<Box<Sleep>>>,
+    /// How it broke off, until what came before is on its way.
+    broken: Option<UpstreamError>,
 }
 
 impl Reply {
     pub(super) fn new(incoming: Incoming, lease: Lease, upstream: Upstream, deadline: Option<Instant>) -> Self {
-        Self { incoming, lease: Some(lease), upstream, deadline, waiting: None, timer: None }
+        Self { incoming, lease: Some(lease), upstream, deadline, waiting: None, timer: None, broken: None }
     }
 
     /// Ready when nothing came for too long. The timer is set anew only when it rings, not at every piece.
@@ -208,6 +210,9 @@ impl HttpBody for Reply {
         if self.is_overdue() {
             return Poll::Ready(Some(Err(self.overdue(ALTOGETHER).into())));
         }
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error.into())));
+        }
         let this = &mut *self;
         let polled = match &mut this.lease {
             Some(lease) => lease.poll(cx, |cx| Pin::new(&mut this.incoming).poll_frame(cx)),
@@ -228,7 +233,10 @@ impl HttpBody for Reply {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.lease = None;
-                Poll::Ready(Some(Err(self.upstream.broken(error.into()).into())))
+                self.broken = Some(self.upstream.broken(error.into()));
+                // at once, it would end the client's connection with the head and the pieces still unwritten
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 self.end();

@@ -11,7 +11,8 @@ use crate::support::world::{Plan, until};
 #[tokio::test]
 async fn a_provider_that_comes_late_is_waited_for() {
     let routes = format!(
-        "{OPEN}\n[route.public]\nhost = \"*\"\npath = \"/public\"\nupstream = \"{{upstream}}\"\nallow = \"anyone\""
+        "{OPEN}\n[route.public]\nhost = \"*\"\npath = \"/public\"\nupstream = \"{{upstream}}\"\nallow = \"anyone\"\n\
+         [limits.rate]\nlogin = \"off\"" // this browser asks again and again
     );
     let world = Plan::with_routes(&routes).without_provider().start().await;
     let mut browser = Browser::default();
