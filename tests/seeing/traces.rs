@@ -115,6 +115,7 @@ async fn a_collector_that_is_away_holds_nobody_up_and_a_sample_is_a_part() {
     until(async || world.metric("claviger_spans_total{outcome=\"failed\"}").await, |count| *count >= 40.0).await;
     let told =
         || world.claviger.events().iter().filter(|e| e["message"] == "spans can't be sent, and are lost").count();
+    until(async || told(), |times| *times > 0).await;
     assert_eq!(told(), 1, "said once");
 }
 
