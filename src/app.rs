@@ -1,6 +1,6 @@
 //! Wiring: a [`Config`] becomes a running claviger.
 //!
-//! [`App`] holds what outlives a generation: sessions, credentials, keys. A [`Generation`] is everything that is built
+//! [`App`] holds what outlives a generation: sessions, credentials, keys. A `Generation` is everything that is built
 //! from the config, swapped as a whole; a request sees one.
 
 use std::collections::BTreeMap;
