@@ -62,7 +62,7 @@ async fn throw(at: SocketAddr, bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Noise, with something in front of every other piece that a parser would follow for a while.
 fn garbage(random: &mut fastrand::Rng, n: usize) -> Vec<u8> {
-    let length = if n % 10 == 0 { 200_000 } else { random.usize(0..3000) };
+    let length = if n.is_multiple_of(10) { 200_000 } else { random.usize(0..3000) };
     let noise = std::iter::repeat_with(|| random.u8(..)).take(length);
     STARTS[n % STARTS.len()].iter().copied().chain(noise).collect()
 }

@@ -88,7 +88,7 @@ async fn claims(report: &Report, site: &Site) {
     }
     for (name, value) in FORGED {
         let lines: String = spellings(name).map(|name| format!("{name}: {value}\r\n")).collect();
-        let refused = send(site, "GET", "/private", "", &lines, "").await.err().unwrap_or("200".to_owned());
+        let refused = send(site, "GET", "/private", "", &lines, "").await.err().unwrap_or_else(|| "200".to_owned());
         report.equal("A6", format!("a private page with {name}: {value}"), "401".to_owned(), refused);
         let seen = send(site, "GET", "/public", "", &lines, "").await;
         let told = seen.map_or_else(|status| status, |seen| seen.all(name).join(" | "));

@@ -58,12 +58,15 @@ use futures_util::FutureExt as _;
 
 use crate::report::Report;
 
+/// A group's cases, being tried.
+type Trying = Pin<Box<dyn Future<Output = ()>>>;
+
 /// A group of cases on a site of their own.
 struct Attack {
     name: &'static str,
     /// More than it ever takes; what runs into it is a row that is not as expected.
     within: Duration,
-    run: fn(Report, Tools) -> Pin<Box<dyn Future<Output = ()>>>,
+    run: fn(Report, Tools) -> Trying,
 }
 
 /// What the attacks need from outside.

@@ -16,6 +16,9 @@ use crate::memory::resident_mib;
 use crate::report::Report;
 use crate::site::Site;
 
+/// Holds on until it is cut.
+type Held = Pin<Box<dyn Future<Output = ()>>>;
+
 /// A way to be slow, on a listener of its own, so that its connections can be counted.
 struct Way {
     listener: &'static str,
@@ -24,7 +27,7 @@ struct Way {
     count: usize,
     /// When they are all to be gone.
     limit: Duration,
-    hold: fn(TcpStream, TlsConnector) -> Pin<Box<dyn Future<Output = ()>>>,
+    hold: fn(TcpStream, TlsConnector) -> Held,
 }
 
 const WAYS: &[Way] = &[
@@ -157,8 +160,9 @@ pub async fn check(report: Report) {
     for (way, seen) in WAYS.iter().zip(seen) {
         let all = format!("all of {} gone within {:?}", way.count, way.limit + MARGIN);
         let met = seen.most >= way.count * 9 / 10 && seen.gone.is_some_and(|gone| gone <= way.limit + MARGIN);
-        let gone =
-            seen.gone.map_or("are still there".to_owned(), |gone| format!("gone after {:.1} s", gone.as_secs_f64()));
+        let gone = seen
+            .gone
+            .map_or_else(|| "are still there".to_owned(), |gone| format!("gone after {:.1} s", gone.as_secs_f64()));
         report.row("A14", way.listener, all, format!("{} at once, {gone}", seen.most), met);
     }
 }
