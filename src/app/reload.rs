@@ -205,12 +205,12 @@ impl Reload {
     fn keep(&self, before: &Current, errors: &ConfigErrors, cause: Cause) {
         self.counts.refused.increment(1);
         let reasons = errors.to_string().replace('\n', "; ");
+        self.app.stale.store(Some(Arc::new(reasons.clone()))); // who reads of it in the log finds it at `/readyz`
         tracing::error!(
             target: AUDIT,
             { config.generation = before.number, config.errors = reasons, why = cause.as_str() },
             "the config was not reloaded: the one before stays in use"
         );
-        self.app.stale.store(Some(Arc::new(reasons)));
     }
 }
 

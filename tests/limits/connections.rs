@@ -116,7 +116,7 @@ async fn a_head_has_so_many_bytes_and_lines() {
     }
     // each has its line and is counted
     let refused = "claviger_refused_total{listener=\"main\",reason=\"head\"}";
-    assert!((world.metric(refused).await - 2.0).abs() < f64::EPSILON);
+    until(async || world.metric(refused).await, |count| (*count - 2.0).abs() < f64::EPSILON).await;
     let lines = async || world.claviger.events().into_iter().filter(|event| event["fault"] == "head").count();
     until(lines, |count| *count == 2).await;
 }
