@@ -56,7 +56,7 @@
 //! | one config, one way to fail | [`generation`] [`fault`] [`config`] |
 //! | the sentence: identify, decide, issue, inject | [`identity`] [`session`] [`policy`] [`route`] [`credentials`] [`broker`] [`inject`] |
 //! | the other side: what we talk to when there is nothing else | [`provider`] [`users`] [`authority`] [`demo`] |
-//! | ground: knows nothing of the domain | [`server`] [`rate`] [`upstream`] [`fetch`] [`trace`] [`redis`] [`tls`] [`web`] [`aws`] [`sigv4`] [`jose`] [`built_in`] [`arn`] [`secret`] [`files`] [`clock`] [`telemetry`] |
+//! | ground: knows nothing of the domain | [`server`] [`rate`] [`upstream`] [`fetch`] [`trace`] [`redis`] [`tls`] [`web`] [`aws`] [`sigv4`] [`jose`] `saml` [`built_in`] [`arn`] [`secret`] [`files`] [`clock`] [`telemetry`] |
 //!
 //! How known attacks are answered is a page of its own: [`manual::vulnerabilities`]; why things are as they are is another:
 //! [`manual::decisions`].
@@ -87,6 +87,8 @@ pub mod proxy;
 pub mod rate;
 pub mod redis;
 pub mod route;
+#[cfg(feature = "saml")]
+pub mod saml;
 pub mod secret;
 pub mod server;
 pub mod session;

@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("upstream", "clock telemetry tls web"),
     ("jose", "clock fetch secret web"),
     ("sigv4", "arn clock secret web"),
+    ("saml", "clock secret"),
     ("redis", "secret telemetry"),
     ("aws", "arn clock fetch secret tls web"),
     // The other side: it could be another program. Its sections are read as any other's, so it knows `built_in`.
