@@ -23,6 +23,8 @@ mod login;
 mod proxy;
 mod reload;
 mod roles;
+#[cfg(feature = "saml")]
+mod saml;
 mod seeing;
 mod sessions;
 mod support;

@@ -5,6 +5,8 @@ pub mod client;
 pub mod place;
 pub mod process;
 pub mod redis;
+#[cfg(feature = "saml")]
+pub mod saml_attacks;
 pub mod side;
 pub mod tap;
 pub mod upstream;
