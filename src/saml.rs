@@ -19,6 +19,29 @@
 //! | `expected` | whom it is for, since when and until when, and what it answers |
 //! | `workers` | a bounded number of threads for all of this |
 //!
+//! A service provider's ACS, off the async workers:
+//!
+//! ```ignore
+//! let document = saml::from_post(field)?;
+//! let assertion = workers.run(move || {
+//!     verify(Guarded::new(&document, Kind::Response)?, &trust)?.accept(&Expected {
+//!         issuer: &provider.entity_id,
+//!         destination: Some(&acs_url),
+//!         recipients: &[&acs_url],
+//!         audiences: &[&our_entity_id],
+//!         answer: Answer::To(&request_id),       // from this browser's per-login cookie
+//!         authn_contexts: &[],
+//!         now: clock.now(),
+//!         skew: SKEW,
+//!     })
+//! }).await?;
+//! // then, with the caller: refuse (issuer, assertion.once.id) that was seen, and remember it until assertion.once.until
+//! ```
+//!
+//! Logout messages go the same way with [`verify_redirect`] or [`verify`], then [`Leaving::read`] and [`Left::read`];
+//! requests to an identity provider of ours with [`Requested::read`]. An STS sets `destination: None`,
+//! `answer: Answer::Any`, and finds the provider to verify by from [`Guarded::claimed_issuer`].
+//!
 //! Who refuses says [`Refused`] to the world and a [`Reason`] to the log.
 
 mod assertion;

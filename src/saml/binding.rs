@@ -143,6 +143,11 @@ pub fn from_post(value: &str) -> Result<Vec<u8>, Refused> {
 }
 
 impl Redirected {
+    /// The document, as nobody has looked at it.
+    pub fn document(&self) -> &[u8] {
+        &self.document
+    }
+
     /// The message in a query, raw as it stands in the request line.
     ///
     /// # Errors
@@ -201,7 +206,6 @@ fn field<'q>(query: &'q str, name: &str) -> Result<Option<&'q str>, Reason> {
 fn decoded(value: &str) -> Result<String, Reason> {
     let spaced = value.replace('+', " ");
     let text = percent_decode_str(&spaced).decode_utf8().map_err(|_| Reason::Encoding("the query is not UTF-8"))?;
-    // a base64 `+` that was sent as it is
     Ok(text.into_owned())
 }
 

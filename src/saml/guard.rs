@@ -111,6 +111,9 @@ impl Guarded {
             return Err(Reason::structure("the root is", root.tag_name().name()));
         }
         unique_ids(root)?;
+        if kind != Kind::Metadata {
+            unsupported(root)?;
+        }
         let (body, assertion) = match kind {
             Kind::Response => response(root)?,
             _ => (Body::None, None),
@@ -231,9 +234,6 @@ fn response<'a, 'i>(root: Node<'a, 'i>) -> Result<(Body, Option<Node<'a, 'i>>), 
             "Assertion" | "EncryptedAssertion" | "Response" => {
                 return Err(Reason::structure("where the schema has none, there is the element", name));
             }
-            "EncryptedID" | "NewEncryptedID" | "EncryptedAttribute" => {
-                return Err(Reason::Encryption(format!("{name} is not supported")));
-            }
             _ => {}
         }
     }
@@ -246,6 +246,16 @@ fn response<'a, 'i>(root: Node<'a, 'i>) -> Result<(Body, Option<Node<'a, 'i>>), 
         return Err(Reason::Structure("the assertion has no ID, or its version is not 2.0".into()));
     }
     Ok((Body::Assertion, Some(found)))
+}
+
+/// Encryption of other things than a whole assertion, by name.
+fn unsupported(root: Node<'_, '_>) -> Result<(), Reason> {
+    const NAMES: [&str; 3] = ["EncryptedID", "NewEncryptedID", "EncryptedAttribute"];
+    let names = root.descendants().filter(Node::is_element).map(|node| node.tag_name().name());
+    match names.into_iter().find(|name| NAMES.contains(name)) {
+        Some(name) => Err(Reason::Encryption(format!("{name} is not supported"))),
+        None => Ok(()),
+    }
 }
 
 /// XML encryption stands in an EncryptedAssertion and nowhere else.

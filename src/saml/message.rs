@@ -122,13 +122,10 @@ impl Leaving {
     /// A LogoutRequest. There is no way to read one that was not verified (GHSA-pcgw-qcv5-h8ch).
     ///
     /// # Errors
-    /// [`Reason::Mismatch`], [`Reason::Missing`], [`Reason::Time`]; [`Reason::Encryption`] for an EncryptedID.
+    /// [`Reason::Mismatch`], [`Reason::Missing`], [`Reason::Time`].
     pub fn read(verified: &Verified, expected: &ExpectedMessage<'_>) -> Result<Self, Refused> {
         let document = tree::parse(verified.signed_xml())?;
         let root = head(document.root_element(), (verified.kind(), Kind::LogoutRequest), expected)?;
-        if tree::one(root, ASSERTION, "EncryptedID").is_some() {
-            return Err(Reason::Encryption("EncryptedID is not supported".into()).into());
-        }
         let name_id = NameId::read(tree::one(root, ASSERTION, "NameID").ok_or(Reason::Missing("NameID"))?)?;
         let given = tree::time(root, "NotOnOrAfter")?.map(|until| until + expected.skew);
         if given.is_some_and(|until| expected.now >= until) {
