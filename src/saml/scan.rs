@@ -17,16 +17,26 @@ pub(super) struct Limits {
     pub(super) attributes: usize,
     /// Declarations in scope at one place.
     pub(super) namespaces: usize,
+    /// Those in scope wherever one is declared, summed: readers copy the lot each time.
+    pub(super) copied: usize,
     /// Files that people write have comments; messages have none.
     pub(super) comments: bool,
 }
 
 /// A message between parties: the largest seen of real providers, with hundreds of groups, has some 60 KB.
-pub(super) const MESSAGE: Limits =
-    Limits { bytes: 128 * 1024, depth: 32, elements: 4096, attributes: 64, namespaces: 64, comments: false };
+pub(super) const MESSAGE: Limits = Limits {
+    bytes: 128 * 1024,
+    depth: 32,
+    elements: 4096,
+    attributes: 64,
+    namespaces: 64,
+    copied: 16_384,
+    comments: false,
+};
 
 /// Metadata: a federation's own entity with logos and several certificates; no aggregates of thousands.
-pub(super) const METADATA: Limits = Limits { bytes: 1024 * 1024, elements: 16_384, comments: true, ..MESSAGE };
+pub(super) const METADATA: Limits =
+    Limits { bytes: 1024 * 1024, elements: 16_384, copied: 131_072, comments: true, ..MESSAGE };
 
 /// The text without its XML declaration, where nothing in it is refused.
 pub(super) fn scan(bytes: &[u8], limits: Limits) -> Result<&str, Reason> {
@@ -38,7 +48,7 @@ pub(super) fn scan(bytes: &[u8], limits: Limits) -> Result<&str, Reason> {
         return Err(refuse("it begins with a byte order mark"));
     }
     let text = without_declaration(text)?.trim_ascii();
-    Scan { rest: text.as_bytes(), limits, declared: Vec::new(), in_scope: 0, elements: 0 }.run()?;
+    Scan { rest: text.as_bytes(), limits, declared: Vec::new(), in_scope: 0, copied: 0, elements: 0 }.run()?;
     Ok(text)
 }
 
@@ -83,6 +93,7 @@ struct Scan<'a> {
     /// How many namespaces each open element declares.
     declared: Vec<usize>,
     in_scope: usize,
+    copied: usize,
     elements: usize,
 }
 
@@ -143,13 +154,14 @@ impl<'a> Scan<'a> {
             match self.rest {
                 [b'>', rest @ ..] => {
                     self.rest = rest;
+                    self.copies(declared)?;
                     self.declared.push(declared);
                     self.in_scope += declared;
-                    break;
+                    return Ok(());
                 }
                 [b'/', b'>', rest @ ..] => {
                     self.rest = rest;
-                    break;
+                    return self.copies(declared);
                 }
                 [] => return Err(refuse("a tag does not end")),
                 _ if !spaced => return Err(refuse("two attributes are not parted")),
@@ -166,7 +178,17 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        Ok(())
+    }
+
+    fn copies(&mut self, declared: usize) -> Result<(), Reason> {
+        if declared > 0 {
+            self.copied += self.in_scope + declared;
+        }
+        if self.copied > self.limits.copied {
+            Err(Reason::Exceeds("namespaces than a message may have"))
+        } else {
+            Ok(())
+        }
     }
 
     /// One attribute; whether it declares a namespace.
@@ -337,6 +359,7 @@ mod tests {
         let wide = |n: usize| format!("<a {}/>", (0..n).map(|i| format!("b{i}='' ")).collect::<String>());
         let spaces = |n: usize| format!("<a {}/>", (0..n).map(|i| format!("xmlns:b{i}='urn:x' ")).collect::<String>());
         let many = |n: usize| format!("<a>{}</a>", "<b/>".repeat(n - 1));
+        let redeclared = |n: usize| spaces(60).replace("/>", &format!(">{}</a>", "<b xmlns=''/>".repeat(n)));
         let nested = |n: usize| {
             let open: String =
                 (0..n).map(|i| format!("<a xmlns:b{i}='urn:x' xmlns:c{i}='urn:x' xmlns:d{i}='urn:x'>")).collect();
@@ -347,6 +370,7 @@ mod tests {
             (wide(64), wide(65)),
             (spaces(64), spaces(65)),
             (many(4096), many(4097)),
+            (redeclared(240), redeclared(280)),
             (nested(21), nested(22)),
             (format!("<a>{}</a>", "x".repeat(128 * 1024 - 7)), format!("<a>{}</a>", "x".repeat(128 * 1024 - 6))),
         ] {

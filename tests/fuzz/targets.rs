@@ -9,6 +9,8 @@ mod frames;
 mod framing;
 mod places;
 mod policies;
+#[cfg(feature = "saml")]
+mod saml;
 mod tokens;
 
 /// Reads `data`, and panics where what must hold of it does not.
@@ -33,6 +35,8 @@ pub const ALL: &[Target] = &[
     Target { name: "seal", run: cookies::seal, seeds: cookies::seal_seeds },
     Target { name: "jwt", run: tokens::jwt, seeds: tokens::jwt_seeds },
     Target { name: "sigv4", run: tokens::sigv4, seeds: tokens::sigv4_seeds },
+    #[cfg(feature = "saml")]
+    Target { name: "saml", run: saml::run, seeds: saml::seeds },
     Target { name: "template", run: policies::template, seeds: policies::template_seeds },
     Target { name: "trust", run: policies::trust, seeds: policies::trust_seeds },
     Target { name: "config", run: policies::config, seeds: policies::config_seeds },

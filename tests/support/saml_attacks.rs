@@ -44,8 +44,11 @@ pub struct Stage {
 pub struct Attack {
     pub name: String,
     pub verdict: Verdict,
-    forge: Box<dyn Fn(&Stage) -> Vec<u8> + Send + Sync>,
+    forge: Forge,
 }
+
+/// Makes the document for a stage.
+type Forge = Box<dyn Fn(&Stage) -> Vec<u8> + Send + Sync>;
 
 /// What must come of a document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

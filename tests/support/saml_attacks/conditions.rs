@@ -3,6 +3,9 @@
 use super::Verdict::{Alice, Refused};
 use super::{Attack, PROVIDER, Shape, Stage, Verdict, changed, cut, honest, resigned, value, without};
 
+/// What is made of an honest text.
+type Change = fn(&str, &Stage) -> String;
+
 pub(super) fn attacks() -> Vec<Attack> {
     let mut attacks = said();
     attacks.extend(around());
@@ -11,7 +14,7 @@ pub(super) fn attacks() -> Vec<Attack> {
 
 /// Something else in the assertion, which the provider signed so.
 fn said() -> Vec<Attack> {
-    let said = |name: &str, verdict: Verdict, change: fn(&str, &Stage) -> String| {
+    let said = |name: &str, verdict: Verdict, change: Change| {
         Attack::new(format!("said: {name}"), verdict, move |s: &Stage| {
             resigned(&change(&honest(s, false, false), s), "saml:Assertion", &PROVIDER, &Shape::usual())
         })
@@ -175,7 +178,7 @@ fn said() -> Vec<Attack> {
 fn around() -> Vec<Attack> {
     let mut attacks = Vec::new();
     let (missing, mismatch, time) = (Refused("Missing"), Refused("Mismatch"), Refused("Time"));
-    let cases: [(&str, Verdict, fn(&str, &Stage) -> String); 13] = [
+    let cases: [(&str, Verdict, Change); 13] = [
         ("another destination", mismatch, |text, s| {
             changed(text, &format!("Destination=\"{}\"", s.acs_url), "Destination=\"https://other.example.org/\"")
         }),

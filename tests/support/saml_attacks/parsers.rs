@@ -285,6 +285,11 @@ fn sizes() -> Vec<Attack> {
             });
             changed(&honest(s, false, true), "<samlp:Status>", &format!("<samlp:Status>{open}{}", "</a>".repeat(20)))
         }),
+        Attack::new("size: namespaces copied 2,000 times", exceeds, move |s| {
+            let spaces = many(60, |n| format!("xmlns:a{n}='urn:x{n}' "));
+            let inner = format!("<b {spaces}>{}</b>", "<c xmlns=''/>".repeat(2_000));
+            changed(&honest(s, false, true), "<samlp:Status>", &format!("<samlp:Status>{inner}"))
+        }),
         Attack::new("size: depth 20,000", exceeds, |s| {
             changed(
                 &honest(s, false, true),
