@@ -38,7 +38,7 @@
 //! // then, with the caller: refuse (issuer, assertion.once.id) that was seen, and remember it until assertion.once.until
 //! ```
 //!
-//! Logout messages go the same way with [`verify_redirect`] or [`verify`], then [`Leaving::read`] and [`Left::read`];
+//! Logout messages go the same way with [`verify_redirect`] or [`verify()`], then [`Leaving::read`] and [`Left::read`];
 //! requests to an identity provider of ours with [`Requested::read`]. An STS sets `destination: None`,
 //! `answer: Answer::Any`, and finds the provider to verify by from [`Guarded::claimed_issuer`].
 //!

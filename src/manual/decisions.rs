@@ -76,11 +76,16 @@
 //! What does not fit is taken out and the rest is read again. *Rejected:* stopping at the first error, which makes a
 //! person start the check ten times; and a reader of our own for each section, which is twice the code of the shapes.
 //!
-//! # 2026-11: No SAML yet
+//! # 2026-11: SAML by C, behind a guard of our own
 //!
-//! Its Rust libraries verify with C ones that read broken XML in recovery mode, skip the verification where metadata has
-//! no certificate, and parse what was verified a second time. It waits for a strict scan before, one parser, and a
-//! certificate that is always pinned.
+//! Signatures are verified by xmlsec1 over libxml2 (samael's binding), which providers' documents have been tried on for
+//! twenty years. They read broken XML in recovery mode, fetch what a reference names, and verify nothing where metadata
+//! has no certificate: so a linear scan and a strict reader go before, certificates are always pinned, and what is
+//! believed is the bytes that were hashed, which must say what the strict reader read. What we sign is written in
+//! canonical form and signed without C. The strict reader is roxmltree. *Rejected:* quick-xml, whose events leave the
+//! matching of tags, prefixes and attributes to us. *Rejected:* a SAML library in Rust alone: young, of one author, and
+//! with an XML parser of its own; it is good for a second opinion. *Rejected:* samael's own flow, which parses what was
+//! verified a second time, knows two content ciphers, and can't open what was signed before it was encrypted.
 //!
 //! # 2026-11: What is sent again, and what is not
 //!

@@ -55,13 +55,30 @@
 //! | A36 | Secrets in logs, errors, metrics. | `Secret` does not print; other crates stay at `warn`; errors about secrets never quote; lines are JSON, so a line end is escaped. | `secret`, `telemetry`, `built_in` |
 //! | A37 | No descriptors, no disk, a kill in the middle. | Accepting pauses and goes on; there are fewer connections than descriptors; requests are refused before memory ends; keys are written beside and renamed. | `server::accept`, `server::Crowd`, `server::mind_memory`, `config::keys` |
 //!
+//! # SAML
+//!
+//! What a provider signs is believed; all else in a message is an attacker's. The room `saml` answers, and
+//! `tests/support/saml_attacks` has each of these as documents.
+//!
+//! | no. | attack | answer | where |
+//! |---|---|---|---|
+//! | A15 | Signature wrapping (XSW 1 to 8): the signed element stays somewhere, another is read. | One assertion in the whole document, where the schema puts it; unique IDs, however the attribute is written; each signature covers its own parent. Identity is read from the bytes that were hashed and from nothing else. | `saml::guard`, `saml::verify` |
+//! | A15 | No signature, a stripped one, a stranger's with their key in KeyInfo (CVE-2023-48703), metadata without a certificate. | Only pinned certificates count; with none nothing is believed, and metadata without one is refused. KeyInfo is read by nobody. | `saml::verify`, `saml::xmlsec`, `saml::metadata` |
+//! | A15 | Several SignedInfo or Reference, Object, Manifest (CVE-2025-29774, -29775); a DigestValue elsewhere (CVE-2024-45409); SHA-1, HMAC. | One shape of signature, element by element; SHA-2 with RSA or ECDSA. | `saml::guard::signature` |
+//! | A15 | A canonicalisation that fails, and the digest of nothing (CVE-2025-66567, -66568). | Namespaces are absolute; what was hashed must say what was read. | `saml::scan`, `saml::verify` |
+//! | A15 | Parser differentials (CVE-2025-25291, -25292); texts cut by comments, CDATA or processing instructions (CVE-2017-11427); encodings. | None of these is in a document that passes; texts are read whole; two readers must agree on every element. | `saml::scan`, `saml::same`, `saml::tree` |
+//! | A16 | References to URLs and files, XSLT, XPath, external entities: requests and computations before the verdict. | Refused by the guard before C sees them; and xmlsec1 has forgotten how to open anything. | `saml::guard::signature`, `saml::xmlsec` |
+//! | A16 | XML that costs: attributes, namespaces, depth, entities, size; a small message that inflates. | One linear scan with limits before any parser; a bound on the inflated bytes; few threads, a short queue. | `saml::scan`, `saml::binding`, `saml::workers` |
+//! | A17 | An assertion for another party, address or request, of yesterday, of tomorrow, or with no such limits. | Status, Issuer, Destination, Recipient, Audience, Conditions, confirmation and times must be there and be ours. *Not yet:* a login that remembers used assertions. | `saml::expected` |
+//! | | Padding oracles, short ciphertexts that panic (GHSA-hwqm-qvj9-4jr2), keys by PKCS #1 v1.5. | OAEP and GCM; CBC by consent; lengths first; one error for all; what was encrypted is guarded and verified anew. A panic costs one message. | `saml::decrypt`, `saml::verify` |
+//! | | Logout that nobody signed (GHSA-pcgw-qcv5-h8ch); queries with a field twice, or encoded anew. | There is no way to read an unverified LogoutRequest; the signature is over the query's own bytes. | `saml::message`, `saml::binding` |
+//! | | An ACS that is a script (CVE-2023-45683), or one of the requester's own. | Only addresses that the party's metadata has, and only HTTP. | `saml::metadata` |
+//!
 //! # What is not here yet
 //!
 //! | no. | attack | what it is about |
 //! |---|---|---|
-//! | A15 | Wrapped, unsigned or tampered signatures; a key of the attacker's inside the message. | SAML |
-//! | A16 | XML that costs: DOCTYPE, entities, depth, attributes, a second root. | SAML |
-//! | A17 | An assertion twice, unasked for, or for another request. | SAML |
+//! | A17 | An assertion twice, or in answer to another browser's request. | SAML logins |
 //! | A22 | A hostile page reaches a local port: DNS rebinding, simple requests, a foreign `Host` or `Origin`. | credential endpoints on loopback |
 //! | A23 | A workload is made to fetch credentials for someone else by GET. | the instance metadata service |
 //! | A26 | A neighbour with another's address or service account. | credential endpoints in pods |
