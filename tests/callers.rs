@@ -7,7 +7,7 @@ use crate::support::world::World;
 
 mod certificates;
 mod forged;
-mod issuer;
+pub mod issuer;
 mod keys;
 mod several;
 mod tokens;
