@@ -185,7 +185,7 @@ impl Running {
             Exporter::start(setup, Arc::clone(&parts.fetch), &metrics)
         });
         let app = Arc::new(App {
-            proxy: Proxy::new(Arc::clone(&sessions), broker.clone()),
+            proxy: Proxy::new(Arc::clone(&sessions), broker.clone(), Arc::clone(&clock)),
             sign_in: SignIn::new(Arc::clone(&sessions), sealer, Arc::clone(&clock), metrics.clone()),
             sessions,
             broker,

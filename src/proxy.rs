@@ -10,6 +10,7 @@ use http::{HeaderValue, request};
 use hyper::upgrade::OnUpgrade;
 
 use crate::broker::Broker;
+use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::fault::Fault;
 use crate::generation::Generation;
@@ -26,11 +27,15 @@ mod cut;
 mod dress;
 mod forwarded;
 mod role;
+mod term;
 mod tokens;
 mod trailers;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};
+
+use cut::Cut;
+use term::Term;
 use tokens::Tokens;
 
 /// The proxy: what outlives a generation.
@@ -38,6 +43,7 @@ use tokens::Tokens;
 pub struct Proxy {
     sessions: Arc<Sessions>,
     broker: Broker,
+    clock: Arc<dyn Clock>,
 }
 
 /// A request's arrival: what the door knows of it besides the request itself.
@@ -70,8 +76,8 @@ pub struct Note {
 
 impl Proxy {
     /// A proxy that recognises these sessions' tickets and gets credentials from this broker.
-    pub fn new(sessions: Arc<Sessions>, broker: Broker) -> Self {
-        Self { sessions, broker }
+    pub fn new(sessions: Arc<Sessions>, broker: Broker, clock: Arc<dyn Clock>) -> Self {
+        Self { sessions, broker, clock }
     }
 
     /// One request's way. What goes upstream is taken out of `head`.
@@ -127,7 +133,7 @@ impl Proxy {
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
-        let body = dress::while_it_lasts(body, session.as_ref());
+        let body = Cut::short_or_cut(body, || Term::of(&permit, session.as_ref(), &self.clock));
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
         let mut step = arrival.trace.call(head.method.as_str());
         let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
@@ -159,7 +165,7 @@ impl Proxy {
             step.note("http.response.status_code", response.status().as_u16());
             step.succeed();
         }
-        Ok(dress::for_client(response, &permit, session, upgrade))
+        Ok(dress::for_client(response, &permit, || Term::of(&permit, session.as_ref(), &self.clock), upgrade))
     }
 
     /// The permit's credentials; none where the route wants no role.

@@ -56,7 +56,8 @@ const MAY_USE: &[(&str, &str)] = &[
     // Doors: none uses another.
     (
         "proxy",
-        "broker credentials fault generation identity inject policy route secret session telemetry trace upstream web",
+        "broker clock credentials fault generation identity inject policy route secret session telemetry trace upstream \
+         web",
     ),
     ("sign_in", "broker clock config fault generation identity policy route secret session telemetry web"),
     ("admin", "server telemetry web"),
