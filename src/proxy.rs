@@ -165,7 +165,8 @@ impl Proxy {
             step.note("http.response.status_code", response.status().as_u16());
             step.succeed();
         }
-        Ok(dress::for_client(response, &permit, || Term::of(&permit, session.as_ref(), &self.clock), upgrade))
+        let term = || Term::of(&permit, session.as_ref(), &self.clock);
+        Ok(dress::for_client(response, route, &permit, term, upgrade))
     }
 
     /// The permit's credentials; none where the route wants no role.

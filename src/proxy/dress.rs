@@ -75,6 +75,7 @@ pub(super) fn for_upstream(
 /// `term` is cut.
 pub(super) fn for_client(
     mut response: Response,
+    route: &Route,
     permit: &Permit,
     term: impl FnOnce() -> Option<Term>,
     client: Option<OnUpgrade>,
@@ -90,7 +91,7 @@ pub(super) fn for_client(
             headers.insert(header::UPGRADE, protocol);
         }
         if let (Some(client), Some(upstream)) = (client, response.extensions_mut().remove::<OnUpgrade>()) {
-            tunnel::join(client, upstream, term());
+            tunnel::join(client, upstream, term(), route.upstream.idle());
         }
         return response;
     }
