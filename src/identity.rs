@@ -282,6 +282,11 @@ pub trait IdentitySource: Debug + Send + Sync {
         false
     }
 
+    /// Whether there are tokens of those it vouches for, to be shown to STS or to an upstream.
+    fn has_tokens(&self) -> bool {
+        true
+    }
+
     /// The interactive login, where this source has one.
     fn login(&self) -> Option<&dyn Login> {
         None

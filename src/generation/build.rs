@@ -21,6 +21,8 @@ use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::upstream::{Address, Destination, Upstream};
 use crate::web::is_loopback;
 
+mod tokens;
+
 /// The generation before, and what of it is not to be carried over.
 type Before<'a> = Option<(&'a Generation, &'a BTreeSet<Arc<str>>)>;
 
@@ -166,6 +168,7 @@ impl Builder<'_> {
         self.look_for_what_is_put_twice(config, &path, &injectors);
         self.look_for_role(config, &path, &injectors);
         self.look_for_subjects(config, &path);
+        self.look_for_tokens(config, &path, &injectors, sources, providers);
         let signs = injectors.iter().flatten().any(|injector| injector.needs().credentials);
         if signs {
             self.look_for_what_breaks_a_signature(config, &path, &injectors);
