@@ -17,7 +17,7 @@ use crate::generation::Generation;
 use crate::identity::Identity;
 use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
-use crate::route::{Host, Route};
+use crate::route::{Host, Route, is_ours};
 use crate::session::{CookieNames, Sessions};
 use crate::trace::Trace;
 use crate::web::{self, Body, Caller, Connection, Request, Response};
@@ -187,11 +187,6 @@ impl Proxy {
         }
         Ok(Some(Box::pin(self.broker.credentials(grant, &identity.holder, provider)).await?))
     }
-}
-
-/// Whether a path is claviger's own, on every host: no upstream sees it.
-pub fn is_ours(path: &str) -> bool {
-    path.strip_prefix("/.claviger").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Puts on what the route's injectors have to put on. A preflight is nobody's, so nothing is put on it.

@@ -22,7 +22,7 @@ use crate::identity::{
     Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, IdentitySource, SourceName, Subject,
 };
 use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Wanted, Way};
-use crate::route::{Host, Route};
+use crate::route::{Host, OURS, Route, is_ours};
 
 /// Say what would become of a request, and why: route, rule, role, and everything STS would be told and how.
 ///
@@ -150,8 +150,8 @@ impl Explain {
                 return Ok(answer);
             }
         };
-        if path.as_str() == RESERVED || path.as_str().strip_prefix(RESERVED).is_some_and(|rest| rest.starts_with('/')) {
-            answer.stopped = Some(format!("`{RESERVED}/` is claviger's own on every host and goes to no upstream"));
+        if is_ours(path.as_str()) {
+            answer.stopped = Some(format!("`{OURS}/` is claviger's own on every host and goes to no upstream"));
             return Ok(answer);
         }
         let Some(route) = generation.routes.find(&host, &path) else {
@@ -327,9 +327,6 @@ impl EvidenceSource for NoEvidence {
         Err(EvidenceError::Expired)
     }
 }
-
-/// What the doors of our own live under, on every host.
-const RESERVED: &str = "/.claviger";
 
 #[cfg(test)]
 mod tests;
