@@ -62,7 +62,7 @@ pub(super) struct Explain {
 /// What would become of the request.
 struct Answer {
     route: Option<String>,
-    /// Where it would go.
+    /// Where it would go: to one of these.
     to: Option<String>,
     inject: Vec<String>,
     /// Why it would not even come to a decision.
@@ -168,9 +168,10 @@ impl Explain {
             return Ok(answer);
         }
         if let Some(written) = config.route.get(&route.name) {
-            let upstream = written.upstream.addresses.first().map_or_else(String::new, ToString::to_string);
             let query = self.url.query().map_or_else(String::new, |query| format!("?{query}"));
-            answer.to = Some(format!("{upstream}{}{query}", route.rewrite.apply(&path)));
+            let target = format!("{}{query}", route.rewrite.apply(&path));
+            let each = written.upstream.addresses.iter().map(|address| format!("{address}{target}"));
+            answer.to = Some(each.collect::<Vec<_>>().join(", "));
             answer.inject = injected(written).into_iter().map(str::to_owned).collect();
         }
         let counts = |identity: &&Identity| counts(route, &identity.subject.source);
