@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::web::{Body, BoxError, Request, Response, wants_upgrade};
 
 mod body;
+mod census;
 mod connect;
 mod destination;
 mod dial;

@@ -36,6 +36,8 @@
 //! | `claviger_fetches_total` | `host` `outcome` | Requests to identity providers, key sets and collectors: the class of the answer, or `unreachable`, `out_of_bounds`, `too_large`. |
 //! | `claviger_fetch_seconds` | `host` | How long such a request took with its answer. |
 //! | `claviger_upstream_connections_total` | `upstream` | Connections that were opened to upstreams. |
+//! | `claviger_upstream_connections` | `upstream` | Connections to upstreams that are open. |
+//! | `claviger_upstream_connections_idle` | `upstream` | Those of them that wait in a worker's pool for a request. |
 //! | `claviger_upstream_healthy` | `upstream` `address` | 1 where an upstream's address is well, 0 where checks or connecting say otherwise. |
 //! | `claviger_reloads_total` | `outcome` | Reloads of the config: `reloaded`, `refused`. |
 //! | `claviger_config_generation` | | Which config is in use; the first is 1. |
