@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::fault::Fault;
 use crate::generation::Generation;
-use crate::identity::Identity;
+use crate::identity::{HolderId, Subject};
 use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route, is_ours};
@@ -67,11 +67,11 @@ pub struct Arrival<'a> {
 
 /// What the access line says of a request's way, as far as it got.
 #[derive(Debug, Default)]
-pub struct Note {
+pub struct Note<'g> {
     /// The route.
-    pub route: Option<Arc<Route>>,
-    /// Who asked.
-    pub identity: Option<Identity>,
+    pub route: Option<&'g Route>,
+    /// Who asked, and by whose credentials.
+    pub asker: Option<(Arc<Subject>, HolderId)>,
 }
 
 impl Proxy {
@@ -84,13 +84,13 @@ impl Proxy {
     ///
     /// # Errors
     /// [`Fault::Anonymous`] where a login would help; the door knows whether to send the caller there.
-    pub async fn answer(
+    pub async fn answer<'g>(
         &self,
-        generation: &Generation,
+        generation: &'g Generation,
         head: &mut request::Parts,
         body: Body,
         arrival: &Arrival<'_>,
-        note: &mut Note,
+        note: &mut Note<'g>,
     ) -> Result<Response, Fault> {
         let host = arrival.host()?;
         let target = head.uri.clone();
@@ -99,7 +99,8 @@ impl Proxy {
         if is_ours(path.as_str()) {
             return Err(Fault::NoRoute);
         }
-        let route = note.route.insert(Arc::clone(generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?));
+        let route = generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?;
+        note.route = Some(route);
         route.admit(&path)?;
 
         let step = arrival.trace.step("identify");
@@ -109,7 +110,7 @@ impl Proxy {
         };
         let caller = Caller { head, connection: arrival.connection };
         let identity = generation.identify(&caller, route, session.as_ref()).await?;
-        note.identity.clone_from(&identity);
+        note.asker = identity.as_ref().map(|who| (Arc::clone(&who.subject), who.holder.id));
         drop(step);
         generation.rates.take_identity(identity.as_ref().map(|who| &who.subject), arrival.now)?;
 
