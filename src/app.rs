@@ -214,6 +214,7 @@ impl Running {
         };
 
         let bounds = Arc::new(Bounds::new(config));
+        bounds.show_requests(&metrics);
         let (mut addresses, mut shaken) = (Vec::new(), BTreeMap::new());
         let mut serve = |workers: &Workers, crowd: Arc<Crowd>, limits: Arc<ArcSwap<Limits>>, serving: Serving| {
             let Serving { name, listener, tls, handler } = serving;

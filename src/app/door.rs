@@ -28,7 +28,6 @@ pub(super) struct Door {
 impl Handler for Door {
     async fn handle(&self, request: Request) -> Response {
         let started = Instant::now();
-        let _under_way = self.app.requests.begin();
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
             return Fault::Internal("a request came without its connection").answer("-", false);
         };

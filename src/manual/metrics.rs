@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `claviger_requests_total` | `route` `status` | Requests that were answered. |
 //! | `claviger_request_seconds` | `route` `class` | From a request's head to its answer's head; the class is `2xx` to `5xx`. |
-//! | `claviger_requests_under_way` | | Requests whose answer's head is still to come. |
+//! | `claviger_requests_under_way` | | Requests that are being answered, up to the end of their answers; those of `[provider]` and `[authority]` too. |
 //! | `claviger_connections_total` | `listener` | Connections that were accepted. |
 //! | `claviger_connections` | `listener` | Connections that are open. |
 //! | `claviger_connections_parked` | `listener` | Those of them whose buffers are given back, as nothing is asked. |
