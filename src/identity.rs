@@ -27,6 +27,7 @@ mod issuer;
 mod mtls;
 mod oidc;
 mod seen;
+mod shards;
 
 pub use derived::Derived;
 pub use email::Email;
