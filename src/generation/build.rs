@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header;
 use toml::Table;
 
-use super::footing::{Footing, Footings, is_same_mint};
+use super::footing::{Footing, Footings, is_same_mint, is_same_section};
 use super::{Entrance, Generation, Parts};
 use crate::built_in::{self, BuiltIn, Settings};
 use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below};
@@ -118,10 +118,7 @@ impl Builder<'_> {
         before: &Generation,
         stays: impl Fn(&Arc<str>) -> bool,
     ) {
-        let is_same = |path: &str| match (self.footings.get(path), before.footings.get(path)) {
-            (Some(now), Some(then)) => now.is_same(then),
-            _ => false,
-        };
+        let is_same = |path: &str| is_same_section(&self.footings, &before.footings, path);
         for (name, part) in built {
             if let Some(old) = had.get(name).filter(|_| stays(name) && is_same(&below(section, name))) {
                 *part = Arc::clone(old);
