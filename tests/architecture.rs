@@ -43,8 +43,8 @@ const MAY_USE: &[(&str, &str)] = &[
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
     (
         "config",
-        "arn authority built_in clock policy provider rate redis route secret server session telemetry tls upstream \
-         web",
+        "arn authority built_in clock policy provider rate redis route secret server session telemetry tls trace \
+         upstream web",
     ),
     (
         "generation",
