@@ -20,7 +20,7 @@ use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::keys::KeepError;
-use crate::config::{Config, ConfigErrors, Tracing};
+use crate::config::{Config, ConfigErrors};
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::proxy::Proxy;
@@ -29,7 +29,7 @@ use crate::session::{OpenError, Sessions};
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, LogLevel, Metrics};
 use crate::tls::{Handshakes, Trust};
-use crate::trace::{self, Exporter};
+use crate::trace::Exporter;
 use crate::upstream::Upstreams;
 
 mod bounds;
@@ -180,12 +180,10 @@ impl Running {
         });
         broker.use_providers(generation.providers.clone(), |_| true);
         let sealer = Arc::clone(&current.keys.sealer);
-        let exporter = config.tracing.clone().map(|Tracing { collector, service_name, sample }| {
-            let setup = trace::Setup { collector, service: service_name, sample };
-            Exporter::start(setup, Arc::clone(&parts.fetch), &metrics)
-        });
+        let tracing = config.tracing.clone();
+        let exporter = tracing.map(|setup| Exporter::start(setup, Arc::clone(&parts.fetch), &metrics));
         let app = Arc::new(App {
-            proxy: Proxy::new(Arc::clone(&sessions), broker.clone()),
+            proxy: Proxy::new(Arc::clone(&sessions), broker.clone(), Arc::clone(&clock)),
             sign_in: SignIn::new(Arc::clone(&sessions), sealer, Arc::clone(&clock), metrics.clone()),
             sessions,
             broker,
@@ -214,6 +212,7 @@ impl Running {
         };
 
         let bounds = Arc::new(Bounds::new(config));
+        bounds.show_requests(&metrics);
         let (mut addresses, mut shaken) = (Vec::new(), BTreeMap::new());
         let mut serve = |workers: &Workers, crowd: Arc<Crowd>, limits: Arc<ArcSwap<Limits>>, serving: Serving| {
             let Serving { name, listener, tls, handler } = serving;

@@ -19,6 +19,7 @@ use crate::built_in::{Environment, Surroundings};
 use crate::provider::ProviderSettings;
 use crate::session::{SessionSettings, StoreKind};
 use crate::telemetry::Format;
+use crate::trace::Setup;
 
 mod error;
 mod file;
@@ -40,7 +41,6 @@ pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
 pub use route::RouteConfig;
 pub use service::Service;
-pub use tracing::Tracing;
 pub use upstream::UpstreamConfig;
 
 /// A config.
@@ -71,7 +71,7 @@ pub struct Config {
     /// `[log] format`, of all lines.
     pub log_format: Format,
     /// `[telemetry]`; absent: nothing is recorded.
-    pub tracing: Option<Tracing>,
+    pub tracing: Option<Setup>,
     /// `[keys]`.
     pub keys: Keys,
     /// `[session]`.

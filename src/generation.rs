@@ -144,12 +144,10 @@ impl Generation {
         build::generation(config, parts, Some((self, anew)))
     }
 
-    /// Whether the section at this path (`credentials.aws`) is what it was in `before`, with all the files it names.
+    /// Whether the section at this path (`credentials.aws`) is what it was in `before`, with all the files it names. One
+    /// that is not in both is another.
     pub fn has_same_section(&self, before: &Self, path: &str) -> bool {
-        match (self.footings.get(path), before.footings.get(path)) {
-            (Some(now), Some(then)) => now.is_same(then),
-            (now, then) => now.is_none() && then.is_none(),
-        }
+        footing::is_same_section(&self.footings, &before.footings, path)
     }
 
     /// The `[credentials.<name>]` of that name.

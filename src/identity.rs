@@ -27,6 +27,7 @@ mod issuer;
 mod mtls;
 mod oidc;
 mod seen;
+mod shards;
 
 pub use derived::Derived;
 pub use email::Email;
@@ -280,6 +281,11 @@ pub trait IdentitySource: Debug + Send + Sync {
     /// Whether it looks at client certificates, which some listener must then ask for.
     fn wants_certificates(&self) -> bool {
         false
+    }
+
+    /// Whether there are tokens of those it vouches for, to be shown to STS or to an upstream.
+    fn has_tokens(&self) -> bool {
+        true
     }
 
     /// The interactive login, where this source has one.

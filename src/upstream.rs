@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::web::{Body, BoxError, Request, Response, wants_upgrade};
 
 mod body;
+mod census;
 mod connect;
 mod destination;
 mod dial;
@@ -48,7 +49,7 @@ pub struct Bounds {
     pub connect: Duration,
     /// From the request's end to the answer's head.
     pub first_byte: Duration,
-    /// Between two pieces of a body, either way.
+    /// Between two pieces of a body, either way, or of an upgraded connection.
     pub idle: Duration,
     /// From the request's head to the answer's end; absent: as long as it moves. Upgraded connections are free of it.
     pub total: Option<Duration>,
@@ -146,6 +147,11 @@ impl Upstream {
     /// The most bytes a body may have.
     pub fn body_limit(&self) -> Option<u64> {
         self.0.bounds.body
+    }
+
+    /// [`Bounds::idle`], for who joins what an upgrade has made.
+    pub fn idle(&self) -> Duration {
+        self.0.bounds.idle
     }
 
     /// Sends a request in origin form, with its `Host` set and hop-by-hop headers removed, and returns the answer's head

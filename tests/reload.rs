@@ -12,7 +12,7 @@ mod losses;
 mod refused;
 
 /// Changes the config's text; whole at once, as an editor does it.
-fn edit(world: &World, from: &str, to: &str) {
+pub fn edit(world: &World, from: &str, to: &str) {
     let text = fs::read_to_string(world.file("claviger.toml")).unwrap();
     assert!(text.contains(from), "{from} is not in the config:\n{text}");
     put(world, "claviger.toml", &text.replace(from, to));
@@ -26,7 +26,7 @@ fn put(world: &World, name: &str, text: &str) {
 }
 
 /// Sends a SIGHUP and waits for what came of it.
-async fn reload(world: &World) -> Value {
+pub async fn reload(world: &World) -> Value {
     let before = outcomes(world).len();
     world.claviger.hang_up();
     world.claviger.event(|_| outcomes(world).len() > before).await;

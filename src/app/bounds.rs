@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::Config;
 use crate::server::{Crowd, Limits, Most};
+use crate::telemetry::Metrics;
 
 /// The limits of all listeners, and who is there.
 #[derive(Debug)]
@@ -34,6 +35,14 @@ impl Bounds {
             let proxies = config.listen.get(name).map_or(&[][..], |listen| &listen.trusted_proxies);
             limits.store(Arc::new(config.limits.of_a_connection(proxies)));
         }
+    }
+
+    /// Shows how many requests there are, which the crowd counts for its limit.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    pub(super) fn show_requests(&self, metrics: &Metrics) {
+        metrics.describe("claviger_requests_under_way", None, "Requests that are being answered.");
+        let (gauge, crowd) = (metrics.gauge("claviger_requests_under_way", &[]), self.crowd());
+        metrics.on_look(move || gauge.set(crowd.requests() as f64));
     }
 
     /// A listener's limits.

@@ -11,8 +11,7 @@ use tokio::time::sleep;
 
 use super::bounds::Bounds;
 use super::changes::{Changes, lost};
-use super::current::HTTP;
-use super::current::{Current, handshakes};
+use super::current::{Current, HTTP, handshakes};
 use super::keys::OurKeys;
 use super::other_side::{OtherSide, Plan};
 use super::{App, StartError};
@@ -174,9 +173,9 @@ impl Reload {
         }
         app.broker.use_providers(current.generation.providers.clone(), stays);
         app.sign_in.use_sealer(Arc::clone(&current.keys.sealer));
+        let rewritten = touched || before.config.written.get("listen") != current.config.written.get("listen");
         for (name, entrance) in &current.generation.entrances {
-            let is_same = !touched && before.config.written.get("listen") == current.config.written.get("listen");
-            if let (false, Some(tls), Some(config)) = (is_same, self.running.shaken.get(name), handshakes(entrance)) {
+            if let (true, Some(tls), Some(config)) = (rewritten, self.running.shaken.get(name), handshakes(entrance)) {
                 tls.change(config);
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header;
 use toml::Table;
 
-use super::footing::{Footing, Footings, is_same_mint};
+use super::footing::{Footing, Footings, is_same_mint, is_same_section};
 use super::{Entrance, Generation, Parts};
 use crate::built_in::{self, BuiltIn, Settings};
 use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below};
@@ -20,6 +20,8 @@ use crate::session::CookieNames;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::upstream::{Address, Destination, Upstream};
 use crate::web::is_loopback;
+
+mod tokens;
 
 /// The generation before, and what of it is not to be carried over.
 type Before<'a> = Option<(&'a Generation, &'a BTreeSet<Arc<str>>)>;
@@ -116,10 +118,7 @@ impl Builder<'_> {
         before: &Generation,
         stays: impl Fn(&Arc<str>) -> bool,
     ) {
-        let is_same = |path: &str| match (self.footings.get(path), before.footings.get(path)) {
-            (Some(now), Some(then)) => now.is_same(then),
-            _ => false,
-        };
+        let is_same = |path: &str| is_same_section(&self.footings, &before.footings, path);
         for (name, part) in built {
             if let Some(old) = had.get(name).filter(|_| stays(name) && is_same(&below(section, name))) {
                 *part = Arc::clone(old);
@@ -166,6 +165,7 @@ impl Builder<'_> {
         self.look_for_what_is_put_twice(config, &path, &injectors);
         self.look_for_role(config, &path, &injectors);
         self.look_for_subjects(config, &path);
+        self.look_for_tokens(config, &path, &injectors, sources, providers);
         let signs = injectors.iter().flatten().any(|injector| injector.needs().credentials);
         if signs {
             self.look_for_what_breaks_a_signature(config, &path, &injectors);

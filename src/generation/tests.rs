@@ -145,6 +145,32 @@ fn what_breaks_a_signature_has_its_key_path() {
 }
 
 #[test]
+fn who_has_no_token_counts_where_none_is_needed() {
+    const SIGNED: &str = "credentials = 'aws'\nrole = 'arn:aws:iam::123456789012:role/x'\n\
+                          inject = { kind = 'sigv4', service = 's3', region = 'eu-west-1' }";
+    let paths = |more: &str| {
+        let text = format!(
+            "{GOOD}\n[credentials.aws]\nkind = 'web_identity'\nregion = 'eu-west-1'\n[identity.corp]\nkind = 'oidc'\n\
+             issuer = 'https://idp.example.com'\nclient_id = 'c'\n[identity.devices]\nkind = 'mtls'\n[route.x]\n\
+             host = 'x.localhost'\nupstream = 'http://127.0.0.1:1'\nallow = 'signed-in'\n{more}",
+        );
+        let errors = Generation::build(&config(&text), &parts()).unwrap_err();
+        let of_route = errors.iter().filter(|error| error.path.starts_with("route.x"));
+        of_route.map(|error| error.path.clone()).collect::<Vec<_>>()
+    };
+    for (more, expected) in [
+        (SIGNED, &["route.x.credentials"][..]),
+        (&format!("identity = ['devices']\n{SIGNED}"), &["route.x.credentials"]),
+        (&format!("identity = ['corp']\n{SIGNED}"), &[]),
+        ("inject = { kind = 'headers' }", &[]),
+        ("inject = { kind = 'bearer' }", &["route.x.inject"]),
+        ("identity = ['corp']\ninject = { kind = 'bearer' }", &[]),
+    ] {
+        assert_eq!(paths(more), expected, "{more}");
+    }
+}
+
+#[test]
 fn an_upstream_sees_one_host() {
     const TWO: &str = "['http://127.0.0.1:1', 'http://127.0.0.1:2']";
     const SIGNED: &str = "role = 'arn:aws:iam::123456789012:role/x'\n\

@@ -202,7 +202,7 @@ impl Http2 {
     }
 
     pub(super) fn streams(&self) -> usize {
-        self.streams.in_use.load(Ordering::Relaxed)
+        self.streams.in_use()
     }
 }
 
@@ -219,6 +219,11 @@ impl Streams {
         let most = AtomicUsize::new(MOST_STREAMS);
         let (heard, driver, retired) = (AtomicBool::new(false), AtomicWaker::new(), AtomicBool::new(false));
         Self { in_use: AtomicUsize::new(0), most, heard, driver, retired }
+    }
+
+    /// How many there are.
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed)
     }
 
     /// As its SETTINGS say, as far as they have come. Whoever says so is woken when more is to be known.

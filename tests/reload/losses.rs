@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use http::Method;
+use serde_json::json;
 use tokio::sync::Notify;
 
 use super::{edit, reload};
+use crate::callers::issuer::Issuer;
+use crate::support::client::{self, headers};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::Plan;
 
@@ -40,6 +44,44 @@ async fn a_rule_that_is_gone_takes_its_credentials_along() {
     assert_eq!(world.get("/", &alice).await.status, 403);
     assert_eq!(world.metric("claviger_credentials_entries").await, 0.0, "nothing of it is kept");
     assert_eq!(world.get("/open", &alice).await.status, 200, "the login itself stays");
+}
+
+/// The same where the role is one of several.
+#[tokio::test]
+async fn an_offered_role_that_is_gone_takes_its_credentials_along() {
+    const ROLE: &str =
+        "[[route.app.roles]]\nname = \"all\"\nrole = \"arn:aws:iam::123456789012:role/anyone\"\nallow = \"signed-in\"";
+    const OTHER: &str = "[[route.app.roles]]\nname = \"some\"\nrole = \"arn:aws:iam::123456789012:role/finance\"\nallow = { groups = [\"board\"] }";
+    let routes = ROUTES.replace("role = \"arn:aws:iam::123456789012:role/anyone\"\n", "");
+    let world = Plan::with_routes(&format!("{routes}\n{ROLE}\n{OTHER}")).start().await;
+    let alice = world.ticket("alice").await;
+    assert_eq!((world.get("/", &alice).await.status.as_u16(), world.sts_calls()), (200, 1));
+    assert_eq!(world.metric("claviger_credentials_entries").await, 1.0);
+
+    edit(&world, ROLE, &ROLE.replace("\"signed-in\"", "{ groups = [\"board\"] }"));
+    assert_eq!(reload(&world).await["config.changed"], "route.app changed");
+    assert_eq!(world.get("/", &alice).await.status, 403);
+    assert_eq!(world.metric("claviger_credentials_entries").await, 0.0, "nothing of it is kept");
+}
+
+/// A21: a source that is told to believe another issuer has no sessions to end, but what was issued for its callers.
+#[tokio::test]
+async fn a21_what_was_issued_to_a_namesake_is_nobodys() {
+    let (issuer, other) = (Issuer::start(), Issuer::start());
+    let world = issuer.plan("", ROUTES).start().await;
+    let ask = async |issuer: &Issuer| {
+        let mut claims = issuer.claims();
+        claims["groups"] = json!(["staff"]);
+        let token = format!("Bearer {}", issuer.token(&claims));
+        client::send(world.at, Method::GET, "/", &headers(&[("authorization", &token)]), "").await.status.as_u16()
+    };
+    assert_eq!((ask(&issuer).await, world.sts_calls()), (200, 1));
+    assert_eq!((ask(&issuer).await, world.sts_calls()), (200, 1));
+
+    edit(&world, &issuer.url, &other.url);
+    reload(&world).await;
+    assert_eq!((ask(&issuer).await, world.sts_calls()), (401, 1));
+    assert_eq!((ask(&other).await, world.sts_calls()), (200, 2), "their `batch` is another's");
 }
 
 #[tokio::test]
