@@ -3,6 +3,7 @@
 //! Nothing is sent upstream without a [`Permit`], and only the policy makes one. Whatever
 //! fails is a [`Fault`], and the way ends there.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -152,14 +153,14 @@ impl Proxy {
             step.note("server.address", route.upstream.authority().to_str().unwrap_or_default());
             step.may_fail();
         }
-        let sent = route.upstream.send(request);
+        let mut sent = pin!(route.upstream.send(request)); // which is large, and stays where it is
         let response = match &session {
-            None => sent.await?,
+            None => sent.as_mut().await?,
             // what was signed for a login is not sent after its end, nor waited for
             Some(session) => tokio::select! {
                 biased;
                 () = session.ended() => return Err(Fault::Anonymous),
-                response = sent => response?,
+                response = &mut sent => response?,
             },
         };
         if let Some(step) = &mut step {

@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::body::Outgoing;
@@ -46,7 +47,7 @@ impl Target {
         // where one connection is enough for all, they don't all open one
         let held = if endpoint.speaks_http2(self.destination.protocol) { Some(gate.lock().await) } else { None };
         if held.is_some()
-            && let Some(lease) = pool::take(endpoint)
+            && let Some(lease) = pool::take(endpoint, Instant::now())
         {
             return Ok(lease);
         }

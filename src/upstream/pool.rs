@@ -13,8 +13,7 @@ use super::lease::{Connection, Http1, Http2, Lease};
 use super::target::Endpoint;
 
 /// A connection to this address that is ready, the last used first: it is the likeliest to be still open.
-pub(super) fn take(endpoint: &Endpoint) -> Option<Lease> {
-    let now = Instant::now();
+pub(super) fn take(endpoint: &Endpoint, now: Instant) -> Option<Lease> {
     let taken = POOL.try_with(|pool| pool.borrow_mut().of.get_mut(&endpoint.id)?.take(now)).ok().flatten()?;
     Some(Lease::pooled(taken, endpoint.id))
 }
