@@ -29,6 +29,7 @@ mod drive;
 pub mod frames;
 pub mod framing;
 mod guard;
+mod joined;
 mod limits;
 mod memory;
 mod refusals;
