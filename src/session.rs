@@ -126,8 +126,8 @@ pub trait SessionStore: Debug + Send + Sync {
     async fn by_id(&self, id: HolderId) -> Result<Option<Arc<Session>>, StoreError>;
     /// Keeps a session, or one more ticket of a session that is kept.
     async fn keep(&self, session: &Arc<Session>, ticket: TicketHash) -> Result<(), StoreError>;
-    /// Forgets one ticket; gives back the session if that was its last.
-    async fn retire(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError>;
+    /// Forgets one ticket, and the session with its last: then it is over, whether or not that can be kept.
+    async fn retire(&self, ticket: &TicketHash) -> Result<(), StoreError>;
     /// Forgets a session and all its tickets.
     async fn forget(&self, session: &Session) -> Result<(), StoreError>;
     /// The sessions held in this process.

@@ -253,10 +253,7 @@ impl Sessions {
     /// Forgets one ticket of `host`. Its session ends if nothing else points to it.
     pub async fn retire(&self, ticket: &str, host: &str) -> Result<(), StoreError> {
         let Some(hash) = TicketHash::of(ticket, host) else { return Ok(()) };
-        if let Some(session) = self.store.retire(&hash).await? {
-            session.end(Why::Replaced);
-        }
-        Ok(())
+        self.store.retire(&hash).await
     }
 
     /// Ends a session: its tickets open nothing any more, its streams are cut, what was issued for it is dropped.

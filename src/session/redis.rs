@@ -359,19 +359,19 @@ impl SessionStore for Shared {
         Ok(())
     }
 
-    async fn retire(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError> {
+    async fn retire(&self, ticket: &TicketHash) -> Result<(), StoreError> {
         let inner = &self.0;
         inner.require_step()?;
         let near = match inner.near.glance(ticket) {
             Glance::Found(session) => Some(session.id),
             _ => inner.id_of(ticket).await?,
         };
-        let Some(id) = near else { return Ok(None) };
+        let Some(id) = near else { return Ok(()) };
         let is_last: bool = inner.redis.ask(&inner.keys.retire(id, &ticket.text())).await?;
         inner.near.drop_ticket(ticket);
-        let Some(session) = (if is_last { inner.fetch(id).await? } else { None }) else { return Ok(None) };
-        self.forget(&session).await?;
-        Ok(Some(session))
+        let Some(session) = (if is_last { inner.fetch(id).await? } else { None }) else { return Ok(()) };
+        session.end(Why::Replaced);
+        self.forget(&session).await
     }
 
     async fn forget(&self, session: &Session) -> Result<(), StoreError> {
