@@ -175,10 +175,11 @@ impl Inner {
         session
     }
 
-    /// It has ended elsewhere.
+    /// It has ended elsewhere. First it is over, then it is not at hand: what is neither would be taken for a new one, and
+    /// written anew.
     fn end_here(&self, session: &Session) {
-        self.near.drop_by_id(session.id);
         session.end(Why::Elsewhere);
+        self.near.drop_by_id(session.id);
     }
 
     /// Has Redis forget a session, and the others read of it.
