@@ -184,13 +184,15 @@ impl Session {
         let now = upkeep.clock.now();
         let SignedIn { subject, claims, ends_at, tokens, at_provider } = signed_in;
         let end = now + settings.lifetime;
+        let ends = ends_at.map_or(end, |at| at.min(end));
         let login = LoginPart {
             id: HolderId::random(),
             subject,
             at_provider: at_provider.map(Arc::from),
             created: now,
-            ends: ends_at.map_or(end, |at| at.min(end)),
-            idle: settings.idle,
+            ends,
+            // one that is never unused for so long is not kept for so long either
+            idle: settings.idle.min(ends.duration_since(now).unwrap_or_default()),
         };
         let word = WordPart { claims, tokens, received: now, revision: 0 };
         Self::restore(Record { login, word, choices: BTreeMap::new() }, now, upkeep)

@@ -112,10 +112,10 @@ impl Inner {
     }
 
     /// How long Redis shall keep a session that was used last at `last_use`. Each instance judges by its own uses what is
-    /// idle; this only has to be longer, by what they may tell too late.
+    /// idle; this only has to be longer, by what they may tell too late. It may end after the session does: other
+    /// instances read from it when the session was used.
     fn life(&self, session: &Session, last_use: SystemTime) -> u64 {
-        let idle_ends = last_use + session.idle + slack(session.idle);
-        self.millis_until(idle_ends.min(session.ends))
+        self.millis_until(last_use + session.idle + slack(session.idle))
     }
 
     fn require_step(&self) -> Result<(), StoreError> {

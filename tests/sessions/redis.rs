@@ -119,6 +119,16 @@ async fn an_instance_that_dies_takes_nobody_along() {
     assert_eq!(two.status(two.world.at, &alice).await, StatusCode::OK);
 }
 
+/// Where sessions live shorter than they may be unused: how long Redis keeps one tells the others when it was used.
+#[tokio::test]
+async fn a_short_life_is_not_mistaken_for_a_long_rest() {
+    let Some(two) = Two::start(APP, "5m\"\nidle = \"8h\"\nlifetime = \"1h", |plan| plan).await else { return };
+    let alice = two.world.ticket("alice").await;
+    for at in two.both() {
+        assert_eq!(two.status(at, &alice).await, StatusCode::OK);
+    }
+}
+
 #[tokio::test]
 async fn a_logout_on_one_cuts_streams_on_the_other() {
     let upstream = Behind::new(async |mut wire: Wire| {
