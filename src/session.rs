@@ -48,6 +48,7 @@ use renewal::{Flight, Word};
 pub struct Session {
     id: HolderId,
     subject: Arc<Subject>,
+    voucher: Arc<str>,
     at_provider: Option<Arc<str>>,
     created: SystemTime,
     ends: SystemTime,
@@ -81,7 +82,7 @@ pub enum Why {
     Replaced,
     /// There were too many, and this one was unused the longest, or the subject's oldest.
     Crowded,
-    /// Its source is no longer configured.
+    /// Its source is no longer configured, or another provider speaks by its name.
     SourceGone,
     /// Someone in charge ended it.
     Revoked,
@@ -156,6 +157,17 @@ pub trait SessionStore: Debug + Send + Sync {
     }
 }
 
+/// Why a login is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It can't be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Meanwhile a new config has taken away the source it was made at, or made it another's (A21).
+    #[error("the source it was made at has gone, or is another's now")]
+    SourceGone,
+}
+
 /// Why a store can't answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the session store is unavailable")]
@@ -182,12 +194,13 @@ impl Why {
 impl Session {
     fn new(signed_in: SignedIn, settings: &SessionSettings, upkeep: &Arc<Upkeep>) -> Arc<Self> {
         let now = upkeep.clock.now();
-        let SignedIn { subject, claims, ends_at, tokens, at_provider } = signed_in;
+        let SignedIn { subject, voucher, claims, ends_at, tokens, at_provider } = signed_in;
         let end = now + settings.lifetime;
         let ends = ends_at.map_or(end, |at| at.min(end));
         let login = LoginPart {
             id: HolderId::random(),
             subject,
+            voucher,
             at_provider: at_provider.map(Arc::from),
             created: now,
             ends,
@@ -205,6 +218,7 @@ impl Session {
         Arc::new_cyclic(|me| Self {
             id: login.id,
             subject: Arc::new(login.subject),
+            voucher: login.voucher,
             at_provider: login.at_provider,
             created: login.created,
             ends: login.ends,
@@ -226,6 +240,7 @@ impl Session {
         let login = LoginPart {
             id: self.id,
             subject: Subject::clone(&self.subject),
+            voucher: Arc::clone(&self.voucher),
             at_provider: self.at_provider.clone(),
             created: self.created,
             ends: self.ends,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use toml::{Table, Value};
 
 use crate::config::{Config, ConfigErrors, RouteConfig, below};
-use crate::identity::SourceName;
 
 /// What differs.
 #[derive(Debug, Default)]
@@ -17,8 +16,6 @@ pub(super) struct Changes {
     /// What is in use until the end of the process. A key that nobody made changeable is among these: a reload that
     /// says it was done has done all of it.
     pub(super) fixed: ConfigErrors,
-    /// The `[identity.*]` whose subjects are others now, although the name is the same (A21).
-    pub(super) strangers: BTreeSet<SourceName>,
 }
 
 impl Changes {
@@ -33,7 +30,6 @@ impl Changes {
         for named in now.changed_since(&then).filter(|named| named.file_name() != file.file_name()) {
             changes.told.push(format!("`{}` changed", named.display()));
         }
-        changes.strangers = strangers(before, after);
         changes
     }
 
@@ -141,14 +137,6 @@ pub(super) fn lost(before: &Config, after: &Config) -> BTreeSet<Arc<str>> {
     with_role.filter(|(name, _)| has_lost(name)).filter_map(|(_, route)| route.credentials.clone()).collect()
 }
 
-/// The sources of which another issuer speaks now, or the same one to another client: it may call others by the same
-/// `sub` (OpenID Connect Core §8).
-fn strangers(before: &Config, after: &Config) -> BTreeSet<SourceName> {
-    let speaks = |table: &Table| SPEAKER.map(|key| table.get(key).cloned());
-    let is_other = |name: &SourceName, now: &Table| before.identity.get(name).is_some_and(|t| speaks(t) != speaks(now));
-    after.identity.iter().filter(|(name, now)| is_other(name, now)).map(|(name, _)| Arc::clone(name)).collect()
-}
-
 /// What, beside sections that are built anew, can change while claviger runs.
 const CHANGEABLE: [&str; 10] = [
     "log.access",
@@ -179,6 +167,3 @@ const HARMLESS: [&str; 13] = [
     "upstream",
     "upstream_ca",
 ];
-
-/// What says who speaks in an `[identity.*]`.
-const SPEAKER: [&str; 3] = ["kind", "issuer", "client_id"];

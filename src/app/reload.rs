@@ -160,13 +160,10 @@ impl Reload {
             !lost.contains(name)
                 && current.generation.has_same_section(&before.generation, &format!("credentials.{name}"))
         };
-        let sources = current.generation.sources.clone();
-        let known = sources.clone().into_iter().filter(|(name, _)| !changes.strangers.contains(name));
         let touched = current.config.surroundings.files() != before.config.surroundings.files();
 
         // first what ends sessions and credentials, then what lets people in
-        app.sessions.use_sources(known).await;
-        app.sessions.use_sources(sources).await;
+        app.sessions.use_sources(current.generation.sources.clone()).await;
         app.sessions.use_settings(&current.config.session);
         app.sessions.use_keys(&current.keys.sessions);
         if let Ok(Some(address)) = current.config.redis() {

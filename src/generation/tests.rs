@@ -416,13 +416,18 @@ async fn identified(
 
 async fn session_at(source: &str) -> Arc<Session> {
     let sessions = Sessions::new(&SessionSettings::default(), parts().clock, &Metrics::new());
+    let corp = "[identity.corp]\nkind = 'oidc'\nissuer = 'https://idp.example.com'\nclient_id = 'c'";
+    let generation = Generation::build(&config(&format!("{GOOD}\n{corp}")), &parts()).unwrap();
+    let vouches = Arc::clone(&generation.sources["corp"]);
     let signed_in = SignedIn {
         subject: Subject { source: source.into(), id: "alice".into() },
+        voucher: Arc::clone(vouches.login().unwrap().voucher()),
         claims: Claims::default(),
         ends_at: None,
         tokens: Tokens::default(),
         at_provider: None,
     };
+    sessions.use_sources([(source.into(), vouches)]).await;
     sessions.start(signed_in, "a.test").await.unwrap().0
 }
 

@@ -148,10 +148,15 @@ impl Inner {
         };
         let last_use = self.last_use(record.login.idle, left);
         let session = Session::restore(record, last_use, &self.upkeep);
+        let is_vouched_for = |session: &Session| self.upkeep.source_of(session).is_some();
+        if !is_vouched_for(&session) {
+            return Ok(None); // A21; it is left alone, as another instance's config may be ahead of ours
+        }
         let session = self.bring(&session, None).await;
-        // it may have ended between reading it and having it at hand, where the stream's word would have found it
+        // it may have ended between reading it and having it at hand, where the stream's word would have found it, or a
+        // new config
         let is_there: bool = self.redis.ask(cmd("EXISTS").arg(&key)).await?;
-        if !is_there || lock(&self.behind).ends.contains_key(&id) {
+        if !is_there || lock(&self.behind).ends.contains_key(&id) || !is_vouched_for(&session) {
             self.end_here(&session);
             return Ok(None);
         }

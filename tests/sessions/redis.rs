@@ -154,6 +154,22 @@ async fn a_logout_on_one_cuts_streams_on_the_other() {
     assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
 }
 
+/// A21: a session in Redis is one only where its own provider vouches for it; there it goes on.
+#[tokio::test]
+async fn a_session_is_none_where_another_voucher_speaks() {
+    let Some(mut two) = Two::start(APP, "5m", |plan| plan).await else { return };
+    let alice = two.world.ticket("alice").await;
+    two.world.claviger.terminate();
+    two.world.claviger.wait();
+    let text = std::fs::read_to_string(two.world.file("claviger.toml")).unwrap();
+    let another = text.replace("client_id = \"claviger\"", "client_id = \"claviger-too\"");
+    assert_ne!(text, another);
+    std::fs::write(two.world.file("claviger.toml"), another).unwrap();
+    two.world.restart().await;
+    assert_eq!(two.status(two.world.at, &alice).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(two.status(two.other.at, &alice).await, StatusCode::OK);
+}
+
 /// A8: a login begins on one instance and comes back to the other, once among both.
 #[tokio::test]
 async fn a_login_comes_back_to_either_and_once() {
