@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::world::World;
 
 mod files;
+mod listeners;
 mod load;
 mod losses;
 mod refused;

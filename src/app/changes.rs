@@ -54,23 +54,11 @@ impl Changes {
             let path = below(key, &name);
             self.tell(&path, was, is);
             match key {
-                "listen" => self.note_listener(&path, was, is),
                 "provider" | "authority" if name == "tls" => self.fix_presence(&path, was, is),
                 _ if is_listed || CHANGEABLE.contains(&path.as_str()) => {}
                 "authority" if name != "address" => {}
                 "keys" | "limits" => {}
                 _ => self.fix(&path),
-            }
-        }
-    }
-
-    fn note_listener(&mut self, path: &str, was: Option<&Value>, is: Option<&Value>) {
-        let (Some(Value::Table(was)), Some(Value::Table(is))) = (was, is) else { return self.fix(path) };
-        for (key, was, is) in differing(was, is) {
-            match &*key {
-                "public_url" | "trusted_proxies" => {}
-                "tls" => self.fix_presence(&below(path, "tls"), was, is),
-                _ => self.fix(&below(path, &key)),
             }
         }
     }
