@@ -10,6 +10,7 @@ mod files;
 mod listeners;
 mod load;
 mod losses;
+mod other_side;
 mod refused;
 
 /// Changes the config's text; whole at once, as an editor does it.
