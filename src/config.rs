@@ -24,6 +24,7 @@ mod error;
 mod file;
 pub mod keys;
 mod limits;
+mod lines;
 mod listen;
 mod public_url;
 mod route;
@@ -33,7 +34,7 @@ mod shape;
 mod tracing;
 mod upstream;
 
-pub use error::{ConfigError, ConfigErrors, below};
+pub use error::{ConfigError, ConfigErrors, below, is_at_or_below};
 pub use keys::Keys;
 pub use limits::LimitSettings;
 pub use listen::{Listen, TlsFiles};
@@ -48,6 +49,8 @@ pub use upstream::UpstreamConfig;
 pub struct Config {
     /// Where relative paths and variables come from.
     pub surroundings: Surroundings,
+    /// The file's text, in which faults are located.
+    pub text: Arc<str>,
     /// The file, as it is written.
     pub written: Table,
     /// Where what must outlive the process is kept: keys that were made.
@@ -120,7 +123,7 @@ impl Config {
         let table = text.parse::<Table>().map_err(|e| not_toml(text, &e))?;
         let mut errors = ConfigErrors::default();
         let file: file::File = shape::read(table.clone(), "", &mut errors).unwrap_or_default();
-        let config = Self { written: table, ..Self::from_file(file, surroundings, &mut errors) };
+        let config = Self { text: text.into(), written: table, ..Self::from_file(file, surroundings, &mut errors) };
         Ok(Reading { config, errors })
     }
 
@@ -202,6 +205,7 @@ impl Config {
             provider,
             authority,
             surroundings,
+            text: "".into(),
             written: Table::new(),
         }
     }
@@ -213,7 +217,8 @@ impl Reading {
     /// # Errors
     /// What is wrong.
     pub fn sound(self) -> Result<Config, ConfigErrors> {
-        self.errors.or(self.config)
+        let Self { config, errors } = self;
+        if errors.is_empty() { Ok(config) } else { Err(errors.located(&config.text)) }
     }
 }
 

@@ -35,6 +35,12 @@ async fn reload(world: &World) -> Value {
     outcomes(world).swap_remove(before)
 }
 
+/// The only problem by an outcome, without the line where it is: a key that is gone has none.
+fn problem(outcome: &Value) -> &str {
+    let told = outcome["config.errors"].as_str().unwrap();
+    told.rsplit_once(" (line ").map_or(told, |(problem, _)| problem)
+}
+
 /// Waits for the next reload after so many.
 async fn outcome_after(world: &World, count: usize) -> Value {
     world.claviger.event(|_| outcomes(world).len() > count).await;

@@ -127,11 +127,11 @@ impl Reload {
         let built = built.map_err(|more| errors.append_news(more)).ok();
         errors.append(changes.fixed.clone());
         match built {
-            Some((generation, keys, plan)) => {
+            Some((generation, keys, plan)) if errors.is_empty() => {
                 let current = Current { number: before.number + 1, config, generation: Arc::new(generation), keys };
-                errors.or(Next { current, plan, bound, changes, lost })
+                Ok(Next { current, plan, bound, changes, lost })
             }
-            None => Err(errors),
+            _ => Err(errors.located(&config.text)),
         }
     }
 

@@ -28,7 +28,7 @@ async fn status(at: SocketAddr) -> u16 {
 }
 
 async fn is_gone(at: SocketAddr) {
-    until(async || TcpStream::connect(at).await, Result::is_err).await;
+    until(async || TcpStream::connect(at).await, Result::is_err).await.unwrap_err();
 }
 
 fn add(world: &World, section: &str) {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{edit, outcomes, put, reload};
+use super::{edit, outcomes, problem, put, reload};
 use crate::support::world::Plan;
 
 const ROUTES: &str = r#"
@@ -66,7 +66,7 @@ async fn what_only_a_restart_changes_is_named_and_the_rest_waits_with_it() {
         edit(&world, from, to);
         let outcome = reload(&world).await;
         let expected = format!("{path}: has changed; restart claviger to use it");
-        assert_eq!(outcome["config.errors"], expected);
+        assert_eq!(problem(&outcome), expected);
         world.get("/", "").await;
         assert_eq!(world.upstream.last().target, "/first/", "the whole of it or nothing");
     }
