@@ -157,7 +157,7 @@ impl Config {
         if session.kind == StoreKind::Redis && file.keys.cookie.is_empty() {
             errors.add("keys.cookie", SHARED_KEYS);
         }
-        let mints = credentials.values().any(|table| table.get("kind").and_then(Value::as_str) == Some("minted"));
+        let mints = credentials.values().any(|table| is_of_kind(table, "minted"));
         if session.kind == StoreKind::Redis && file.keys.minted.is_empty() && mints {
             errors.add("keys.minted", SHARED_KEYS);
         }
@@ -173,13 +173,13 @@ impl Config {
         ];
         let others = others.into_iter().filter_map(|(section, address)| Some((section.to_owned(), address?)));
         listen::each_its_own(sections.chain(others), errors);
-        let vouches =
-            |route: &file::Route| route.inject.as_ref().is_some_and(|i| i.to_string().contains("identity_jwt"));
-        if session.kind == StoreKind::Redis && file.keys.identity.is_empty() && file.route.values().any(vouches) {
-            errors.add("keys.identity", SHARED_KEYS);
-        }
         let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
         let route = route::routes(file.route, &known, errors);
+        let mut injectors = route.values().flat_map(|route| &route.inject);
+        let vouches = injectors.any(|(_, table)| is_of_kind(table, "identity_jwt"));
+        if session.kind == StoreKind::Redis && file.keys.identity.is_empty() && vouches {
+            errors.add("keys.identity", SHARED_KEYS);
+        }
         Self {
             state_dir,
             workers: file.server.workers,
@@ -220,6 +220,10 @@ impl Reading {
         let Self { config, errors } = self;
         if errors.is_empty() { Ok(config) } else { Err(errors.located(&config.text)) }
     }
+}
+
+fn is_of_kind(table: &Table, kind: &str) -> bool {
+    table.get("kind").and_then(Value::as_str) == Some(kind)
 }
 
 /// The path of a section, and an error where its name is none: it becomes a label, a log field and part of key paths.
