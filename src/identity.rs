@@ -304,6 +304,9 @@ pub trait IdentitySource: Debug + Send + Sync {
 pub trait Login: Send + Sync {
     /// What the chooser page calls this source.
     fn label(&self) -> &str;
+    /// Whose word its logins are: which provider's, and to which client. Under another voucher the same source and id may
+    /// be somebody else (A21).
+    fn voucher(&self) -> &Arc<str>;
     /// Starts a login that comes back to `callback`.
     async fn begin(&self, callback: &Url) -> Result<Begun, LoginError>;
     /// Ends it with what the provider sent back and what [`Begun::memory`] kept.
@@ -358,6 +361,8 @@ impl Debug for Returned {
 pub struct SignedIn {
     /// Who.
     pub subject: Subject,
+    /// The [`Login::voucher`] of the source that says so.
+    pub voucher: Arc<str>,
     /// What is said of them.
     pub claims: Claims,
     /// When the provider's word ends, where it says so for the whole login.

@@ -7,8 +7,10 @@ use serde_json::Value;
 use crate::support::world::World;
 
 mod files;
+mod listeners;
 mod load;
 mod losses;
+mod other_side;
 mod refused;
 
 /// Changes the config's text; whole at once, as an editor does it.
@@ -31,6 +33,12 @@ pub async fn reload(world: &World) -> Value {
     world.claviger.hang_up();
     world.claviger.event(|_| outcomes(world).len() > before).await;
     outcomes(world).swap_remove(before)
+}
+
+/// The only problem by an outcome, without the line where it is: a key that is gone has none.
+fn problem(outcome: &Value) -> &str {
+    let told = outcome["config.errors"].as_str().unwrap();
+    told.rsplit_once(" (line ").map_or(told, |(problem, _)| problem)
 }
 
 /// Waits for the next reload after so many.

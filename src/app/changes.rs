@@ -17,8 +17,6 @@ pub(super) struct Changes {
     /// What is in use until the end of the process. A key that nobody made changeable is among these: a reload that
     /// says it was done has done all of it.
     pub(super) fixed: ConfigErrors,
-    /// The `[identity.*]` whose subjects are others now, although the name is the same (A21).
-    pub(super) strangers: BTreeSet<SourceName>,
 }
 
 impl Changes {
@@ -33,7 +31,6 @@ impl Changes {
         for named in now.changed_since(&then).filter(|named| named.file_name() != file.file_name()) {
             changes.told.push(format!("`{}` changed", named.display()));
         }
-        changes.strangers = strangers(before, after);
         changes
     }
 
@@ -58,23 +55,11 @@ impl Changes {
             let path = below(key, &name);
             self.tell(&path, was, is);
             match key {
-                "listen" => self.note_listener(&path, was, is),
                 "provider" | "authority" if name == "tls" => self.fix_presence(&path, was, is),
                 _ if is_listed || CHANGEABLE.contains(&path.as_str()) => {}
                 "authority" if name != "address" => {}
                 "keys" | "limits" => {}
                 _ => self.fix(&path),
-            }
-        }
-    }
-
-    fn note_listener(&mut self, path: &str, was: Option<&Value>, is: Option<&Value>) {
-        let (Some(Value::Table(was)), Some(Value::Table(is))) = (was, is) else { return self.fix(path) };
-        for (key, was, is) in differing(was, is) {
-            match &*key {
-                "public_url" | "trusted_proxies" => {}
-                "tls" => self.fix_presence(&below(path, "tls"), was, is),
-                _ => self.fix(&below(path, &key)),
             }
         }
     }

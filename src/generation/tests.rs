@@ -15,6 +15,8 @@ use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
 use crate::web::Connection;
 
+mod loading;
+
 /// A config that has nothing wrong with it.
 const GOOD: &str = r#"
     [listen.main]
@@ -339,35 +341,6 @@ fn every_section_is_looked_at() {
     assert_eq!(paths, ["identity.a.kind", "identity.b.kind", "credentials.c.kind"]);
 }
 
-#[test]
-fn errors_of_the_file_and_of_what_is_built_come_in_one_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("claviger.toml");
-    let text = r#"
-        [listen.main]
-        address = "here"
-        [identity.corp]
-        kind = "oidcc"
-        [route.wiki]
-        host = "wiki.localhost"
-        upstream = "http://127.0.0.1:3000/path"
-        allow = "everyone"
-        inject = { kind = "sigv5" }
-    "#;
-    std::fs::write(&file, text).unwrap();
-    let errors = Generation::load(&file, &Environment::default(), |_| Ok(parts())).unwrap_err();
-    let mut paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
-    paths.sort_unstable();
-    let expected = [
-        "identity.corp.kind",
-        "listen.main.address",
-        "route.wiki.allow",
-        "route.wiki.inject.kind",
-        "route.wiki.upstream",
-    ];
-    assert_eq!(paths, expected, "{errors}");
-}
-
 /// Vouches for `alice` to those who show its name in `Authorization`, and rejects them where it is told to.
 #[derive(Debug)]
 struct Shown {
@@ -442,13 +415,18 @@ async fn identified(
 
 async fn session_at(source: &str) -> Arc<Session> {
     let sessions = Sessions::new(&SessionSettings::default(), parts().clock, &Metrics::new());
+    let corp = "[identity.corp]\nkind = 'oidc'\nissuer = 'https://idp.example.com'\nclient_id = 'c'";
+    let generation = Generation::build(&config(&format!("{GOOD}\n{corp}")), &parts()).unwrap();
+    let vouches = Arc::clone(&generation.sources["corp"]);
     let signed_in = SignedIn {
         subject: Subject { source: source.into(), id: "alice".into() },
+        voucher: Arc::clone(vouches.login().unwrap().voucher()),
         claims: Claims::default(),
         ends_at: None,
         tokens: Tokens::default(),
         at_provider: None,
     };
+    sessions.use_sources([(source.into(), vouches)]).await;
     sessions.start(signed_in, "a.test").await.unwrap().0
 }
 
