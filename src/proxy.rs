@@ -106,7 +106,7 @@ impl Proxy {
 
         let step = arrival.trace.step("identify");
         let session = match arrival.cookies {
-            Some(cookies) => self.sessions.recognize(&head.headers, cookies, host.as_str()).await?,
+            Some(cookies) => self.sessions.recognize(&head.headers, cookies, host.as_str(), arrival.now).await?,
             None => None,
         };
         let caller = Caller { head, connection: arrival.connection };

@@ -194,16 +194,17 @@ impl Sessions {
         Ok(ticket)
     }
 
-    /// The session that one of the tickets in `headers` opens on `host`. Cookies of our name may come from elsewhere, and
+    /// The session that one of the tickets in `headers` opens on `host`, used `now`. Cookies of our name may come from elsewhere, and
     /// before ours: each is tried (A10). An unknown, changed, expired or other host's ticket is no ticket.
     pub async fn recognize(
         &self,
         headers: &HeaderMap,
         names: &CookieNames,
         host: &str,
+        now: SystemTime,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         for ticket in cookies(headers, names.ticket()) {
-            if let Some(session) = self.at_hand(ticket, host) {
+            if let Some(session) = self.at_hand(ticket, host, now) {
                 return Ok(Some(session));
             }
             if let Some(session) = Box::pin(self.open(ticket, host)).await? {
@@ -214,9 +215,8 @@ impl Sessions {
     }
 
     /// The session that `ticket` opens, used now, where there is nothing to wait for and nothing to do: nearly always.
-    fn at_hand(&self, ticket: &str, host: &str) -> Option<Arc<Session>> {
+    fn at_hand(&self, ticket: &str, host: &str, now: SystemTime) -> Option<Arc<Session>> {
         let Glance::Found(session) = self.store.glance(&TicketHash::of(ticket, host)?) else { return None };
-        let now = self.upkeep.clock.now();
         if session.is_over() || session.overdue(now).is_some() || session.is_due(now) {
             return None;
         }

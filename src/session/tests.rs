@@ -242,7 +242,7 @@ async fn a_tossed_cookie_hides_nothing() {
     let mut headers = http::HeaderMap::new();
     let cookie = format!("claviger-8080=evil; claviger-8080={}; claviger-8080=", ticket.expose());
     headers.insert(http::header::COOKIE, cookie.parse().unwrap());
-    let found = house.sessions.recognize(&headers, &names, HERE).await.unwrap().unwrap();
+    let found = house.sessions.recognize(&headers, &names, HERE, house.clock.now()).await.unwrap().unwrap();
     assert_eq!(found.id(), session.id());
 }
 

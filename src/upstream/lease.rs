@@ -29,6 +29,8 @@ pub(super) struct Lease {
     connection: Option<Connection>,
     /// The address whose pool it goes back to, if any.
     home: Option<u64>,
+    /// Since when it is in use.
+    since: Instant,
     load: Option<Load>,
 }
 
@@ -73,11 +75,11 @@ type Sent = Result<Result<Response<Incoming>, TrySendError<Request<Outgoing>>>, 
 impl Lease {
     /// A fresh connection.
     pub(super) fn new(connection: Connection, home: Option<u64>) -> Self {
-        Self { connection: Some(connection), home, load: None }
+        Self { connection: Some(connection), home, since: Instant::now(), load: None }
     }
 
-    pub(super) fn pooled(connection: Connection, home: u64) -> Self {
-        Self { connection: Some(connection), home: Some(home), load: None }
+    pub(super) fn pooled(connection: Connection, home: u64, now: Instant) -> Self {
+        Self { connection: Some(connection), home: Some(home), since: now, load: None }
     }
 
     pub(super) fn with(mut self, load: Option<Load>) -> Self {
@@ -153,7 +155,7 @@ impl Lease {
     pub(super) fn put_back(mut self) {
         if let (Some(id), Some(Connection::Http1(connection))) = (self.home, self.connection.take()) {
             if connection.sender.is_ready() {
-                pool::put(id, connection);
+                pool::put(id, connection, self.since);
             } else {
                 connection.driver.cut();
             }

@@ -15,17 +15,17 @@ use super::target::Endpoint;
 /// A connection to this address that is ready, the last used first: it is the likeliest to be still open.
 pub(super) fn take(endpoint: &Endpoint, now: Instant) -> Option<Lease> {
     let taken = POOL.try_with(|pool| pool.borrow_mut().of.get_mut(&endpoint.id)?.take(now)).ok().flatten()?;
-    Some(Lease::pooled(taken, endpoint.id))
+    Some(Lease::pooled(taken, endpoint.id, now))
 }
 
-/// Gives an idle HTTP/1 connection back. `id` is that of an address that [`open_for`] has made known.
-pub(super) fn put(id: u64, connection: Http1) {
-    let now = Instant::now();
+/// Gives an idle HTTP/1 connection back. `id` is that of an address that [`open_for`] has made known. Its age counts from
+/// when it was taken, which is known without a look at the clock, and earlier.
+pub(super) fn put(id: u64, connection: Http1, since: Instant) {
     let put = |pool: &mut Pool| {
         if let Some(connections) = pool.of.get_mut(&id)
             && connections.idle.len() < MOST_IDLE
         {
-            connections.idle.push(Idle { connection, since: now });
+            connections.idle.push(Idle { connection, since });
             connections.tell();
         }
         pool.is_to_be_swept()
@@ -121,9 +121,7 @@ impl Connections {
 
     fn take_idle(&mut self, now: Instant) -> Option<Connection> {
         while let Some(mut last) = self.idle.pop() {
-            if now.duration_since(last.since) > AGE {
-                self.idle.clear(); // the others are older
-            } else if last.connection.is_ready() {
+            if now.duration_since(last.since) <= AGE && last.connection.is_ready() {
                 return Some(Connection::Http1(last.connection));
             }
         }
