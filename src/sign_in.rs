@@ -193,7 +193,8 @@ impl SignIn {
 
     /// The session of the browser that asks, on this host.
     async fn session(&self, site: &Site, visit: &Visit<'_>) -> Result<Option<Arc<Session>>, Fault> {
-        Ok(self.sessions.recognize(&visit.head.headers, &site.names, visit.host).await?)
+        let now = self.clock.now();
+        Ok(self.sessions.recognize(&visit.head.headers, &site.names, visit.host, now).await?)
     }
 
     fn count(&self, outcome: &str) {

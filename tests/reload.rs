@@ -7,12 +7,14 @@ use serde_json::Value;
 use crate::support::world::World;
 
 mod files;
+mod listeners;
 mod load;
 mod losses;
+mod other_side;
 mod refused;
 
 /// Changes the config's text; whole at once, as an editor does it.
-fn edit(world: &World, from: &str, to: &str) {
+pub fn edit(world: &World, from: &str, to: &str) {
     let text = fs::read_to_string(world.file("claviger.toml")).unwrap();
     assert!(text.contains(from), "{from} is not in the config:\n{text}");
     put(world, "claviger.toml", &text.replace(from, to));
@@ -26,11 +28,17 @@ fn put(world: &World, name: &str, text: &str) {
 }
 
 /// Sends a SIGHUP and waits for what came of it.
-async fn reload(world: &World) -> Value {
+pub async fn reload(world: &World) -> Value {
     let before = outcomes(world).len();
     world.claviger.hang_up();
     world.claviger.event(|_| outcomes(world).len() > before).await;
     outcomes(world).swap_remove(before)
+}
+
+/// The only problem by an outcome, without the line where it is: a key that is gone has none.
+fn problem(outcome: &Value) -> &str {
+    let told = outcome["config.errors"].as_str().unwrap();
+    told.rsplit_once(" (line ").map_or(told, |(problem, _)| problem)
 }
 
 /// Waits for the next reload after so many.

@@ -2,8 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use crate::site::Site;
 
 /// Asks for a small page again and again, on a thread of its own: what the attackers' side costs does not count.
 pub struct Bystander {
-    stop: Arc<AtomicBool>,
+    stop: Sender<()>,
     thread: JoinHandle<Fared>,
 }
 
@@ -25,34 +24,27 @@ pub struct Fared {
 }
 
 impl Bystander {
+    /// One that asks until its end.
     pub fn at(address: SocketAddr) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let (mut fared, mut connection) = (Fared::default(), None);
-            while !stopped.load(Ordering::Relaxed) {
-                let begun = Instant::now();
-                match ask(&mut connection, address) {
-                    Some(()) => fared.took.push(begun.elapsed()),
-                    None => (fared.failed, connection) = (fared.failed + 1, None),
-                }
-                std::thread::sleep(PAUSE);
-            }
-            fared
-        });
-        Self { stop, thread }
+        Self::asking(usize::MAX, address)
+    }
+
+    fn asking(times: usize, address: SocketAddr) -> Self {
+        let (stop, stopped) = channel();
+        Self { stop, thread: std::thread::spawn(move || ask_on(times, address, &stopped)) }
     }
 
     pub fn end(self) -> Fared {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.thread.join().unwrap()
     }
 
-    /// How one fares for so long.
-    pub async fn for_a(time: Duration, address: SocketAddr) -> Fared {
-        let bystander = Self::at(address);
-        tokio::time::sleep(time).await;
-        bystander.end()
+    /// How one fares with so many requests.
+    pub async fn with(times: usize, address: SocketAddr) -> Fared {
+        let Self { stop, thread } = Self::asking(times, address);
+        let fared = tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
+        drop(stop);
+        fared
     }
 }
 
@@ -93,7 +85,7 @@ pub async fn beside_within<T>(
     attack: impl Future<Output = T>,
 ) -> T {
     let (pid, at) = (site.world.claviger.id(), site.world.at);
-    let before = Bystander::for_a(CALM, at).await;
+    let before = Bystander::with(CALM, at).await;
     let (held, peak, bystander) = (resident_mib(pid), Peak::watch(pid), Bystander::at(at));
     let outcome = attack.await;
     let (during, grown) = (bystander.end(), peak.end() - held);
@@ -110,6 +102,22 @@ pub async fn beside_within<T>(
 
 fn ms(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// Request after request, with a little time between them.
+fn ask_on(times: usize, address: SocketAddr, stopped: &Receiver<()>) -> Fared {
+    let (mut fared, mut connection) = (Fared::default(), None);
+    for _ in 0..times {
+        if stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
+            break;
+        }
+        let begun = Instant::now();
+        match ask(&mut connection, address) {
+            Some(()) => fared.took.push(begun.elapsed()),
+            None => (fared.failed, connection) = (fared.failed + 1, None),
+        }
+    }
+    fared
 }
 
 /// One request; `None` where it is not answered with 200.
@@ -133,7 +141,8 @@ fn ask(connection: &mut Option<TcpStream>, address: SocketAddr) -> Option<()> {
 }
 
 const PAUSE: Duration = Duration::from_millis(2);
-const CALM: Duration = Duration::from_secs(1);
+/// Requests that tell how one fares in peace.
+const CALM: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Other programs share the machine.
 const FLOOR: Duration = Duration::from_millis(250);

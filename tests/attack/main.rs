@@ -21,6 +21,7 @@ mod bystander;
 mod canaries;
 mod framing;
 mod garbage;
+mod gate;
 mod headers;
 mod http2;
 mod logins;

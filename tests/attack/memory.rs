@@ -1,7 +1,6 @@
 //! How much memory a process holds, now and at most.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,19 +13,17 @@ pub fn resident_mib(pid: u32) -> f64 {
 
 /// Looks at a process's memory all the time, on a thread of its own.
 pub struct Peak {
-    stop: Arc<AtomicBool>,
+    stop: Sender<()>,
     thread: JoinHandle<f64>,
 }
 
 impl Peak {
     pub fn watch(pid: u32) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
             let mut peak = 0.0_f64;
-            while !stopped.load(Ordering::Relaxed) {
+            while stopped.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
                 peak = peak.max(resident_mib(pid));
-                std::thread::sleep(BEAT);
             }
             peak.max(resident_mib(pid))
         });
@@ -35,7 +32,7 @@ impl Peak {
 
     /// The most it was, in MiB.
     pub fn end(self) -> f64 {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.thread.join().unwrap()
     }
 }

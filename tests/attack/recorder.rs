@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::gate::Gate;
 
 /// Everything that reached it.
 #[derive(Clone)]
 pub struct Recorder {
     pub at: SocketAddr,
     records: Arc<Mutex<Records>>,
+    /// Where requests wait whose target has the word `held`.
+    pub gate: Gate,
 }
 
 #[derive(Default)]
@@ -48,6 +51,8 @@ impl Recorder {
         let at = listener.local_addr().unwrap();
         let records: Arc<Mutex<Records>> = Arc::default();
         let kept = Arc::clone(&records);
+        let gate = Gate::closed();
+        let before = gate.clone();
         // a thread of its own: how fast it answers must not depend on what the attackers do
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -56,11 +61,12 @@ impl Recorder {
                 let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
                     let _ = stream.set_nodelay(true);
-                    tokio::spawn(Line { stream, unread: Vec::new(), records: Arc::clone(&kept) }.serve());
+                    let (records, gate) = (Arc::clone(&kept), before.clone());
+                    tokio::spawn(Line { stream, unread: Vec::new(), records, gate }.serve());
                 }
             });
         });
-        Self { at, records }
+        Self { at, records, gate }
     }
 
     pub fn url(&self) -> String {
@@ -97,6 +103,7 @@ struct Line {
     stream: TcpStream,
     unread: Vec<u8>,
     records: Arc<Mutex<Records>>,
+    gate: Gate,
 }
 
 /// Why a connection is not read any further.
@@ -111,10 +118,10 @@ impl Line {
             match self.request().await {
                 Ok(request) => {
                     let (head, more) = answer(&request);
-                    let slow = request.target.contains("slow");
+                    let held = request.target.contains("held");
                     self.records.lock().unwrap().requests.push(request);
-                    if slow {
-                        tokio::time::sleep(SLOW).await;
+                    if held {
+                        self.gate.pass().await;
                     }
                     if self.write(&head, more).await.is_err() {
                         return;
@@ -265,5 +272,3 @@ fn fault<T>(what: &str, text: &str) -> Result<T, End> {
 /// Enough for every case, and bounded in a flood.
 const MOST_RAW: usize = 16 << 20;
 static PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
-/// How long an answer takes where the target has the word.
-const SLOW: Duration = Duration::from_millis(300);

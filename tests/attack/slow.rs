@@ -171,7 +171,7 @@ pub async fn check(report: Report) {
 async fn readers(report: &Report) {
     let site = Site::start().await;
     let (pid, at) = (site.world.claviger.id(), site.world.at);
-    drop(Bystander::for_a(DRIP, at).await);
+    drop(Bystander::with(SOME, at).await);
     let before = resident_mib(pid);
     let mut held = Vec::new();
     for _ in 0..FEWER {
@@ -308,6 +308,8 @@ const FEW: usize = 50;
 /// What reaches claviger late on a busy machine counts from then on.
 const MARGIN: Duration = Duration::from_secs(15);
 const BEAT: Duration = Duration::from_millis(500);
+/// Requests after which what is made once has been made.
+const SOME: usize = 300;
 const DRIP: Duration = Duration::from_secs(1);
 /// What is read ahead from the upstream, and what waits to be written.
 const READER_KIB: f64 = 384.0;

@@ -53,11 +53,13 @@ async fn past_so_many_requests_the_next_are_told_to_come_back() {
     assert_eq!(world.admin("/livez").await.status, 200);
     assert_eq!(world.admin("/readyz").await.status, 200);
     assert!(world.metric("claviger_refused_total{listener=\"main\",reason=\"requests\"}").await >= 1.0);
+    until(async || world.metric("claviger_requests_under_way").await, |count| *count == 3.0).await;
     go.add_permits(3);
     for wire in &mut wires {
         assert!(wire.answer().await.starts_with("HTTP/1.1 200"));
     }
     until(async || Wire::to(world.at).await.ask("/").await, |head| head.starts_with("HTTP/1.1 200")).await;
+    until(async || world.metric("claviger_requests_under_way").await, |count| *count == 0.0).await;
 }
 
 #[tokio::test]

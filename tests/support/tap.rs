@@ -1,5 +1,6 @@
 //! What a service is told and answers, overheard; and its answers held up or changed on the way.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ pub struct Tap {
     service: Arc<dyn Handler>,
     said: Mutex<Vec<Said>>,
     held: watch::Sender<bool>,
+    waiting: AtomicUsize,
     lives: Mutex<Option<Duration>>,
 }
 
@@ -28,7 +30,8 @@ pub struct Said {
 impl Tap {
     /// On this service's line.
     pub fn on(service: Arc<dyn Handler>) -> Arc<Self> {
-        Arc::new(Self { service, said: Mutex::default(), held: watch::Sender::new(false), lives: Mutex::default() })
+        let (held, waiting) = (watch::Sender::new(false), AtomicUsize::new(0));
+        Arc::new(Self { service, said: Mutex::default(), held, waiting, lives: Mutex::default() })
     }
 
     /// All that was said so far.
@@ -39,6 +42,11 @@ impl Tap {
     /// Lets nothing through until [`Tap::release`].
     pub fn hold(&self) {
         self.held.send_replace(true);
+    }
+
+    /// How many questions are held now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Lets through what was held, and all that comes.
@@ -68,7 +76,9 @@ impl Handler for Tap {
         let asked = body.collect(MOST).await.unwrap();
         let target = head.uri.to_string();
         let question = String::from_utf8_lossy(&asked).into_owned();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
         let response = self.service.handle(Request::from_parts(head, Body::full(asked))).await;
         let (mut head, body) = response.into_parts();
         let answered = self.changed(String::from_utf8_lossy(&body.collect(MOST).await.unwrap()).into_owned());

@@ -83,7 +83,7 @@ impl House {
             return self.door.answer(&self.site, &visit).await;
         }
         let wanted = self.wanted.lock().unwrap().clone();
-        let session = self.sessions.recognize(&head.headers, self.site.names(), host).await?;
+        let session = self.sessions.recognize(&head.headers, self.site.names(), host, self.clock.now()).await?;
         match session.filter(|session| wanted.is_empty() || wanted.contains(&session.subject().source)) {
             Some(session) => {
                 let subject = session.subject();
