@@ -148,8 +148,7 @@ pub async fn check(report: Report) {
     let listeners: String = WAYS
         .iter()
         .map(|way| {
-            let tls =
-                if way.tls { "tls = { certificate = \"{folder}/tls.crt\", key = \"{folder}/tls.key\" }\n" } else { "" };
+            let tls = if way.tls { "tls = { certificate = \"tls.crt\", key = \"tls.key\" }\n" } else { "" };
             format!("[listen.{}]\naddress = \"127.0.0.1:0\"\n{tls}", way.listener)
         })
         .collect();

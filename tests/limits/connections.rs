@@ -3,7 +3,7 @@
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use super::world;
+use super::{plan, world};
 use crate::support::client::raw;
 use crate::support::wire::Wire;
 use crate::support::world::{World, until};
@@ -172,18 +172,9 @@ async fn a_reload_changes_the_limits_of_who_comes_after_it() {
 
 #[tokio::test]
 async fn a_full_house_says_nothing_where_tls_is_expected() {
-    let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("tls.crt"), made.cert.pem()).unwrap();
-    std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-    let files = folder.path().display();
-    let secure = format!(
-        "[listen.secure]\naddress = \"127.0.0.1:0\"\npublic_url = \"https://apps.test\"\n\
-         tls = {{ certificate = \"{files}/tls.crt\", key = \"{files}/tls.key\" }}"
-    );
-    let world = world(&format!("{secure}\n[limits]\nconnections = 1")).await;
+    let world = plan("[limits]\nconnections = 1\n").secure().start().await;
     let _first = served(&world, HERE, 1).await;
-    let at = world.claviger.address("secure").await;
+    let at = world.secure_at().await;
     let mut told = Vec::new();
     TcpStream::connect(at).await.unwrap().read_to_end(&mut told).await.unwrap();
     assert_eq!(told, b"");

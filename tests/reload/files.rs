@@ -6,24 +6,16 @@ use std::os::unix::fs::symlink;
 use claviger::secret::Secret;
 use claviger::tls::Trust;
 use claviger::users::hash_password;
-use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{edit, outcome_after, outcomes, put, reload};
 use crate::login::callback;
 use crate::support::browser::Browser;
 use crate::support::place::Place;
+use crate::support::secure::{certificate, shake};
 use crate::support::world::{Plan, World, until};
-
-const SECURE: &str = r#"
-[listen.secure]
-address = "127.0.0.1:0"
-public_url = "https://apps.test"
-tls = { certificate = "tls.crt", key = "tls.key" }
-"#;
 
 const ROUTES: &str = r#"
 [route.open]
@@ -41,40 +33,37 @@ allow = "signed-in"
 
 #[tokio::test]
 async fn a_new_certificate_counts_for_the_next_handshake_and_no_connection_is_lost() {
-    let (certificate, key) = pair();
-    let plan = Plan::with_routes(&format!("{SECURE}\n{ROUTES}")).file("tls.crt", &certificate).file("tls.key", &key);
-    let world = plan.start().await;
-    let mut old = shake(&world, &certificate).await.unwrap();
+    let world = Plan::with_routes(ROUTES).secure().start().await;
+    let first = world.trust();
+    let mut old = world.tls(b"http/1.1").await;
     assert!(ask(&mut old).await.starts_with("HTTP/1.1 200"));
 
-    let (newer, key) = pair();
+    let (newer, key) = certificate("apps.test");
     put(&world, "tls.crt", &newer);
     let outcome = reload(&world).await;
     assert!(outcome["config.errors"].as_str().unwrap().starts_with("listen.secure.tls: "), "they don't match yet");
-    assert!(shake(&world, &certificate).await.is_ok() && shake(&world, &newer).await.is_err());
+    assert!(is_shown(&world, &first).await && !is_shown(&world, &world.trust()).await);
     put(&world, "tls.key", &key);
     let changed = reload(&world).await["config.changed"].as_str().unwrap().to_owned();
     assert!(changed.contains("tls.crt` changed") && changed.contains("tls.key` changed"), "{changed}");
-    assert!(shake(&world, &newer).await.is_ok() && shake(&world, &certificate).await.is_err());
+    assert!(is_shown(&world, &world.trust()).await && !is_shown(&world, &first).await);
     assert!(ask(&mut old).await.starts_with("HTTP/1.1 200"), "a connection stays up");
 }
 
 /// Without a signal: whatever way the file is changed in.
 #[tokio::test]
 async fn changed_files_are_found_by_themselves() {
-    let (certificate, key) = pair();
-    let plan = Plan::with_routes(&format!("{SECURE}\n{ROUTES}")).file("tls.crt", &certificate).file("tls.key", &key);
-    let world = plan.start().await;
+    let world = Plan::with_routes(ROUTES).secure().start().await;
     // as Kubernetes mounts secrets: tls.crt -> data/tls.crt, data -> v1
     for version in ["v1", "v2"] {
         fs::create_dir(world.file(version)).unwrap();
     }
-    let (newer, newer_key) = pair();
-    for (name, text) in
-        [("v1/tls.crt", &certificate), ("v1/tls.key", &key), ("v2/tls.crt", &newer), ("v2/tls.key", &newer_key)]
-    {
-        fs::write(world.file(name), text).unwrap();
+    let (newer, key) = certificate("apps.test");
+    for name in ["tls.crt", "tls.key"] {
+        fs::copy(world.file(name), world.file("v1").join(name)).unwrap();
     }
+    fs::write(world.file("v2/tls.crt"), newer).unwrap();
+    fs::write(world.file("v2/tls.key"), key).unwrap();
     symlink("v1", world.file("data")).unwrap();
     edit(&world, "\"tls.crt\"", "\"data/tls.crt\"");
     edit(&world, "\"tls.key\"", "\"data/tls.key\"");
@@ -88,7 +77,7 @@ async fn changed_files_are_found_by_themselves() {
         (&outcome["message"], &outcome["why"]),
         (&Value::from("the config was reloaded"), &Value::from("files"))
     );
-    assert!(shake(&world, &newer).await.is_ok());
+    assert!(is_shown(&world, &Trust::with_file(&world.file("v2/tls.crt")).unwrap()).await);
 
     // the config itself, by an atomic rename; then in place, with a fault that is mended
     edit(&world, "/first", "/second");
@@ -202,19 +191,9 @@ async fn a_users_file_is_read_again() {
     assert!(back.location().starts_with("http://127.0.0.1/cb?code="), "{} {}", back.status, back.text());
 }
 
-/// A fresh certificate for `apps.test`, and its key.
-fn pair() -> (String, String) {
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    (made.cert.pem(), made.signing_key.serialize_pem())
-}
-
-/// A handshake in which only this certificate is believed.
-async fn shake(world: &World, certificate: &str) -> std::io::Result<TlsStream<TcpStream>> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), certificate).unwrap();
-    let connector = TlsConnector::from(Trust::with_file(file.path()).unwrap().client_config(&[b"http/1.1"]));
-    let stream = TcpStream::connect(world.claviger.address("secure").await).await?;
-    connector.connect(ServerName::try_from("apps.test").unwrap(), stream).await
+/// Whether a handshake succeeds in which only this certificate is believed.
+async fn is_shown(world: &World, trust: &Trust) -> bool {
+    shake(world.secure_at().await, trust, b"http/1.1").await.is_ok()
 }
 
 /// One request on a connection that stays open.

@@ -62,7 +62,7 @@ pub struct Another {
 
 /// How a world is made.
 pub struct Plan {
-    config: String,
+    pub(super) config: String,
     host: Option<String>,
     also_at: Vec<String>,
     files: Vec<(String, String)>,

@@ -6,17 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use claviger::tls::Trust;
 use claviger::web::Body;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsConnector;
 
 use crate::support::client::headers;
 use crate::support::world::{Plan, World, until};
@@ -89,41 +86,25 @@ async fn serve(
 struct Place {
     world: World,
     sender: http2::SendRequest<Body>,
-    _folder: tempfile::TempDir,
 }
 
 impl Place {
     async fn before(echo: &Echo) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-        let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let routes = format!(
             r#"
-[listen.secure]
-address = "127.0.0.1:0"
-public_url = "https://apps.test"
-tls = {{ certificate = "{}", key = "{}" }}
-
 [route.app]
 host = "*"
 upstream = {{ url = "http://{}", protocol = "h2c" }}
 allow = "anyone"
 inject = {{ kind = "headers" }}
 "#,
-            certificate.display(),
-            key.display(),
             echo.at
         );
-        let world = Plan::with_routes(&routes).start().await;
-        let at = world.claviger.address("secure").await;
-        let connector = TlsConnector::from(Trust::with_file(&certificate).unwrap().client_config(&[b"h2"]));
-        let stream = TcpStream::connect(at).await.unwrap();
-        let stream = connector.connect(ServerName::try_from("apps.test").unwrap(), stream).await.unwrap();
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let world = Plan::with_routes(&routes).secure().start().await;
+        let stream = TokioIo::new(world.tls(b"h2").await);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
-        Self { world, sender, _folder: folder }
+        Self { world, sender }
     }
 
     async fn call(&mut self, path: &str, body: Body) -> Response<Incoming> {
