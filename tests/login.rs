@@ -18,15 +18,6 @@ mod sources;
 mod targets;
 mod text;
 
-/// Whoever is logged in, on any host; nothing is asked of STS.
-const OPEN: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-"#;
-
 /// Where the provider sends a browser back to after a login at `begin`; nothing there has been opened yet.
 pub async fn callback(browser: &mut Browser, begin: &str, name: &str) -> Url {
     let begun = browser.step(begin).await;

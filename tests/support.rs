@@ -5,6 +5,7 @@ pub mod client;
 pub mod place;
 pub mod process;
 pub mod redis;
+pub mod routes;
 pub mod secure;
 pub mod side;
 pub mod tap;

@@ -39,6 +39,7 @@ mod support {
     pub mod client;
     pub mod place;
     pub mod process;
+    pub mod routes;
     pub mod secure;
     pub mod side;
     pub mod tap;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use tokio_rustls::TlsConnector;
 
 use crate::recorder::Recorder;
+use crate::support::routes::{APP, PUBLIC};
 use crate::support::world::{Plan, World};
 
 /// The site, until dropped.
@@ -21,12 +22,11 @@ impl Site {
         Self::with("", |plan| plan).await
     }
 
-    /// One with more routes: `{recorder}` stands for the upstream; beside the config are a certificate and an empty file
-    /// of users.
+    /// One with more routes; beside its config are a certificate and an empty file of users.
     pub async fn with(more: &str, plan: impl FnOnce(Plan) -> Plan) -> Self {
         let recorder = Recorder::start().await;
-        let routes = format!("{ROUTES}\n{more}\n").replace("{recorder}", &recorder.url());
-        let usual = Plan::with_routes(&routes).log("info").file("users.toml", "").secure();
+        let recorded = [APP, PUBLIC].concat().replace("{upstream}", &recorder.url());
+        let usual = Plan::with_routes(&[&recorded, more, "\n"].concat()).log("info").file("users.toml", "").secure();
         let world = plan(usual).start().await;
         let secure_at = world.secure_at().await;
         Self { world, secure_at, recorder }
@@ -37,20 +37,6 @@ impl Site {
         TlsConnector::from(self.world.trust().client_config(&[protocol]))
     }
 }
-
-const ROUTES: &str = r#"
-[route.private]
-host = "*"
-upstream = "{recorder}"
-allow = "signed-in"
-inject = { kind = "headers" }
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{recorder}"
-allow = "anyone"
-"#;
 
 /// Further: a store whose requests are signed, behind which is [`World::upstream`].
 pub const SIGNED: &str = r#"

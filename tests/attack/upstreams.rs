@@ -8,6 +8,7 @@ use crate::bystander::beside;
 use crate::report::Report;
 use crate::site::Site;
 use crate::support::client::{self, headers, raw};
+use crate::support::routes::behind;
 use crate::support::wire::{Behind, Wire};
 
 pub async fn check(report: Report) {
@@ -83,11 +84,7 @@ async fn for_ever(report: &Report) {
         }
     })
     .await;
-    let more = format!(
-        "[route.behind]\nhost = \"*\"\npath = \"/behind\"\nupstream = \"{}\"\nallow = \"anyone\"\n\
-         timeouts = {{ first_byte = \"1s\" }}\n",
-        upstream.url()
-    );
+    let more = behind(&upstream.url()) + "timeouts = { first_byte = \"1s\" }\n";
     let site = Site::with(&more, |plan| plan).await;
     let begun = Instant::now();
     let answer =
@@ -111,11 +108,7 @@ async fn floods(report: &Report) {
         let flood: std::sync::Arc<str> =
             format!("{head}{}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", piece.repeat(count)).into();
         let upstream = Behind::answering(&flood).await;
-        let more = format!(
-            "[route.behind]\nhost = \"*\"\npath = \"/behind\"\nupstream = \"{}\"\nallow = \"anyone\"\n",
-            upstream.url()
-        );
-        let flooded = Site::with(&more, |plan| plan).await;
+        let flooded = Site::with(&behind(&upstream.url()), |plan| plan).await;
         let seen = beside(report, "A28", &format!("an upstream's flood of {name}"), &flooded, async {
             let asked = format!("GET /behind HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", flooded.world.at);
             let mut seen = std::collections::BTreeSet::new();

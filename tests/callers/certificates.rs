@@ -21,8 +21,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::issuer::Issuer;
-use super::{fault, seen};
+use super::{KNOWN, fault, seen};
 use crate::support::client::{Answer, headers};
+use crate::support::routes::PUBLIC;
 use crate::support::secure::SECURE_ORIGIN;
 use crate::support::world::{Plan, World, until};
 
@@ -37,31 +38,11 @@ kind = "mtls"
 {subject}
 groups_claim = "organizational_unit"
 
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}", X-Name = "{claims.common_name}" } }
-
 [route.grouped]
 host = "*"
 path = "/grouped"
 upstream = "{upstream}"
 allow = { groups = ["payments"], claims = { organization = "Corp" } }
-
-[route.people]
-host = "*"
-path = "/people"
-upstream = "{upstream}"
-allow = "signed-in"
-identity = ["idp"]
-inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}" } }
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
 
 [route.signed]
 host = "*"
@@ -337,7 +318,8 @@ impl Gate {
     }
 
     fn plan(ca: &Ca, more: &str, subject: &str, sections: &str) -> Plan {
-        let routes = format!("{}\n{sections}", ROUTES.replace("{more}", more).replace("{subject}", subject));
+        let routes =
+            format!("{}{KNOWN}{PUBLIC}{sections}", ROUTES.replace("{more}", more).replace("{subject}", subject));
         let plan = Plan::with_routes(&routes).public_host("localhost").also_at(SECURE_ORIGIN);
         plan.certificate().file("clients.pem", &ca.0.pem())
     }

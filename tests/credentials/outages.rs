@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{ENTRIES, MISSES, SIGNED};
-use crate::support::world::{Plan, until};
+use super::{ENTRIES, MISSES, signed};
+use crate::support::world::until;
 
 /// `2026-01-01T12:00:00Z` as `X-Amz-Date` has it.
 fn compact(date: &str) -> String {
@@ -14,7 +14,7 @@ fn compact(date: &str) -> String {
 
 #[tokio::test]
 async fn a35_the_last_good_credentials_serve_to_their_end_and_not_past_it() {
-    let world = Plan::with_routes(SIGNED).start().await;
+    let world = signed("").start().await;
     world.sts_tap.credentials_live(Duration::from_secs(3));
     let mut browser = world.browser_of("alice").await;
     let alice = world.cookie(&browser);
@@ -49,11 +49,9 @@ async fn a35_the_last_good_credentials_serve_to_their_end_and_not_past_it() {
 /// Many ask while there is nothing to be had: that is no reason to ask STS as often.
 #[tokio::test]
 async fn a35_an_sts_that_is_down_is_not_asked_for_every_request() {
-    let world = Plan::with_routes(SIGNED).start().await;
+    let world = signed("").start().await;
     let alice = world.ticket("alice").await;
-    let mut bob = crate::support::browser::Browser::default();
-    world.log_in(&mut bob, &world.url("/open"), "bob").await;
-    let bob = world.cookie(&bob);
+    let bob = world.cookie(&world.newcomer("bob").await);
     world.sts.stop().await;
     for _ in 0..50 {
         assert_eq!(world.get("/", &alice).await.status, StatusCode::OK, "alice has hers");
@@ -68,9 +66,8 @@ async fn a35_an_sts_that_is_down_is_not_asked_for_every_request() {
 /// The person logs out while STS takes its time: what comes then is for nobody.
 #[tokio::test]
 async fn what_is_issued_after_a_logout_is_not_used_and_not_kept() {
-    let world = Plan::with_routes(SIGNED).start().await;
-    let mut browser = crate::support::browser::Browser::default();
-    world.log_in(&mut browser, &world.url("/open"), "alice").await;
+    let world = signed("").start().await;
+    let mut browser = world.newcomer("alice").await;
     let alice = world.cookie(&browser);
     world.sts_tap.hold();
     let logout = async {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::plan;
+use crate::support::routes::behind;
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{World, until};
 
@@ -22,9 +23,7 @@ async fn held(limits: &str) -> (World, Arc<Semaphore>) {
         }
     })
     .await;
-    let held =
-        format!("[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"anyone\"", upstream.url());
-    (plan(&format!("{held}\n{limits}")).start().await, go)
+    (plan(&[&behind(&upstream.url()), limits].concat()).start().await, go)
 }
 
 /// So many requests that are under way: the upstream has each.
@@ -32,7 +31,7 @@ async fn under_way(world: &World, count: usize) -> Vec<Wire> {
     let mut wires = Vec::new();
     for _ in 0..count {
         let mut wire = Wire::to(world.at).await;
-        wire.send("GET /held HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        wire.send("GET /behind HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
         wires.push(wire);
     }
     wires

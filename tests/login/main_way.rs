@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
+use crate::support::routes::APP;
 use crate::support::world::{Plan, World, person, until};
 
 const SIGNED: &str = r#"
@@ -110,7 +111,7 @@ async fn a_logout_ends_one_login_of_several() {
 /// A session's time is up, however much it is used.
 #[tokio::test]
 async fn a9_a_session_that_has_ended_opens_nothing() {
-    let world = Plan::with_routes(&format!("[session]\nlifetime = \"2s\"\n{}", super::OPEN)).start().await;
+    let world = Plan::with_routes(&format!("[session]\nlifetime = \"2s\"\n{}", APP)).start().await;
     let cookie = world.ticket("alice").await;
     let ended = until(async || world.get("/", &cookie).await, |answer| answer.status != StatusCode::OK).await;
     assert_eq!((ended.status, &ended.json()["error"]), (StatusCode::UNAUTHORIZED, &json!("login_required")));

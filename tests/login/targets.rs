@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use super::OPEN;
 use crate::support::browser::Browser;
+use crate::support::routes::APP;
 use crate::support::world::{PASSWORD, Plan, World};
 
 /// Follows a login to its end, and fails where a step leads to anyone but claviger and the provider.
@@ -24,7 +24,7 @@ async fn end(world: &World, browser: &mut Browser, begin: &str) -> Url {
 
 #[tokio::test]
 async fn a7_a_login_leads_to_a_path_here_and_nowhere_else() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let mut at_provider = Browser::default();
     let page = at_provider.open(&world.url("/")).await;
     at_provider.step_form(&page, &[("username", "alice"), ("password", PASSWORD)]).await;

@@ -14,28 +14,9 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::browser::Browser;
 use crate::support::client::{self, headers, raw};
+use crate::support::routes::{APP, PUBLIC, behind};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Plan, World, until};
-
-const ROUTES: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
-
-[route.behind]
-host = "*"
-path = "/behind"
-upstream = "{behind}"
-allow = "anyone"
-"#;
 
 #[tokio::test]
 async fn what_is_under_way_at_a_sigterm_is_finished() {
@@ -51,17 +32,12 @@ async fn what_is_under_way_at_a_sigterm_is_finished() {
         }
     })
     .await;
-    let routes = format!(
-        "[route.held]\nhost = \"*\"\nupstream = \"{}\"\nallow = \"anyone\"\n\
-         [route.public]\nhost = \"*\"\npath = \"/public\"\nupstream = \"{{upstream}}\"\nallow = \"anyone\"",
-        upstream.url()
-    );
-    let world = Plan::with_routes(&routes).start().await;
+    let world = Plan::with_routes(&[PUBLIC, &behind(&upstream.url())].concat()).start().await;
     let mut idle = Wire::to(world.at).await;
     idle.send(format!("GET /public HTTP/1.1\r\nHost: {}\r\n\r\n", world.at)).await;
     assert!(idle.head().await.starts_with("HTTP/1.1 200"));
     let mut under_way = Wire::to(world.at).await;
-    under_way.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", world.at)).await;
+    under_way.send(format!("GET /behind HTTP/1.1\r\nHost: {}\r\n\r\n", world.at)).await;
     arrived.notified().await;
 
     let mut claviger = world.claviger;
@@ -180,8 +156,8 @@ async fn http2_bodies_and_trailers_pass_both_ways() {
 }
 
 /// A claviger with a listener that speaks TLS.
-async fn secure(behind: &str) -> World {
-    Plan::with_routes(&ROUTES.replace("{behind}", behind)).secure().start().await
+async fn secure(upstream: &str) -> World {
+    Plan::with_routes(&[APP, PUBLIC, &behind(upstream)].concat()).secure().start().await
 }
 
 struct Http2(http2::SendRequest<Body>);

@@ -1,20 +1,10 @@
 //! The path that is decided on is the path that goes on (A5).
 
 use crate::support::client::raw;
+use crate::support::routes::{APP, PUBLIC};
 use crate::support::world::{Plan, World};
 
 const ROUTES: &str = r#"
-[route.site]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
-
 [route.rules]
 host = "*"
 path = "/rules"
@@ -36,6 +26,10 @@ upstream = "{upstream}"
 allow = [{ who = "anyone", paths = ["/bucket/open/*"] }, { groups = ["finance"] }]
 tolerate = ["empty-segment", "encoded-slash", "encoded-backslash", "encoded-hash", "double-encoding", "parameter"]
 "#;
+
+fn plan() -> Plan {
+    Plan::with_routes(&[APP, PUBLIC, ROUTES].concat())
+}
 
 /// Nobody is logged in. `Ok` is the target that the upstream sees; `Err(401)` is a path that needs a login, `Err(400)`
 /// one that servers read differently.
@@ -122,7 +116,7 @@ const CASES: [(&str, Result<&str, u16>); 74] = [
 
 #[tokio::test]
 async fn a5_the_upstream_sees_the_path_that_was_decided_on() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let mut passed = 0;
     for (target, expected) in CASES {
         for target in [target.to_owned(), format!("http://{}{target}", world.at)] {
@@ -141,7 +135,7 @@ async fn a5_the_upstream_sees_the_path_that_was_decided_on() {
 /// Bytes that are no text are no path.
 #[tokio::test]
 async fn a5_a_path_is_text() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     for target in
         [&b"/public/\xff"[..], b"/public/\xc0\xae\xc0\xae/admin", b"/public/\x01", b"/public/a\tb", b"/public/\x7f"]
     {
@@ -152,7 +146,7 @@ async fn a5_a_path_is_text() {
 /// For those who are logged in the same holds: a path is theirs or not, however it is spelled.
 #[tokio::test]
 async fn a5_a_login_opens_no_other_spelling() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let bob = world.ticket("bob").await;
     let before = world.upstream.seen().len();
     for (target, status) in [

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::{edit, reload};
+use crate::support::routes::{OPEN, behind};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::Plan;
 
@@ -16,17 +17,15 @@ credentials = "minted"
 allow = [{ groups = ["staff"] }, { groups = ["board"] }]
 role = "arn:aws:iam::123456789012:role/anyone"
 inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
-
-[route.open]
-host = "*"
-path = "/open"
-upstream = "{upstream}"
-allow = "signed-in"
 "#;
+
+fn plan(more: &str) -> Plan {
+    Plan::with_routes(&[ROUTES, OPEN, more].concat())
+}
 
 #[tokio::test]
 async fn a_rule_that_is_gone_takes_its_credentials_along() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let alice = world.ticket("alice").await;
     assert_eq!((world.get("/", &alice).await.status.as_u16(), world.sts_calls()), (200, 1));
     // a rule more is no rule less
@@ -44,7 +43,7 @@ async fn a_rule_that_is_gone_takes_its_credentials_along() {
 
 #[tokio::test]
 async fn a_credentials_section_that_changes_issues_anew() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let alice = world.ticket("alice").await;
     let key = || world.upstream.last().all("authorization")[0].to_owned();
     world.get("/", &alice).await;
@@ -58,7 +57,7 @@ async fn a_credentials_section_that_changes_issues_anew() {
 
 #[tokio::test]
 async fn a_source_that_is_gone_or_speaks_for_others_ends_its_sessions() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     for (from, to) in
         [("[identity.idp]", "[identity.other]"), ("client_id = \"claviger\"", "client_id = \"claviger-too\"")]
     {
@@ -98,15 +97,14 @@ async fn requests_under_way_finish_although_their_route_is_gone() {
         }
     })
     .await;
-    let held =
-        format!("[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"anyone\"", upstream.url());
-    let world = Plan::with_routes(&format!("{held}\n{ROUTES}")).start().await;
+    let behind = behind(&upstream.url());
+    let world = plan(&behind).start().await;
     let mut wire = Wire::to(world.at).await;
-    wire.send(format!("GET /held HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", world.at)).await;
+    wire.send(format!("GET /behind HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", world.at)).await;
     arrived.notified().await;
-    edit(&world, &held, "");
-    assert_eq!(reload(&world).await["config.changed"], "route.held removed");
-    assert_eq!(world.get("/held", "").await.status, 401, "it is another route's now");
+    edit(&world, &behind, "");
+    assert_eq!(reload(&world).await["config.changed"], "route.behind removed");
+    assert_eq!(world.get("/behind", "").await.status, 401, "it is another route's now");
     go.notify_one();
     assert!(wire.rest().await.ends_with("halfdone"));
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use super::ROUTES;
+use super::plan;
 use crate::support::client;
 use crate::support::place::Place;
 use crate::support::side::Side;
 use crate::support::upstream::Upstream;
-use crate::support::world::{Plan, until};
+use crate::support::world::until;
 
 /// A name and its labels.
 type Table = BTreeMap<String, BTreeSet<String>>;
@@ -39,8 +39,7 @@ async fn the_table_of_metrics_is_what_is_shown() {
 
     let collector = Side::new("collector", Place::reserve(), Arc::new(Upstream::default()));
     collector.start();
-    let routes = format!("{}\n{ROUTES}", MORE.replace("{collector}", &collector.at().to_string()));
-    let world = Plan::with_routes(&routes).secure().start().await;
+    let world = plan(&MORE.replace("{collector}", &collector.at().to_string())).secure().start().await;
     let bob = world.ticket("bob").await;
     for (path, status) in [("/", 200), ("/", 200), ("/finance", 403), ("/open", 200)] {
         assert_eq!(world.get(path, &bob).await.status, status, "{path}");

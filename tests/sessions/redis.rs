@@ -12,6 +12,7 @@ use crate::login::callback;
 use crate::support::browser::Browser;
 use crate::support::client::{self, Answer, headers};
 use crate::support::redis::{PASSWORD, RedisServer};
+use crate::support::routes::APP;
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Another, Plan, World, until};
 
@@ -73,14 +74,6 @@ fn has_ticket(answer: &Answer, name: &str) -> bool {
     let set = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
     set.filter(|line| line.starts_with(&format!("{name}="))).any(|line| !line.contains("Max-Age=0"))
 }
-
-pub const APP: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-"#;
 
 const SIGNED: &str = r#"
 [route.app]
