@@ -37,6 +37,7 @@ mod slow;
 mod support {
     pub mod browser;
     pub mod client;
+    pub mod hostile;
     pub mod place;
     pub mod process;
     pub mod routes;

@@ -25,6 +25,12 @@ impl Seen {
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
+
+    /// The names of the headers that its SigV4 signature covers; none where it has no signature.
+    pub fn signed_headers(&self) -> Vec<&str> {
+        let line = self.all("authorization").into_iter().find_map(|line| line.split_once("SignedHeaders="));
+        line.map_or_else(Vec::new, |(_, rest)| rest.split(',').next().unwrap_or_default().split(';').collect())
+    }
 }
 
 /// Everything an upstream has seen, and how it answers.
