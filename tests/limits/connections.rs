@@ -5,6 +5,7 @@ use tokio::net::TcpStream;
 
 use super::{plan, world};
 use crate::support::client::raw;
+use crate::support::process::Process;
 use crate::support::wire::Wire;
 use crate::support::world::{World, until};
 
@@ -117,8 +118,8 @@ async fn a_head_has_so_many_bytes_and_lines() {
     // each has its line and is counted
     let refused = "claviger_refused_total{listener=\"main\",reason=\"head\"}";
     until(async || world.metric(refused).await, |count| (*count - 2.0).abs() < f64::EPSILON).await;
-    let lines = async || world.claviger.events().into_iter().filter(|event| event["fault"] == "head").count();
-    until(lines, |count| *count == 2).await;
+    let lines = |claviger: &Process| claviger.events().into_iter().filter(|event| event["fault"] == "head").count();
+    world.claviger.until(|claviger| (lines(claviger) == 2).then_some(())).await;
 }
 
 #[tokio::test]

@@ -138,9 +138,7 @@ async fn a_logout_cuts_uploads_and_waiting_requests() {
     upload.send(format!("PUT {start}Content-Length: 1000000\r\n\r\nhi")).await;
     let mut waiting = Wire::to(world.at).await;
     waiting.send(format!("GET {start}\r\n")).await;
-    while upstream.heads().iter().filter(|head| head.contains("/wait")).count() < 2 {
-        tokio::task::yield_now().await;
-    }
+    upstream.until(|heads| heads.iter().filter(|head| head.contains("/wait")).count() == 2).await;
     let page = alice.open("/.claviger/logout").await;
     alice.submit(&page, &[]).await;
     for mut wire in [upload, waiting] {

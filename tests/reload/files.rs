@@ -15,7 +15,7 @@ use crate::login::callback;
 use crate::support::browser::Browser;
 use crate::support::place::Place;
 use crate::support::secure::{certificate, shake};
-use crate::support::world::{Plan, World, until};
+use crate::support::world::{Plan, World};
 
 const ROUTES: &str = r#"
 [route.open]
@@ -211,6 +211,5 @@ async fn ask(stream: &mut TlsStream<TcpStream>) -> String {
 async fn ticket_at(world: &World, path: &str) -> String {
     let mut browser = Browser::default();
     world.log_in(&mut browser, &world.url(path), "alice").await;
-    let ticket = until(async || world.ticket_in(&browser, world.host()), Option::is_some).await.unwrap();
-    format!("{}={ticket}", world.ticket_name())
+    world.cookie(&browser)
 }

@@ -72,7 +72,8 @@ impl Process {
         self.until(|process| process.log().into_iter().find(|line| wanted(line))).await
     }
 
-    async fn until<T>(&self, find: impl Fn(&Self) -> Option<T>) -> T {
+    /// Waits until this is found, looking at each line that is logged; fails when the process ends before.
+    pub async fn until<T>(&self, find: impl Fn(&Self) -> Option<T>) -> T {
         let mut told = self.told.clone();
         loop {
             told.borrow_and_update();

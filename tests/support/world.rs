@@ -386,15 +386,18 @@ fn start(config: &Path, environment: &[(&'static str, String)]) -> Process {
     Process::start(config, &environment)
 }
 
-/// Asks again and again until the answer is as it should be; fails when it never is.
+/// Asks claviger again and again until the answer is as it should be; fails when it never is. What happens in this
+/// process is waited for instead: see [`Upstream::until`], [`Tap::until_asked`], [`Process::until`].
 pub async fn until<T>(mut ask: impl AsyncFnMut() -> T, is_as_it_should_be: impl Fn(&T) -> bool) -> T {
-    for _ in 0..TRIES {
-        let answer = ask().await;
-        if is_as_it_should_be(&answer) {
-            return answer;
+    let asking = async {
+        loop {
+            let answer = ask().await;
+            if is_as_it_should_be(&answer) {
+                return answer;
+            }
         }
-    }
-    panic!("not once in {TRIES} tries");
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("not once in {PATIENCE:?}"))
 }
 
 /// A person with the usual password.
@@ -463,8 +466,8 @@ fn account(minted: &str, direct: &str) -> Account {
 
 /// Everybody's who has none of their own.
 pub const PASSWORD: &str = "password";
-/// At a millisecond or more each.
-const TRIES: usize = 20_000;
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const SOURCES: &str = r#"
 state_dir = "{state}"

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use claviger::web::Body;
@@ -13,10 +12,10 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::support::client::headers;
-use crate::support::world::{Plan, World, until};
+use crate::support::world::{Plan, World};
 
 /// An upstream that speaks HTTP/2 by prior knowledge. It sends every piece back as it comes, and ends with a status.
 struct Echo {
@@ -24,7 +23,7 @@ struct Echo {
     heads: Arc<Mutex<Vec<(http::Uri, HeaderMap)>>>,
     trailers: Arc<Mutex<Vec<HeaderMap>>>,
     /// Streams that the other side reset.
-    reset: Arc<AtomicUsize>,
+    reset: Arc<watch::Sender<usize>>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -33,7 +32,7 @@ impl Echo {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (heads, trailers) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
-        let (reset, connections) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (reset, connections) = (Arc::new(watch::Sender::new(0)), Arc::<AtomicUsize>::default());
         let echo = Self { at, heads, trailers, reset, connections };
         let (heads, trailers) = (Arc::clone(&echo.heads), Arc::clone(&echo.trailers));
         let (reset, connections) = (Arc::clone(&echo.reset), Arc::clone(&echo.connections));
@@ -48,7 +47,7 @@ impl Echo {
                         let (trailers, reset) = (Arc::clone(&trailers), Arc::clone(&reset));
                         tokio::spawn(async move {
                             if serve(request, respond, &trailers).await.is_err() {
-                                reset.fetch_add(1, Ordering::Relaxed);
+                                reset.send_modify(|reset| *reset += 1);
                             }
                         });
                     }
@@ -184,11 +183,7 @@ async fn calls_share_a_connection_and_one_that_is_given_up_harms_no_other() {
             pieces.send(Err(std::io::ErrorKind::Other.into())).await.unwrap();
         }
     }
-    let reset = async || {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        echo.reset.load(Ordering::Relaxed)
-    };
-    until(reset, |reset| *reset == 10).await;
+    echo.reset.subscribe().wait_for(|reset| *reset == 10).await.unwrap();
     for (pieces, answer) in &mut kept {
         pieces.send(Ok(Frame::data("still".into()))).await.unwrap();
         assert_eq!(data(answer.body_mut()).await, "still");
