@@ -21,7 +21,6 @@ mod bystander;
 mod canaries;
 mod framing;
 mod garbage;
-mod gate;
 mod headers;
 mod http2;
 mod logins;
@@ -37,6 +36,7 @@ mod slow;
 mod support {
     pub mod browser;
     pub mod client;
+    pub mod gate;
     pub mod hostile;
     pub mod place;
     pub mod process;

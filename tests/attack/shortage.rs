@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bystander::Bystander;
-use crate::gate::Crowd;
 use crate::report::Report;
 use crate::site::Site;
+use crate::support::gate::Crowd;
 use crate::support::wire::Wire;
 
 pub async fn check(report: Report) {

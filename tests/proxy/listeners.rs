@@ -1,7 +1,5 @@
 //! Where people come in: several listeners, TLS, HTTP/2, and how claviger stops.
 
-use std::sync::Arc;
-
 use claviger::web::Body;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Collected, StreamBody};
@@ -9,25 +7,24 @@ use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 
 use crate::support::browser::Browser;
 use crate::support::client::{self, headers, raw};
+use crate::support::gate::{Crowd, Gate};
 use crate::support::routes::{APP, PUBLIC, behind};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Plan, World, until};
 
 #[tokio::test]
 async fn what_is_under_way_at_a_sigterm_is_finished() {
-    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (told, waits) = (Arc::clone(&arrived), Arc::clone(&go));
+    let gate = Gate::closed();
+    let before = gate.clone();
     let upstream = Behind::new(move |mut wire: Wire| {
-        let (told, waits) = (Arc::clone(&told), Arc::clone(&waits));
+        let gate = before.clone();
         async move {
             wire.head().await;
-            told.notify_one();
-            waits.notified().await;
+            gate.pass().await;
             wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await;
         }
     })
@@ -38,7 +35,7 @@ async fn what_is_under_way_at_a_sigterm_is_finished() {
     assert!(idle.head().await.starts_with("HTTP/1.1 200"));
     let mut under_way = Wire::to(world.at).await;
     under_way.send(format!("GET /behind HTTP/1.1\r\nHost: {}\r\n\r\n", world.at)).await;
-    arrived.notified().await;
+    gate.until(Crowd { waiting: 1, through: 0 }).await;
 
     let mut claviger = world.claviger;
     claviger.terminate();
@@ -46,7 +43,7 @@ async fn what_is_under_way_at_a_sigterm_is_finished() {
     idle.rest().await;
     until(async || TcpStream::connect(world.at).await.is_err(), |refused| *refused).await;
 
-    go.notify_one();
+    gate.open();
     assert!(under_way.head().await.starts_with("HTTP/1.1 200"));
     assert_eq!(under_way.rest().await, "done");
     let status = tokio::task::spawn_blocking(move || claviger.wait()).await.unwrap();

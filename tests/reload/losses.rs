@@ -1,10 +1,7 @@
 //! What a new config takes away: sources with their sessions, rules with the credentials they gave.
 
-use std::sync::Arc;
-
-use tokio::sync::Notify;
-
 use super::{edit, reload};
+use crate::support::gate::{Crowd, Gate};
 use crate::support::routes::{OPEN, behind};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::Plan;
@@ -84,15 +81,14 @@ async fn a_source_that_is_gone_or_speaks_for_others_ends_its_sessions() {
 /// A request sees one config: it is finished by the one it began with, also where its route is gone.
 #[tokio::test]
 async fn requests_under_way_finish_although_their_route_is_gone() {
-    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (told, waits) = (Arc::clone(&arrived), Arc::clone(&go));
+    let gate = Gate::closed();
+    let before = gate.clone();
     let upstream = Behind::new(move |mut wire: Wire| {
-        let (told, waits) = (Arc::clone(&told), Arc::clone(&waits));
+        let gate = before.clone();
         async move {
             wire.head().await;
             wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
-            told.notify_one();
-            waits.notified().await;
+            gate.pass().await;
             wire.send("done").await;
         }
     })
@@ -101,10 +97,10 @@ async fn requests_under_way_finish_although_their_route_is_gone() {
     let world = plan(&behind).start().await;
     let mut wire = Wire::to(world.at).await;
     wire.send(format!("GET /behind HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", world.at)).await;
-    arrived.notified().await;
+    gate.until(Crowd { waiting: 1, through: 0 }).await;
     edit(&world, &behind, "");
     assert_eq!(reload(&world).await["config.changed"], "route.behind removed");
     assert_eq!(world.get("/behind", "").await.status, 401, "it is another route's now");
-    go.notify_one();
+    gate.open();
     assert!(wire.rest().await.ends_with("halfdone"));
 }
