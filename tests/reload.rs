@@ -11,6 +11,21 @@ mod load;
 mod losses;
 mod refused;
 
+/// The config is seen by what an upstream is asked for.
+const ROUTES: &str = r#"
+[route.open]
+host = "*"
+upstream = "{upstream}"
+allow = "anyone"
+add_prefix = "/first"
+
+[route.staff]
+host = "*"
+path = "/staff"
+upstream = "{upstream}"
+allow = "signed-in"
+"#;
+
 /// Changes the config's text; whole at once, as an editor does it.
 fn edit(world: &World, from: &str, to: &str) {
     let text = fs::read_to_string(world.file("claviger.toml")).unwrap();

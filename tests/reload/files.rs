@@ -10,26 +10,12 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::{edit, outcome_after, outcomes, put, reload};
+use super::{ROUTES, edit, outcome_after, outcomes, put, reload};
 use crate::login::callback;
 use crate::support::browser::Browser;
 use crate::support::place::Place;
 use crate::support::secure::{certificate, shake};
 use crate::support::world::{Plan, World};
-
-const ROUTES: &str = r#"
-[route.open]
-host = "*"
-upstream = "{upstream}"
-allow = "anyone"
-add_prefix = "/first"
-
-[route.staff]
-host = "*"
-path = "/staff"
-upstream = "{upstream}"
-allow = "signed-in"
-"#;
 
 #[tokio::test]
 async fn a_new_certificate_counts_for_the_next_handshake_and_no_connection_is_lost() {

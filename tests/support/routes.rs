@@ -44,6 +44,17 @@ source_identity = "{subject.id}"
 inject = [{ kind = "headers" }, { kind = "sigv4", service = "s3", region = "eu-west-1" }]
 "#;
 
+/// Everything that is no other route's, signed with a role that STS gives for the provider's own token.
+pub const DIRECT: &str = r#"
+[route.app]
+host = "*"
+upstream = "{upstream}"
+credentials = "direct"
+allow = "signed-in"
+role = "arn:aws:iam::123456789012:role/direct"
+inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
+"#;
+
 /// Signed with a role that trusts tokens tagged with its own department: alice's are, and bob's are not.
 pub const FINANCE: &str = r#"
 [route.finance]
