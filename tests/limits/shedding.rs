@@ -60,7 +60,7 @@ async fn past_so_many_requests_the_next_are_told_to_come_back() {
 #[tokio::test]
 async fn when_memory_is_short_a_few_are_served_and_no_more() {
     // A37: with less than it has itself, it is short of memory from the first look on
-    let (world, gate) = held("[limits]\nmemory = \"8MiB\"").await;
+    let (world, gate) = held("[limits]\nmemory = \"8MiB\"\nrequests = 100").await;
     world.claviger.event(|e| e["message"] == "memory is short: refusing requests").await;
     let head = Wire::to(world.at).await.ask("/").await;
     assert!(head.starts_with("HTTP/1.1 200") && head.to_lowercase().contains("connection: close"), "{head}");
