@@ -147,5 +147,5 @@ const fn minutes(count: u64) -> Duration {
 /// All attacks together.
 const IN_ALL: Duration = minutes(10);
 
-/// For a few thousand connections, both ends of each.
-const DESCRIPTORS: u32 = 10_000;
+/// For ten thousand connections, and those that they lead to.
+const DESCRIPTORS: u32 = 18_000;
