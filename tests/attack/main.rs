@@ -21,6 +21,7 @@ mod bystander;
 mod canaries;
 mod framing;
 mod garbage;
+mod group;
 mod headers;
 mod http2;
 mod logins;
@@ -32,6 +33,7 @@ mod shortage;
 mod signing;
 mod site;
 mod slow;
+mod store;
 #[path = "../support"]
 mod support {
     pub mod browser;
@@ -94,7 +96,8 @@ const ATTACKS: &[Attack] = &[
     Attack { name: "a36-canaries", within: minutes(1), run: |report, _| Box::pin(canaries::check(report)) },
     Attack { name: "a13-http2", within: minutes(3), run: |report, tools| Box::pin(http2::check(report, tools)) },
     Attack { name: "a14-slow", within: minutes(2), run: |report, _| Box::pin(slow::check(report)) },
-    Attack { name: "a37-shortage", within: minutes(1), run: |report, _| Box::pin(shortage::check(report)) },
+    Attack { name: "a37-shortage", within: minutes(2), run: |report, _| Box::pin(shortage::check(report)) },
+    Attack { name: "a37-store", within: minutes(1), run: |report, _| Box::pin(store::check(report)) },
     Attack { name: "garbage", within: minutes(2), run: |report, _| Box::pin(garbage::check(report)) },
 ];
 
