@@ -95,7 +95,7 @@ const ATTACKS: &[Attack] = &[
     Attack { name: "a29-signing", within: minutes(1), run: |report, _| Box::pin(signing::check(report)) },
     Attack { name: "a36-canaries", within: minutes(1), run: |report, _| Box::pin(canaries::check(report)) },
     Attack { name: "a13-http2", within: minutes(3), run: |report, tools| Box::pin(http2::check(report, tools)) },
-    Attack { name: "a14-slow", within: minutes(2), run: |report, _| Box::pin(slow::check(report)) },
+    Attack { name: "a14-slow", within: minutes(3), run: |report, _| Box::pin(slow::check(report)) },
     Attack { name: "a37-shortage", within: minutes(2), run: |report, _| Box::pin(shortage::check(report)) },
     Attack { name: "a37-store", within: minutes(1), run: |report, _| Box::pin(store::check(report)) },
     Attack { name: "garbage", within: minutes(2), run: |report, _| Box::pin(garbage::check(report)) },
