@@ -111,7 +111,7 @@ async fn a6_redirects_cookies_and_the_issuer_are_the_configured_origins() {
         assert_eq!(back, format!("http://{at}/.claviger/callback"));
         let cookie = answer.header("set-cookie");
         assert!(cookie.starts_with(&format!("claviger-{}-", at.port())) && !cookie.contains("Domain"), "{cookie}");
-        assert!(!format!("{:?}{}", answer.headers, text(&answer)).contains("evil"));
+        assert!(!is_evil(&format!("{:?}{}", answer.headers, text(&answer))));
     }
     let published = "/.claviger/issuer/.well-known/openid-configuration";
     let document = client::send(world.at, Method::GET, published, &headers(&forged()), "").await.json();
@@ -135,12 +135,17 @@ async fn a6_a_logout_leads_back_to_the_configured_origin() {
     sent.push(("origin", &origin));
     let away = alice.fetch(Method::POST, "/.claviger/logout", &sent, "").await;
     assert!(away.status.is_redirection(), "{}", away.status);
-    assert!(!away.location().contains("evil"), "{}", away.location());
+    assert!(!is_evil(away.location()), "{}", away.location());
     assert_eq!(who(&world, &mut alice).await, 401);
 }
 
 async fn who(world: &World, browser: &mut crate::support::browser::Browser) -> u16 {
     browser.fetch(Method::GET, &world.url("/"), &[], "").await.status.as_u16()
+}
+
+/// Whether it leads where the client says. The bare word is in many a token by chance.
+fn is_evil(text: &str) -> bool {
+    ["evil.test", "/evil", "%2Fevil"].iter().any(|place| text.contains(place))
 }
 
 fn text(answer: &Answer) -> String {
