@@ -20,16 +20,16 @@ use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::keys::KeepError;
-use crate::config::{Config, ConfigErrors, Tracing};
+use crate::config::{Config, ConfigErrors};
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::proxy::Proxy;
-use crate::server::{Crowd, Handler, Limits, Listener, Manner, Workers, mind_memory};
+use crate::server::{Handler, Listener, Manner, Workers, mind_memory};
 use crate::session::{OpenError, Sessions};
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, LogLevel, Metrics};
 use crate::tls::{Handshakes, Trust};
-use crate::trace::{self, Exporter};
+use crate::trace::Exporter;
 use crate::upstream::Upstreams;
 
 mod bounds;
@@ -37,15 +37,15 @@ mod changes;
 mod current;
 mod door;
 mod keys;
+mod listeners;
 mod other_side;
 mod published;
 mod reload;
 mod requests;
 mod sessions;
 
-use bounds::Bounds;
-use current::{Current, handshakes};
-use door::Door;
+use current::Current;
+use listeners::Listeners;
 use other_side::{OtherSide, Plan};
 use reload::Reload;
 use requests::Requests;
@@ -180,12 +180,10 @@ impl Running {
         });
         broker.use_providers(generation.providers.clone(), |_| true);
         let sealer = Arc::clone(&current.keys.sealer);
-        let exporter = config.tracing.clone().map(|Tracing { collector, service_name, sample }| {
-            let setup = trace::Setup { collector, service: service_name, sample };
-            Exporter::start(setup, Arc::clone(&parts.fetch), &metrics)
-        });
+        let tracing = config.tracing.clone();
+        let exporter = tracing.map(|setup| Exporter::start(setup, Arc::clone(&parts.fetch), &metrics));
         let app = Arc::new(App {
-            proxy: Proxy::new(Arc::clone(&sessions), broker.clone()),
+            proxy: Proxy::new(Arc::clone(&sessions), broker.clone(), Arc::clone(&clock)),
             sign_in: SignIn::new(Arc::clone(&sessions), sealer, Arc::clone(&clock), metrics.clone()),
             sessions,
             broker,
@@ -200,48 +198,42 @@ impl Running {
         let current = app.current.load_full();
         let config = &current.config;
 
-        let mut serving: Vec<Serving> = Vec::new();
-        for (name, listener) in listeners {
-            let door = Door::new(&app, &name);
-            let tls = current.generation.entrances.get(&name).and_then(handshakes);
-            serving.push(Serving { name, listener, tls, handler: Arc::new(door) });
-        }
         let (other_side, others) = OtherSide::start(plan, config, &parts, &metrics)?;
-        serving.extend(others);
         let admin = match config.admin {
             Some(address) => Some(Serving::admin(address, &app, &metrics)?),
             None => None,
         };
 
-        let bounds = Arc::new(Bounds::new(config));
+        let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
         let (mut addresses, mut shaken) = (Vec::new(), BTreeMap::new());
-        let mut serve = |workers: &Workers, crowd: Arc<Crowd>, limits: Arc<ArcSwap<Limits>>, serving: Serving| {
-            let Serving { name, listener, tls, handler } = serving;
+        let mut open = Listeners::new(config, &metrics);
+        for (name, listener) in listeners {
+            let address = open.open(&workers, &app, &name, listener).map_err(StartError::Workers)?;
+            addresses.push((name, address));
+        }
+        for Serving { name, listener, tls, handler } in others {
             addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
             let tls = tls.map(Handshakes::new);
             shaken.extend(tls.clone().map(|tls| (Arc::clone(&name), tls)));
-            let manner = Manner { name, tls, limits, crowd, metrics: metrics.clone() };
-            workers.serve(listener, manner, handler);
-            Ok::<_, StartError>(())
-        };
-        let workers = Workers::start(config.workers.unwrap_or_else(cores)).map_err(StartError::Workers)?;
-        serving.into_iter().try_for_each(|one| serve(&workers, bounds.crowd(), bounds.of(&one.name), one))?;
+            workers.serve(listener, open.manner_of_others(name, tls), handler);
+        }
         let admin = match admin {
-            Some(serving) => {
+            Some(Serving { name, listener, handler, .. }) => {
                 let workers = Workers::start(1).map_err(StartError::Workers)?;
-                serve(&workers, bounds::of_admin(), Arc::default(), serving)?;
+                addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
+                let manner = Manner { crowd: bounds::of_admin(), ..Manner::plain(&name, &metrics) };
+                workers.serve(listener, manner, handler);
                 Some(workers)
             }
             None => None,
         };
         let upkeep = vec![
             tokio::spawn(tend_sessions(Arc::clone(&app))),
-            tokio::spawn(mind_memory(bounds.crowd(), metrics.clone())),
+            tokio::spawn(mind_memory(open.crowd(), metrics.clone())),
             tokio::spawn(tend_metrics(metrics.clone())),
         ];
         let reload = file.map(|file| {
-            let bound = addresses.iter().cloned().collect();
-            let running = reload::Running { bound, shaken, other_side, level, bounds };
+            let running = reload::Running { listeners: open, shaken, other_side, level };
             Reload::new(Arc::clone(&app), file, parts, running, &metrics)
         });
         Ok(Self { app, workers, admin, addresses, reload, upkeep })
@@ -251,7 +243,7 @@ impl Running {
     /// changed. Never ends.
     pub async fn keep_to_the_file(&mut self, asked: impl AsyncFnMut()) {
         match &mut self.reload {
-            Some(reload) => reload.again_and_again(asked).await,
+            Some(reload) => reload.again_and_again(&self.workers, asked).await,
             None => std::future::pending().await,
         }
     }
@@ -261,7 +253,7 @@ impl Running {
         self.app.current.load().config.drain
     }
 
-    /// Each listener's name and the address it has.
+    /// Each listener's name and the address it had at the start.
     pub fn addresses(&self) -> impl Iterator<Item = &(Arc<str>, SocketAddr)> {
         self.addresses.iter()
     }

@@ -202,8 +202,19 @@ pub fn parse_table<S: DeserializeOwned>(table: toml::Table) -> Result<S, Setting
     serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
         let path = e.path().to_string();
         let key = if path == "." { String::new() } else { path };
-        SettingsError::at(key, e.into_inner().message().trim_end())
+        SettingsError::at(key, in_words_of_toml(e.into_inner().message().trim_end()))
     })
+}
+
+/// A problem of serde's, whose words are those of its own model.
+pub fn in_words_of_toml(problem: &str) -> String {
+    let words = [("sequence", "list"), ("a map", "a table"), ("string", "text")];
+    // what is quoted is the person's own
+    let quoted = |(i, part): (usize, &str)| match i % 2 {
+        0 => words.iter().fold(part.to_owned(), |text, (serde, toml)| text.replace(serde, toml)),
+        _ => part.to_owned(),
+    };
+    problem.split('"').enumerate().map(quoted).collect::<Vec<_>>().join("\"")
 }
 
 /// Builds the kind that `table` names, from `list`.

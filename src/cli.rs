@@ -14,7 +14,7 @@ mod serve;
 
 /// The key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
 #[derive(Debug, Parser)]
-#[command(name = "claviger", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "claviger", version, propagate_version = true, arg_required_else_help = true, after_help = FIRST)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +41,11 @@ pub fn main() -> ExitCode {
         Command::HashPassword(command) => command.run(),
     }
 }
+
+const FIRST: &str = "\
+To see it work: `claviger demo`, and open the address it prints.
+To front an app: write a config (`claviger kinds --example oidc` shows a login, and so on), look at what would run with
+`claviger check FILE`, ask why somebody is let in or not with `claviger explain`, and run it with `claviger serve FILE`.";
 
 #[cfg(test)]
 mod tests {

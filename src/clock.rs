@@ -11,8 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+mod alarm;
 mod duration;
 
+pub use alarm::Alarm;
 pub use duration::{LONGEST, duration_text, optional_duration_text, parse_duration};
 
 /// Tells the time.

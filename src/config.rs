@@ -19,11 +19,13 @@ use crate::built_in::{Environment, Surroundings};
 use crate::provider::ProviderSettings;
 use crate::session::{SessionSettings, StoreKind};
 use crate::telemetry::Format;
+use crate::trace::Setup;
 
 mod error;
 mod file;
 pub mod keys;
 mod limits;
+mod lines;
 mod listen;
 mod public_url;
 mod route;
@@ -33,14 +35,13 @@ mod shape;
 mod tracing;
 mod upstream;
 
-pub use error::{ConfigError, ConfigErrors, below};
+pub use error::{ConfigError, ConfigErrors, below, is_at_or_below};
 pub use keys::Keys;
 pub use limits::LimitSettings;
 pub use listen::{Listen, TlsFiles};
 pub use public_url::PublicUrl;
 pub use route::RouteConfig;
 pub use service::Service;
-pub use tracing::Tracing;
 pub use upstream::UpstreamConfig;
 
 /// A config.
@@ -48,6 +49,8 @@ pub use upstream::UpstreamConfig;
 pub struct Config {
     /// Where relative paths and variables come from.
     pub surroundings: Surroundings,
+    /// The file's text, in which faults are located.
+    pub text: Arc<str>,
     /// The file, as it is written.
     pub written: Table,
     /// Where what must outlive the process is kept: keys that were made.
@@ -71,7 +74,7 @@ pub struct Config {
     /// `[log] format`, of all lines.
     pub log_format: Format,
     /// `[telemetry]`; absent: nothing is recorded.
-    pub tracing: Option<Tracing>,
+    pub tracing: Option<Setup>,
     /// `[keys]`.
     pub keys: Keys,
     /// `[session]`.
@@ -120,7 +123,7 @@ impl Config {
         let table = text.parse::<Table>().map_err(|e| not_toml(text, &e))?;
         let mut errors = ConfigErrors::default();
         let file: file::File = shape::read(table.clone(), "", &mut errors).unwrap_or_default();
-        let config = Self { written: table, ..Self::from_file(file, surroundings, &mut errors) };
+        let config = Self { text: text.into(), written: table, ..Self::from_file(file, surroundings, &mut errors) };
         Ok(Reading { config, errors })
     }
 
@@ -154,7 +157,7 @@ impl Config {
         if session.kind == StoreKind::Redis && file.keys.cookie.is_empty() {
             errors.add("keys.cookie", SHARED_KEYS);
         }
-        let mints = credentials.values().any(|table| table.get("kind").and_then(Value::as_str) == Some("minted"));
+        let mints = credentials.values().any(|table| is_of_kind(table, "minted"));
         if session.kind == StoreKind::Redis && file.keys.minted.is_empty() && mints {
             errors.add("keys.minted", SHARED_KEYS);
         }
@@ -170,13 +173,13 @@ impl Config {
         ];
         let others = others.into_iter().filter_map(|(section, address)| Some((section.to_owned(), address?)));
         listen::each_its_own(sections.chain(others), errors);
-        let vouches =
-            |route: &file::Route| route.inject.as_ref().is_some_and(|i| i.to_string().contains("identity_jwt"));
-        if session.kind == StoreKind::Redis && file.keys.identity.is_empty() && file.route.values().any(vouches) {
-            errors.add("keys.identity", SHARED_KEYS);
-        }
         let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
         let route = route::routes(file.route, &known, errors);
+        let mut injectors = route.values().flat_map(|route| &route.inject);
+        let vouches = injectors.any(|(_, table)| is_of_kind(table, "identity_jwt"));
+        if session.kind == StoreKind::Redis && file.keys.identity.is_empty() && vouches {
+            errors.add("keys.identity", SHARED_KEYS);
+        }
         Self {
             state_dir,
             workers: file.server.workers,
@@ -202,6 +205,7 @@ impl Config {
             provider,
             authority,
             surroundings,
+            text: "".into(),
             written: Table::new(),
         }
     }
@@ -213,8 +217,13 @@ impl Reading {
     /// # Errors
     /// What is wrong.
     pub fn sound(self) -> Result<Config, ConfigErrors> {
-        self.errors.or(self.config)
+        let Self { config, errors } = self;
+        if errors.is_empty() { Ok(config) } else { Err(errors.located(&config.text)) }
     }
+}
+
+fn is_of_kind(table: &Table, kind: &str) -> bool {
+    table.get("kind").and_then(Value::as_str) == Some(kind)
 }
 
 /// The path of a section, and an error where its name is none: it becomes a label, a log field and part of key paths.

@@ -57,6 +57,11 @@ pub trait CredentialProvider: Debug + Send + Sync {
     /// What this kind can tell STS: `check` refuses a route that asks for more, `explain` says where each value goes.
     fn can_tell(&self) -> Tellable;
 
+    /// Whether it shows the caller's own token to the service, so that callers must have one.
+    fn shows_tokens(&self) -> bool {
+        false
+    }
+
     /// Asks the service for credentials for `grant`, proven by `holder`'s evidence, that end after `duration`
     /// (absent: the service's own default, which for some ends with the evidence).
     async fn issue(

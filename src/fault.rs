@@ -332,6 +332,14 @@ impl Fault {
             Self::Inject(InjectError::Unsignable(what)) => {
                 face(400, "unsignable", "This request can't be signed", what.clone())
             }
+            Self::Inject(InjectError::TooLarge { .. }) => face(
+                500,
+                "identity_too_large",
+                "Too much is said of you",
+                "What your identity provider says of you does not fit into the header in which this app is told of it. Ask \
+                 whoever runs this app to tell it less, and give the request id."
+                    .into(),
+            ),
             Self::Inject(InjectError::Missing(_)) | Self::Internal(_) => face(
                 500,
                 "internal",

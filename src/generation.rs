@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::built_in::Environment;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigErrors, PublicUrl};
+use crate::config::{Config, ConfigErrors, PublicUrl, Reading};
 use crate::credentials::{CredentialProvider, Mint};
 use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
@@ -115,14 +115,11 @@ impl Generation {
         parts: impl FnOnce(&Config) -> Result<Parts, ConfigErrors>,
     ) -> Result<(Config, Self), ConfigErrors> {
         let reading = Config::read(file, environment)?;
-        let mut errors = reading.errors;
-        let built = parts(&reading.config).and_then(|parts| Self::build(&reading.config, &parts));
-        match built {
-            Ok(generation) => errors.or((reading.config, generation)),
-            Err(more) => {
-                errors.append_news(more);
-                Err(errors)
-            }
+        let Reading { config, mut errors } = reading;
+        let built = parts(&config).and_then(|parts| Self::build(&config, &parts));
+        match built.map_err(|more| errors.append_news(more)) {
+            Ok(generation) if errors.is_empty() => Ok((config, generation)),
+            _ => Err(errors.located(&config.text)),
         }
     }
 
@@ -144,12 +141,10 @@ impl Generation {
         build::generation(config, parts, Some((self, anew)))
     }
 
-    /// Whether the section at this path (`credentials.aws`) is what it was in `before`, with all the files it names.
+    /// Whether the section at this path (`credentials.aws`) is what it was in `before`, with all the files it names. One
+    /// that is not in both is another.
     pub fn has_same_section(&self, before: &Self, path: &str) -> bool {
-        match (self.footings.get(path), before.footings.get(path)) {
-            (Some(now), Some(then)) => now.is_same(then),
-            (now, then) => now.is_none() && then.is_none(),
-        }
+        footing::is_same_section(&self.footings, &before.footings, path)
     }
 
     /// The `[credentials.<name>]` of that name.

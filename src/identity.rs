@@ -27,6 +27,7 @@ mod issuer;
 mod mtls;
 mod oidc;
 mod seen;
+mod shards;
 
 pub use derived::Derived;
 pub use email::Email;
@@ -282,6 +283,11 @@ pub trait IdentitySource: Debug + Send + Sync {
         false
     }
 
+    /// Whether there are tokens of those it vouches for, to be shown to STS or to an upstream.
+    fn has_tokens(&self) -> bool {
+        true
+    }
+
     /// The interactive login, where this source has one.
     fn login(&self) -> Option<&dyn Login> {
         None
@@ -298,6 +304,9 @@ pub trait IdentitySource: Debug + Send + Sync {
 pub trait Login: Send + Sync {
     /// What the chooser page calls this source.
     fn label(&self) -> &str;
+    /// Whose word its logins are: which provider's, and to which client. Under another voucher the same source and id may
+    /// be somebody else (A21).
+    fn voucher(&self) -> &Arc<str>;
     /// Starts a login that comes back to `callback`.
     async fn begin(&self, callback: &Url) -> Result<Begun, LoginError>;
     /// Ends it with what the provider sent back and what [`Begun::memory`] kept.
@@ -352,6 +361,8 @@ impl Debug for Returned {
 pub struct SignedIn {
     /// Who.
     pub subject: Subject,
+    /// The [`Login::voucher`] of the source that says so.
+    pub voucher: Arc<str>,
     /// What is said of them.
     pub claims: Claims,
     /// When the provider's word ends, where it says so for the whole login.

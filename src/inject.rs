@@ -144,6 +144,17 @@ pub enum InjectError {
     /// The request is of a form that can't be signed; the text says which and what to do. Shown to the caller.
     #[error("{0}")]
     Unsignable(String),
+    /// What is said of the person does not fit into a header that upstreams take. Nothing of it is left out in silence,
+    /// as what is missing might be what the upstream denies by.
+    #[error(
+        "what it says of the person makes a header of {bytes} bytes, and {most} are the most; expected fewer `claims`"
+    )]
+    TooLarge {
+        /// How long the header would be.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
     /// What it needs was not given: a fault of ours.
     #[error("the injector was not given {0}")]
     Missing(&'static str),

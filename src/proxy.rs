@@ -3,6 +3,7 @@
 //! Nothing is sent upstream without a [`Permit`], and only the policy makes one. Whatever
 //! fails is a [`Fault`], and the way ends there.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,13 +11,14 @@ use http::{HeaderValue, request};
 use hyper::upgrade::OnUpgrade;
 
 use crate::broker::Broker;
+use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::fault::Fault;
 use crate::generation::Generation;
-use crate::identity::Identity;
+use crate::identity::{HolderId, Subject};
 use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
-use crate::route::{Host, Route};
+use crate::route::{Host, Route, is_ours};
 use crate::session::{CookieNames, Sessions};
 use crate::trace::Trace;
 use crate::web::{self, Body, Caller, Connection, Request, Response};
@@ -26,11 +28,15 @@ mod cut;
 mod dress;
 mod forwarded;
 mod role;
+mod term;
 mod tokens;
 mod trailers;
 mod tunnel;
 
 pub use forwarded::{CLAIMS, Client};
+
+use cut::Cut;
+use term::Term;
 use tokens::Tokens;
 
 /// The proxy: what outlives a generation.
@@ -38,6 +44,7 @@ use tokens::Tokens;
 pub struct Proxy {
     sessions: Arc<Sessions>,
     broker: Broker,
+    clock: Arc<dyn Clock>,
 }
 
 /// A request's arrival: what the door knows of it besides the request itself.
@@ -61,30 +68,30 @@ pub struct Arrival<'a> {
 
 /// What the access line says of a request's way, as far as it got.
 #[derive(Debug, Default)]
-pub struct Note {
+pub struct Note<'g> {
     /// The route.
-    pub route: Option<Arc<Route>>,
-    /// Who asked.
-    pub identity: Option<Identity>,
+    pub route: Option<&'g Route>,
+    /// Who asked, and by whose credentials.
+    pub asker: Option<(Arc<Subject>, HolderId)>,
 }
 
 impl Proxy {
     /// A proxy that recognises these sessions' tickets and gets credentials from this broker.
-    pub fn new(sessions: Arc<Sessions>, broker: Broker) -> Self {
-        Self { sessions, broker }
+    pub fn new(sessions: Arc<Sessions>, broker: Broker, clock: Arc<dyn Clock>) -> Self {
+        Self { sessions, broker, clock }
     }
 
     /// One request's way. What goes upstream is taken out of `head`.
     ///
     /// # Errors
     /// [`Fault::Anonymous`] where a login would help; the door knows whether to send the caller there.
-    pub async fn answer(
+    pub async fn answer<'g>(
         &self,
-        generation: &Generation,
+        generation: &'g Generation,
         head: &mut request::Parts,
         body: Body,
         arrival: &Arrival<'_>,
-        note: &mut Note,
+        note: &mut Note<'g>,
     ) -> Result<Response, Fault> {
         let host = arrival.host()?;
         let target = head.uri.clone();
@@ -93,7 +100,8 @@ impl Proxy {
         if is_ours(path.as_str()) {
             return Err(Fault::NoRoute);
         }
-        let route = note.route.insert(Arc::clone(generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?));
+        let route = generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?;
+        note.route = Some(route);
         route.admit(&path)?;
 
         let step = arrival.trace.step("identify");
@@ -103,7 +111,7 @@ impl Proxy {
         };
         let caller = Caller { head, connection: arrival.connection };
         let identity = generation.identify(&caller, route, session.as_ref()).await?;
-        note.identity.clone_from(&identity);
+        note.asker = identity.as_ref().map(|who| (Arc::clone(&who.subject), who.holder.id));
         drop(step);
         generation.rates.take_identity(identity.as_ref().map(|who| &who.subject), arrival.now)?;
 
@@ -127,7 +135,7 @@ impl Proxy {
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
-        let body = dress::while_it_lasts(body, session.as_ref());
+        let body = Cut::short_or_cut(body, || Term::of(&permit, session.as_ref(), &self.clock));
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
         let mut step = arrival.trace.call(head.method.as_str());
         let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
@@ -145,21 +153,22 @@ impl Proxy {
             step.note("server.address", route.upstream.authority().to_str().unwrap_or_default());
             step.may_fail();
         }
-        let sent = route.upstream.send(request);
+        let mut sent = pin!(route.upstream.send(request)); // which is large, and stays where it is
         let response = match &session {
-            None => sent.await?,
+            None => sent.as_mut().await?,
             // what was signed for a login is not sent after its end, nor waited for
             Some(session) => tokio::select! {
                 biased;
                 () = session.ended() => return Err(Fault::Anonymous),
-                response = sent => response?,
+                response = &mut sent => response?,
             },
         };
         if let Some(step) = &mut step {
             step.note("http.response.status_code", response.status().as_u16());
             step.succeed();
         }
-        Ok(dress::for_client(response, &permit, session, upgrade))
+        let term = || Term::of(&permit, session.as_ref(), &self.clock);
+        Ok(dress::for_client(response, route, &permit, term, upgrade))
     }
 
     /// The permit's credentials; none where the route wants no role.
@@ -180,11 +189,6 @@ impl Proxy {
         }
         Ok(Some(Box::pin(self.broker.credentials(grant, &identity.holder, provider)).await?))
     }
-}
-
-/// Whether a path is claviger's own, on every host: no upstream sees it.
-pub fn is_ours(path: &str) -> bool {
-    path.strip_prefix("/.claviger").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Puts on what the route's injectors have to put on. A preflight is nobody's, so nothing is put on it.

@@ -134,6 +134,14 @@ impl Routes {
     }
 }
 
+/// Whether a path is claviger's own, on every host: no route is for it, and no upstream sees it.
+pub fn is_ours(path: &str) -> bool {
+    path.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What the doors of our own live under.
+pub const OURS: &str = "/.claviger";
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

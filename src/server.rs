@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ mod drive;
 pub mod frames;
 pub mod framing;
 mod guard;
+mod joined;
 mod limits;
 mod memory;
 mod refusals;
@@ -80,10 +81,15 @@ pub struct Manner {
     pub metrics: Metrics,
 }
 
+/// A listener that is served.
+#[derive(Clone, Debug)]
+pub struct Open(Arc<Drain>);
+
 /// The threads that serve: one single-threaded runtime each.
 pub struct Workers {
     workers: Vec<Worker>,
-    drain: Arc<Drain>,
+    /// Of each listener that is open.
+    drains: Mutex<Vec<Arc<Drain>>>,
     tasks: TaskTracker,
     next: AtomicUsize,
 }
@@ -120,6 +126,14 @@ impl Manner {
     }
 }
 
+impl Open {
+    /// Stops accepting, and soon the port is free. Requests under way finish in their own time, and each connection ends
+    /// with its last.
+    pub fn close(&self) {
+        self.0.begin();
+    }
+}
+
 impl Workers {
     /// Starts `count` threads, at least one.
     ///
@@ -128,29 +142,34 @@ impl Workers {
     pub fn start(count: usize) -> io::Result<Self> {
         Ok(Self {
             workers: (0..count.max(1)).map(Worker::start).collect::<io::Result<_>>()?,
-            drain: Arc::default(),
+            drains: Mutex::default(),
             tasks: TaskTracker::new(),
             next: AtomicUsize::new(0),
         })
     }
 
-    /// Serves a listener on every worker, until drained.
+    /// Serves a listener on every worker, until it is closed or all are drained.
     ///
     /// One worker accepts, and hands each connection to the worker with the fewest: with several acceptors on one
     /// socket the first to wake takes a whole burst, and a connection stays where it landed.
-    pub fn serve(&self, listener: Listener, manner: Manner, handler: Arc<dyn Handler>) {
+    pub fn serve(&self, listener: Listener, manner: Manner, handler: Arc<dyn Handler>) -> Open {
         let seats = self.workers.iter().map(|worker| worker.seat.clone()).collect();
-        let site = Arc::new(Site::new(manner, handler, Arc::clone(&self.drain)));
+        let drain: Arc<Drain> = Arc::default();
+        let mut drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
+        drains.retain(|drain| !drain.has_begun());
+        drains.push(Arc::clone(&drain));
+        let site = Arc::new(Site::new(manner, handler, Arc::clone(&drain)));
         let acceptor = Acceptor { listener: listener.0, site, seats, tasks: self.tasks.clone() };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1);
         if let Some(worker) = self.workers.get(turn) {
             worker.seat.runtime.spawn(self.tasks.track_future(acceptor.run()));
         }
+        Open(drain)
     }
 
     /// Stops accepting, lets requests under way finish for up to `grace`, then cuts.
     pub async fn drain(self, grace: Duration) {
-        self.drain.begin();
+        self.drains.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|drain| drain.begin());
         self.tasks.close();
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "the grace is over, cutting the connections that are left");

@@ -48,6 +48,7 @@ use renewal::{Flight, Word};
 pub struct Session {
     id: HolderId,
     subject: Arc<Subject>,
+    voucher: Arc<str>,
     at_provider: Option<Arc<str>>,
     created: SystemTime,
     ends: SystemTime,
@@ -81,7 +82,7 @@ pub enum Why {
     Replaced,
     /// There were too many, and this one was unused the longest, or the subject's oldest.
     Crowded,
-    /// Its source is no longer configured.
+    /// Its source is no longer configured, or another provider speaks by its name.
     SourceGone,
     /// Someone in charge ended it.
     Revoked,
@@ -126,8 +127,8 @@ pub trait SessionStore: Debug + Send + Sync {
     async fn by_id(&self, id: HolderId) -> Result<Option<Arc<Session>>, StoreError>;
     /// Keeps a session, or one more ticket of a session that is kept.
     async fn keep(&self, session: &Arc<Session>, ticket: TicketHash) -> Result<(), StoreError>;
-    /// Forgets one ticket; gives back the session if that was its last.
-    async fn retire(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError>;
+    /// Forgets one ticket, and the session with its last: then it is over, whether or not that can be kept.
+    async fn retire(&self, ticket: &TicketHash) -> Result<(), StoreError>;
     /// Forgets a session and all its tickets.
     async fn forget(&self, session: &Session) -> Result<(), StoreError>;
     /// The sessions held in this process.
@@ -156,6 +157,17 @@ pub trait SessionStore: Debug + Send + Sync {
     }
 }
 
+/// Why a login is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It can't be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Meanwhile a new config has taken away the source it was made at, or made it another's (A21).
+    #[error("the source it was made at has gone, or is another's now")]
+    SourceGone,
+}
+
 /// Why a store can't answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the session store is unavailable")]
@@ -182,15 +194,18 @@ impl Why {
 impl Session {
     fn new(signed_in: SignedIn, settings: &SessionSettings, upkeep: &Arc<Upkeep>) -> Arc<Self> {
         let now = upkeep.clock.now();
-        let SignedIn { subject, claims, ends_at, tokens, at_provider } = signed_in;
+        let SignedIn { subject, voucher, claims, ends_at, tokens, at_provider } = signed_in;
         let end = now + settings.lifetime;
+        let ends = ends_at.map_or(end, |at| at.min(end));
         let login = LoginPart {
             id: HolderId::random(),
             subject,
+            voucher,
             at_provider: at_provider.map(Arc::from),
             created: now,
-            ends: ends_at.map_or(end, |at| at.min(end)),
-            idle: settings.idle,
+            ends,
+            // one that is never unused for so long is not kept for so long either
+            idle: settings.idle.min(ends.duration_since(now).unwrap_or_default()),
         };
         let word = WordPart { claims, tokens, received: now, revision: 0 };
         Self::restore(Record { login, word, choices: BTreeMap::new() }, now, upkeep)
@@ -203,6 +218,7 @@ impl Session {
         Arc::new_cyclic(|me| Self {
             id: login.id,
             subject: Arc::new(login.subject),
+            voucher: login.voucher,
             at_provider: login.at_provider,
             created: login.created,
             ends: login.ends,
@@ -224,6 +240,7 @@ impl Session {
         let login = LoginPart {
             id: self.id,
             subject: Subject::clone(&self.subject),
+            voucher: Arc::clone(&self.voucher),
             at_provider: self.at_provider.clone(),
             created: self.created,
             ends: self.ends,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::web::{Body, BoxError, Request, Response, wants_upgrade};
 
 mod body;
+mod census;
 mod connect;
 mod destination;
 mod dial;
@@ -29,6 +30,7 @@ mod target;
 
 use body::{Outgoing, Progress, Reply};
 use connect::Use;
+use driver::Late;
 use failure::{Failure, Spare};
 use lease::Lease;
 use target::{Endpoint, Target};
@@ -48,7 +50,7 @@ pub struct Bounds {
     pub connect: Duration,
     /// From the request's end to the answer's head.
     pub first_byte: Duration,
-    /// Between two pieces of a body, either way.
+    /// Between two pieces of a body, either way, or of an upgraded connection.
     pub idle: Duration,
     /// From the request's head to the answer's end; absent: as long as it moves. Upgraded connections are free of it.
     pub total: Option<Duration>,
@@ -148,6 +150,11 @@ impl Upstream {
         self.0.bounds.body
     }
 
+    /// [`Bounds::idle`], for who joins what an upgrade has made.
+    pub fn idle(&self) -> Duration {
+        self.0.bounds.idle
+    }
+
     /// Sends a request in origin form, with its `Host` set and hop-by-hop headers removed, and returns the answer's head
     /// with its body streaming. Redirects are answers like others: nothing is ever followed (A28).
     ///
@@ -160,25 +167,14 @@ impl Upstream {
     ///
     /// # Errors
     /// [`UpstreamError`]; after the head, errors of the body are such too.
-    pub async fn send(&self, request: Request) -> Result<Response, UpstreamError> {
-        match self.0.bounds.total {
-            None => self.exchange(request, None).await,
-            Some(total) => Box::pin(self.within(total, request)).await,
-        }
-    }
-
-    async fn within(&self, total: Duration, request: Request) -> Result<Response, UpstreamError> {
-        let deadline = Instant::now() + total;
-        let answer = timeout_at(deadline, self.exchange(request, Some(deadline)));
-        answer.await.unwrap_or_else(|_| Err(self.timed_out(ALTOGETHER)))
-    }
-
-    async fn exchange(&self, mut request: Request, deadline: Option<Instant>) -> Result<Response, UpstreamError> {
+    pub async fn send(&self, mut request: Request) -> Result<Response, UpstreamError> {
+        let now = Instant::now();
+        let deadline = self.0.bounds.total.map(|total| now + total);
         // a client's version is its own (RFC 9110 §7.6.2)
         *request.version_mut() = Version::HTTP_11;
         if wants_upgrade(request.headers()) {
             if self.0.target.destination.protocol.takes_upgrades() {
-                return Box::pin(self.upgrade(request, deadline)).await;
+                return Box::pin(self.by(deadline, self.upgrade(request, deadline))).await;
             }
             // who passes no `Upgrade` on is always right (RFC 9110 §7.8)
             request.headers_mut().remove(CONNECTION);
@@ -186,18 +182,30 @@ impl Upstream {
         }
         let endpoint = self.0.target.pick();
         let (request, progress) = Outgoing::of(request, self.0.bounds.body);
-        let Some(lease) = endpoint.and_then(|endpoint| pool::take(endpoint)) else {
-            return Box::pin(self.send_afresh(endpoint, request, progress, deadline)).await;
+        let Some(lease) = endpoint.and_then(|endpoint| pool::take(endpoint, now)) else {
+            return Box::pin(self.by(deadline, self.send_afresh(endpoint, request, progress, deadline))).await;
         };
         let mut lease = lease.with(endpoint.and_then(|endpoint| self.0.target.load(endpoint)));
         let spare = Spare::of(&request, lease.is_http2());
-        let failure = match self.head(&mut lease, request, progress.as_deref()).await {
+        let failure = match self.head(&mut lease, request, progress.as_deref(), deadline, now).await {
             Ok(response) => return self.reply(lease, response, deadline),
             Err(failure) => failure,
         };
         lease.leave(&failure);
         let request = failure.again(spare, self)?;
-        Box::pin(self.send_afresh(endpoint, *request, progress, deadline)).await
+        Box::pin(self.by(deadline, self.send_afresh(endpoint, *request, progress, deadline))).await
+    }
+
+    /// What comes before the deadline, if there is one.
+    async fn by(
+        &self,
+        deadline: Option<Instant>,
+        answer: impl Future<Output = Result<Response, UpstreamError>>,
+    ) -> Result<Response, UpstreamError> {
+        match deadline {
+            Some(deadline) => timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(self.timed_out(ALTOGETHER))),
+            None => answer.await,
+        }
     }
 
     /// Sends a request on a connection of its own making, which then joins the pool.
@@ -210,7 +218,7 @@ impl Upstream {
     ) -> Result<Response, UpstreamError> {
         let mut lease = self.connect(endpoint, Use::Pooled).await?;
         let spare = lease.is_http2().then(|| Spare::of(&request, true)).flatten();
-        let failure = match self.head(&mut lease, request, progress.as_deref()).await {
+        let failure = match self.head(&mut lease, request, progress.as_deref(), None, Instant::now()).await {
             Ok(response) => return self.reply(lease, response, deadline),
             // a fresh connection that ends did not end for being idle
             Err(failure @ Failure::Gone(_)) => return Err(failure.settled(self)),
@@ -219,14 +227,14 @@ impl Upstream {
         lease.leave(&failure);
         let request = failure.again(spare, self)?;
         let mut lease = self.connect(self.0.target.pick(), Use::Pooled).await?;
-        let answered = self.head(&mut lease, *request, progress.as_deref()).await;
+        let answered = self.head(&mut lease, *request, progress.as_deref(), None, Instant::now()).await;
         self.reply(lease, answered.map_err(|failure| failure.settled(self))?, deadline)
     }
 
     async fn upgrade(&self, request: Request, deadline: Option<Instant>) -> Result<Response, UpstreamError> {
         let (request, progress) = Outgoing::of(request, self.0.bounds.body);
         let mut lease = self.connect(self.0.target.pick(), Use::Upgrade).await?;
-        let answered = self.head(&mut lease, request, progress.as_deref()).await;
+        let answered = self.head(&mut lease, request, progress.as_deref(), None, Instant::now()).await;
         let response = answered.map_err(|failure| failure.settled(self))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             lease.release();
@@ -262,20 +270,25 @@ impl Upstream {
         Err(failure.unwrap_or_else(|| self.broken("it has no address".into())))
     }
 
-    /// The answer's head, within the time for it. Put together without `async`, which would hold the request and the
-    /// answer twice: this is a part of every request's state.
+    /// The answer's head, within the time for it that begins `now`, and before the deadline if there is one. Put together
+    /// without `async`, which would hold the request and the answer twice: this is a part of every request's state.
     fn head<'a>(
         &'a self,
         lease: &'a mut Lease,
         request: http::Request<Outgoing>,
         progress: Option<&'a Progress>,
+        deadline: Option<Instant>,
+        now: Instant,
     ) -> impl Future<Output = Result<http::Response<Incoming>, Failure>> + use<'a> {
-        let answer = lease.send(request);
+        let patience = now + self.0.bounds.first_byte;
+        let during = if deadline.is_some_and(|deadline| deadline < patience) { ALTOGETHER } else { "to answer" };
         let answer = match progress {
-            None => Either::Left(
-                timeout(self.0.bounds.first_byte, answer).map_err(|_| Failure::Final(self.timed_out("to answer"))),
-            ),
-            Some(progress) => Either::Right(Box::pin(self.while_moving(answer, progress))),
+            None => {
+                let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+                let late = move |Late| Failure::Final(self.timed_out(during));
+                Either::Left(lease.send(request, Some(until)).map_err(late))
+            }
+            Some(progress) => Either::Right(Box::pin(self.while_moving(lease.send(request, deadline), progress))),
         };
         answer.map(move |answer| {
             let response = answer?.map_err(|failure| self.failed(failure, progress))?;
@@ -285,16 +298,19 @@ impl Upstream {
             }
         })
     }
-
     /// Waits for an answer while a body is streaming: it may take as long as it likes if only it moves.
-    async fn while_moving<T>(&self, answer: impl Future<Output = T>, progress: &Progress) -> Result<T, Failure> {
+    async fn while_moving<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Late>>,
+        progress: &Progress,
+    ) -> Result<T, Failure> {
         let Bounds { first_byte, idle, .. } = self.0.bounds;
         let mut answer = pin!(answer);
         let mut timer = pin!(sleep_until(Instant::now() + idle.min(first_byte)));
         loop {
             tokio::select! {
                 biased;
-                answer = &mut answer => return Ok(answer),
+                answer = &mut answer => return answer.map_err(|Late| Failure::Final(self.timed_out(ALTOGETHER))),
                 () = &mut timer => {
                     let deadline = progress.deadline(first_byte, idle);
                     if deadline <= Instant::now() {

@@ -43,8 +43,8 @@ const MAY_USE: &[(&str, &str)] = &[
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
     (
         "config",
-        "arn authority built_in clock policy provider rate redis route secret server session telemetry tls upstream \
-         web",
+        "arn authority built_in clock policy provider rate redis route secret server session telemetry tls trace \
+         upstream web",
     ),
     (
         "generation",
@@ -56,7 +56,8 @@ const MAY_USE: &[(&str, &str)] = &[
     // Doors: none uses another.
     (
         "proxy",
-        "broker credentials fault generation identity inject policy route secret session telemetry trace upstream web",
+        "broker clock credentials fault generation identity inject policy route secret session telemetry trace upstream \
+         web",
     ),
     ("sign_in", "broker clock config fault generation identity policy route secret session telemetry web"),
     ("admin", "server telemetry web"),

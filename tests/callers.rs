@@ -6,8 +6,9 @@ use crate::support::client::{self, Answer};
 use crate::support::world::World;
 
 mod certificates;
+mod ends;
 mod forged;
-mod issuer;
+pub mod issuer;
 mod keys;
 mod several;
 mod tokens;

@@ -156,6 +156,18 @@ fn a36_a_wrong_config_is_told_whole_and_ends_with_2() {
     }
 }
 
+/// Callers' bearer tokens are a kind, and so is what is put on requests.
+#[test]
+fn a_kind_of_two_tables_is_shown_for_both() {
+    let folder = folder(&[]);
+    let (code, told, _) = ran(folder.path(), &["kinds", "--example", "bearer"]);
+    let [identity, inject] =
+        ["# [identity.<name>]", "# [route.<name>] inject"].map(|heading| told.find(heading).unwrap());
+    assert!(code == 0 && identity < inject, "{told}");
+    let (_, one, _) = ran(folder.path(), &["kinds", "inject", "--example", "bearer"]);
+    assert!(told.ends_with(&one) && !one.contains("[identity"), "{one}");
+}
+
 #[test]
 fn what_is_no_command_ends_with_2_and_says_what_is() {
     let folder = folder(&[]);

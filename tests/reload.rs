@@ -4,11 +4,14 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::support::told::is_audit;
 use crate::support::world::World;
 
 mod files;
+mod listeners;
 mod load;
 mod losses;
+mod other_side;
 mod refused;
 
 /// The config is seen by what an upstream is asked for.
@@ -27,7 +30,7 @@ allow = "signed-in"
 "#;
 
 /// Changes the config's text; whole at once, as an editor does it.
-fn edit(world: &World, from: &str, to: &str) {
+pub fn edit(world: &World, from: &str, to: &str) {
     let text = fs::read_to_string(world.file("claviger.toml")).unwrap();
     assert!(text.contains(from), "{from} is not in the config:\n{text}");
     put(world, "claviger.toml", &text.replace(from, to));
@@ -41,11 +44,17 @@ fn put(world: &World, name: &str, text: &str) {
 }
 
 /// Sends a SIGHUP and waits for what came of it.
-async fn reload(world: &World) -> Value {
+pub async fn reload(world: &World) -> Value {
     let before = outcomes(world).len();
     world.claviger.hang_up();
     world.claviger.event(|_| outcomes(world).len() > before).await;
     outcomes(world).swap_remove(before)
+}
+
+/// The only problem by an outcome, without the line where it is: a key that is gone has none.
+fn problem(outcome: &Value) -> &str {
+    let told = outcome["config.errors"].as_str().unwrap();
+    told.rsplit_once(" (line ").map_or(told, |(problem, _)| problem)
 }
 
 /// Waits for the next reload after so many.
@@ -57,5 +66,5 @@ async fn outcome_after(world: &World, count: usize) -> Value {
 /// What came of each reload so far.
 fn outcomes(world: &World) -> Vec<Value> {
     let is_one = |event: &Value| event["message"].as_str().is_some_and(|text| text.starts_with("the config was "));
-    world.audit().into_iter().filter(is_one).collect()
+    world.claviger.events().into_iter().filter(|event| is_audit(event) && is_one(event)).collect()
 }

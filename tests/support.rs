@@ -11,6 +11,7 @@ pub mod routes;
 pub mod secure;
 pub mod side;
 pub mod tap;
+pub mod told;
 pub mod upstream;
 pub mod verdict;
 pub mod wire;

@@ -160,7 +160,7 @@ const DOORS: [(&str, &str, &str, Option<&[Told]>); 8] = [
     ("Door", "src/sign_in.rs", "answer(", Some(SIGN_IN)),
     ("Door", "src/app/published.rs", "of_the_mint(", Some(PUBLISHED)),
     ("Door", "src/app/published.rs", "of_the_identity_issuer(", Some(PUBLISHED_KEYS)),
-    ("Door", "src/app/door.rs", "answer(", None), // the proxy: any path, by its routes
+    ("Door", "src/app/door.rs", "answer<", None), // the proxy: any path, by its routes
     ("Admin", "src/admin.rs", "handle(", Some(ADMIN)),
     ("OpenIdProvider", "src/provider.rs", "at(path", Some(PROVIDER)),
     ("Authority", "src/authority.rs", "handle(", Some(AUTHORITY)),

@@ -17,8 +17,6 @@ pub(super) struct Changes {
     /// What is in use until the end of the process. A key that nobody made changeable is among these: a reload that
     /// says it was done has done all of it.
     pub(super) fixed: ConfigErrors,
-    /// The `[identity.*]` whose subjects are others now, although the name is the same (A21).
-    pub(super) strangers: BTreeSet<SourceName>,
 }
 
 impl Changes {
@@ -33,7 +31,6 @@ impl Changes {
         for named in now.changed_since(&then).filter(|named| named.file_name() != file.file_name()) {
             changes.told.push(format!("`{}` changed", named.display()));
         }
-        changes.strangers = strangers(before, after);
         changes
     }
 
@@ -58,23 +55,11 @@ impl Changes {
             let path = below(key, &name);
             self.tell(&path, was, is);
             match key {
-                "listen" => self.note_listener(&path, was, is),
                 "provider" | "authority" if name == "tls" => self.fix_presence(&path, was, is),
                 _ if is_listed || CHANGEABLE.contains(&path.as_str()) => {}
                 "authority" if name != "address" => {}
                 "keys" | "limits" => {}
                 _ => self.fix(&path),
-            }
-        }
-    }
-
-    fn note_listener(&mut self, path: &str, was: Option<&Value>, is: Option<&Value>) {
-        let (Some(Value::Table(was)), Some(Value::Table(is))) = (was, is) else { return self.fix(path) };
-        for (key, was, is) in differing(was, is) {
-            match &*key {
-                "public_url" | "trusted_proxies" => {}
-                "tls" => self.fix_presence(&below(path, "tls"), was, is),
-                _ => self.fix(&below(path, &key)),
             }
         }
     }
@@ -121,8 +106,10 @@ fn table(value: Option<&Value>) -> Option<&Table> {
 }
 
 /// The `[credentials.*]` of roles that some people have lost. Where a rule has gone, nobody knows here whom it let have
-/// which role: all that its provider issued goes with it.
+/// which role: all that its provider issued goes with it. So it does where the name of a source stands for others now,
+/// who must not find what was issued to their namesakes (A21): callers without a session leave nothing else to end.
 pub(super) fn lost(before: &Config, after: &Config) -> BTreeSet<Arc<str>> {
+    let strangers = strangers(before, after);
     let text = |config: &Config, name: &str| {
         config.written.get("route").and_then(|routes| routes.get(name)).and_then(Value::as_table).cloned()
     };
@@ -137,12 +124,17 @@ pub(super) fn lost(before: &Config, after: &Config) -> BTreeSet<Arc<str>> {
         let counts = |key: &str| !HARMLESS.contains(&key);
         rules(&then).iter().any(|rule| !there.contains(rule)) || differing(&then, &now).any(|(key, ..)| counts(&key))
     };
-    let with_role = before.route.iter().filter(|(_, route): &(&Arc<str>, &RouteConfig)| route.want.role.is_some());
-    with_role.filter(|(name, _)| has_lost(name)).filter_map(|(_, route)| route.credentials.clone()).collect()
+    let is_for_strangers = |route: &RouteConfig| match &route.identity {
+        Some(names) => names.iter().any(|name| strangers.contains(name)),
+        None => !strangers.is_empty(),
+    };
+    let with_role = before.route.iter().filter(|(_, route): &(&Arc<str>, &RouteConfig)| route.want.wants_role());
+    let losing = with_role.filter(|(name, route)| is_for_strangers(route) || has_lost(name));
+    losing.filter_map(|(_, route)| route.credentials.clone()).collect()
 }
 
 /// The sources of which another issuer speaks now, or the same one to another client: it may call others by the same
-/// `sub` (OpenID Connect Core §8).
+/// `sub` (OpenID Connect Core §8). So are those that take another part of what is shown for the name.
 fn strangers(before: &Config, after: &Config) -> BTreeSet<SourceName> {
     let speaks = |table: &Table| SPEAKER.map(|key| table.get(key).cloned());
     let is_other = |name: &SourceName, now: &Table| before.identity.get(name).is_some_and(|t| speaks(t) != speaks(now));
@@ -170,6 +162,7 @@ const HARMLESS: [&str; 13] = [
     "cors_preflight",
     "host",
     "inject",
+    "limits",
     "pass_authorization",
     "path",
     "preserve_host",
@@ -177,8 +170,7 @@ const HARMLESS: [&str; 13] = [
     "timeouts",
     "tolerate",
     "upstream",
-    "upstream_ca",
 ];
 
-/// What says who speaks in an `[identity.*]`.
-const SPEAKER: [&str; 3] = ["kind", "issuer", "client_id"];
+/// What says who speaks in an `[identity.*]`, and which of their words is the name.
+const SPEAKER: [&str; 5] = ["kind", "issuer", "client_id", "subject", "subject_claim"];

@@ -9,8 +9,8 @@ use http::{HeaderValue, Method, header, request};
 use super::App;
 use super::current::Current;
 use crate::fault::Fault;
-use crate::proxy::{Arrival, Client, Note, is_ours};
-use crate::route::Host;
+use crate::proxy::{Arrival, Client, Note};
+use crate::route::{Host, is_ours};
 use crate::server::{Handler, Refusal};
 use crate::sign_in::{Site, Visit, Wish, is_navigation};
 use crate::telemetry::Access;
@@ -28,7 +28,6 @@ pub(super) struct Door {
 impl Handler for Door {
     async fn handle(&self, request: Request) -> Response {
         let started = Instant::now();
-        let _under_way = self.app.requests.begin();
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
             return Fault::Internal("a request came without its connection").answer("-", false);
         };
@@ -71,7 +70,7 @@ impl Handler for Door {
             }
         };
 
-        self.app.requests.count(note.route.as_deref(), response.status(), started.elapsed());
+        self.app.requests.count(note.route, response.status(), started.elapsed());
         let Some((method, uri)) = asked else { return response };
         if current.config.log_access {
             let access = Access {
@@ -84,9 +83,9 @@ impl Handler for Door {
                 path: uri.path(),
                 status: response.status(),
                 fault,
-                route: note.route.as_deref().map(|route| &*route.name),
-                subject: note.identity.as_ref().map(|who| (&*who.subject.source, &*who.subject.id)),
-                session: note.identity.as_ref().map(|who| who.holder.id.to_string()),
+                route: note.route.map(|route| &*route.name),
+                subject: note.asker.as_ref().map(|(subject, _)| (&*subject.source, &*subject.id)),
+                session: note.asker.as_ref().map(|(_, holder)| holder.to_string()),
                 trace: &trace.id(),
                 took: started.elapsed(),
             };
@@ -95,7 +94,7 @@ impl Handler for Door {
         let status = response.status();
         let (tls, address) = (arrival.client.tls, arrival.client.address);
         trace.finish(status.is_server_error(), || {
-            let name = note.route.as_deref().map_or("", |route| &*route.name);
+            let name = note.route.map_or("", |route| &*route.name);
             let mut attributes = vec![
                 ("http.request.method", method.as_str().into()),
                 ("url.scheme", if tls { "https" } else { "http" }.into()),
@@ -146,14 +145,14 @@ impl Door {
     }
 
     /// What is not every request's way is boxed, as this is a part of every request's state.
-    async fn answer(
+    async fn answer<'c>(
         &self,
-        current: &Arc<Current>,
+        current: &'c Arc<Current>,
         head: &mut request::Parts,
         body: Body,
         navigation: Option<Box<request::Parts>>,
         arrival: &Arrival<'_>,
-        note: &mut Note,
+        note: &mut Note<'c>,
     ) -> Result<Response, Fault> {
         current.generation.rates.take_address(arrival.client.address, arrival.now)?;
         if is_ours(head.uri.path()) {
@@ -174,14 +173,14 @@ impl Door {
         current: &Arc<Current>,
         navigation: Option<Box<request::Parts>>,
         arrival: &Arrival<'_>,
-        note: &Note,
+        note: &Note<'_>,
         fault: Fault,
     ) -> Result<Response, Fault> {
         let (Some(head), Some(site)) = (navigation, self.site(current)) else { return Err(fault) };
         current.generation.rates.take_login(arrival.client.address, arrival.now)?;
         let host = arrival.host()?;
         let visit = Visit { head: &head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
-        let sources = note.route.as_ref().and_then(|route| route.sources.as_deref()).unwrap_or_default();
+        let sources = note.route.and_then(|route| route.sources.as_deref()).unwrap_or_default();
         let wish = Wish { sources, anew: fault.calls_for_a_new_login() };
         self.app.sign_in.begin_login(&site, &visit, &wish).await
     }
@@ -245,5 +244,7 @@ fn remembered(head: &request::Parts) -> request::Parts {
 /// 64 random bits: enough to find a line in a log by. Written by hand, as it is for every request.
 fn request_id() -> String {
     let bits = fastrand::u64(..);
-    (0..16).filter_map(|digit| char::from_digit((bits >> (4 * digit) & 15) as u32, 16)).collect()
+    let mut id = String::with_capacity(16);
+    id.extend((0..16).filter_map(|digit| char::from_digit((bits >> (4 * digit) & 15) as u32, 16)));
+    id
 }

@@ -53,7 +53,7 @@ impl OurKeys {
         Parts { mint: self.mint.clone(), identity_issuer: self.identity_issuer.clone(), ..parts.clone() }
     }
 
-    /// These, but the same values as `before` where they are made of the same keys.
+    /// These, but the mint of `before` where both sign by the same keys: who stands on it then stays as well.
     pub(super) fn after(self, before: &Self) -> Self {
         let is_same = |mint: &Mint, before: &Mint| {
             mint.issuer() == before.issuer() && mint.key_set() == before.key_set() // the key that signs is the first

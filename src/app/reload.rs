@@ -1,7 +1,6 @@
 //! Reading the config again: the whole new one, or the old one with the reason (A33).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +8,18 @@ use std::time::Duration;
 use metrics::{Counter, Gauge};
 use tokio::time::sleep;
 
-use super::bounds::Bounds;
 use super::changes::{Changes, lost};
+use super::current::Current;
 use super::current::HTTP;
-use super::current::{Current, handshakes};
 use super::keys::OurKeys;
+use super::listeners::Listeners;
 use super::other_side::{OtherSide, Plan};
 use super::{App, StartError};
 use crate::clock::epoch_seconds;
 use crate::config::{Config, ConfigErrors, Reading};
 use crate::files::Files;
 use crate::generation::{Generation, Parts};
+use crate::server::{Listener, Workers};
 use crate::telemetry::{AUDIT, LogLevel, Metrics};
 use crate::tls::Handshakes;
 use crate::web::chain;
@@ -40,13 +40,11 @@ pub(super) struct Reload {
 /// What runs by a config and is changed, not replaced.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// Where each listener is.
-    pub(super) bound: BTreeMap<Arc<str>, SocketAddr>,
-    /// How those that speak TLS shake hands.
+    pub(super) listeners: Listeners,
+    /// How those of the other side that speak TLS shake hands.
     pub(super) shaken: BTreeMap<Arc<str>, Handshakes>,
     pub(super) other_side: OtherSide,
     pub(super) level: LogLevel,
-    pub(super) bounds: Arc<Bounds>,
 }
 
 /// Why the config is read again.
@@ -60,6 +58,8 @@ enum Cause {
 struct Next {
     current: Current,
     plan: Plan,
+    /// Listeners that it opens, by their names.
+    bound: BTreeMap<Arc<str>, Listener>,
     changes: Changes,
     lost: BTreeSet<Arc<str>>,
 }
@@ -73,13 +73,14 @@ impl Reload {
     }
 
     /// Reads the config again each time `asked` has an answer, and when a file of it has changed. Never ends.
-    pub(super) async fn again_and_again(&mut self, mut asked: impl AsyncFnMut()) {
+    /// Listeners that a config adds are served by `workers`.
+    pub(super) async fn again_and_again(&mut self, workers: &Workers, mut asked: impl AsyncFnMut()) {
         loop {
             let cause = tokio::select! {
                 () = asked() => Cause::Signal,
                 () = self.changed() => Cause::Files,
             };
-            self.reload(cause).await;
+            self.reload(workers, cause).await;
         }
     }
 
@@ -99,14 +100,14 @@ impl Reload {
         }
     }
 
-    async fn reload(&mut self, cause: Cause) {
+    async fn reload(&mut self, workers: &Workers, cause: Cause) {
         let before = self.app.current.load_full();
         // a failed config is read again when anything changes from here on
         let mut looked = self.read.look_again();
         match self.next(&before, &mut looked) {
             Ok(next) => {
                 self.read = next.current.config.surroundings.files();
-                self.put_in_place(&before, next, cause).await;
+                self.put_in_place(workers, &before, next, cause).await;
             }
             Err(errors) => {
                 self.read = looked;
@@ -115,14 +116,10 @@ impl Reload {
         }
     }
 
-    /// Builds everything from the file as it is now, and changes nothing.
+    /// Builds everything from the file as it is now, and changes nothing: what it binds is let go where it can't be used.
     fn next(&self, before: &Current, looked: &mut Files) -> Result<Next, ConfigErrors> {
         let Reading { mut config, mut errors } = Config::read(&self.file, &before.config.surroundings.environment)?;
-        for (name, listen) in &mut config.listen {
-            if let Some(address) = self.running.bound.get(name) {
-                listen.bound_at(*address);
-            }
-        }
+        let bound = self.running.listeners.bind(&before.config, &mut config, &mut errors);
         let lost = lost(&before.config, &config);
         let built = self.build(before, &config, &lost);
         looked.add(config.surroundings.files());
@@ -130,11 +127,11 @@ impl Reload {
         let built = built.map_err(|more| errors.append_news(more)).ok();
         errors.append(changes.fixed.clone());
         match built {
-            Some((generation, keys, plan)) => {
+            Some((generation, keys, plan)) if errors.is_empty() => {
                 let current = Current { number: before.number + 1, config, generation: Arc::new(generation), keys };
-                errors.or(Next { current, plan, changes, lost })
+                Ok(Next { current, plan, bound, changes, lost })
             }
-            None => Err(errors),
+            _ => Err(errors.located(&config.text)),
         }
     }
 
@@ -153,20 +150,17 @@ impl Reload {
     }
 
     /// Requests that have begun keep to what they began with; those that come after this see the new one whole.
-    async fn put_in_place(&mut self, before: &Current, next: Next, cause: Cause) {
-        let Next { current, plan, changes, lost } = next;
+    async fn put_in_place(&mut self, workers: &Workers, before: &Current, next: Next, cause: Cause) {
+        let Next { current, plan, bound, changes, lost } = next;
         let app = &self.app;
         let stays = |name: &str| {
             !lost.contains(name)
                 && current.generation.has_same_section(&before.generation, &format!("credentials.{name}"))
         };
-        let sources = current.generation.sources.clone();
-        let known = sources.clone().into_iter().filter(|(name, _)| !changes.strangers.contains(name));
         let touched = current.config.surroundings.files() != before.config.surroundings.files();
 
         // first what ends sessions and credentials, then what lets people in
-        app.sessions.use_sources(known).await;
-        app.sessions.use_sources(sources).await;
+        app.sessions.use_sources(current.generation.sources.clone()).await;
         app.sessions.use_settings(&current.config.session);
         app.sessions.use_keys(&current.keys.sessions);
         if let Ok(Some(address)) = current.config.redis() {
@@ -174,12 +168,8 @@ impl Reload {
         }
         app.broker.use_providers(current.generation.providers.clone(), stays);
         app.sign_in.use_sealer(Arc::clone(&current.keys.sealer));
-        for (name, entrance) in &current.generation.entrances {
-            let is_same = !touched && before.config.written.get("listen") == current.config.written.get("listen");
-            if let (false, Some(tls), Some(config)) = (is_same, self.running.shaken.get(name), handshakes(entrance)) {
-                tls.change(config);
-            }
-        }
+        self.running.listeners.close(&current.config, &bound);
+        self.running.listeners.change(&current, touched);
         for (name, identity) in &plan.identities {
             if let (true, Some(tls)) = (touched, self.running.shaken.get(*name)) {
                 tls.change(identity.server_config(HTTP));
@@ -187,11 +177,16 @@ impl Reload {
         }
         self.running.other_side.change(plan);
         self.running.level.set(current.config.log_level);
-        self.running.bounds.change(&current.config);
         app.stale.store(None);
 
         let (number, changed) = (current.number, changes.sentence());
         app.current.store(Arc::new(current));
+        for (name, listener) in bound {
+            match self.running.listeners.open(workers, app, &name, listener) {
+                Ok(address) => tracing::info!(listener = &*name, address = %address, "listening"),
+                Err(error) => tracing::error!(listener = &*name, %error, "it can't be listened on"),
+            }
+        }
         app.sessions.sweep().await;
         self.counts.reloaded.increment(1);
         self.counts.in_use(&app.current.load(), app);

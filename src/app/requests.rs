@@ -1,10 +1,10 @@
-//! Counting requests: by route and status, how long they took, and how many there are at once.
+//! Counting requests: by route and status, and how long they took.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::StatusCode;
 use metrics::{Counter, Histogram};
 
@@ -16,21 +16,18 @@ use crate::telemetry::Metrics;
 #[derive(Debug)]
 pub(super) struct Requests {
     metrics: Metrics,
-    kept: RwLock<HashMap<Key, Counted>>,
-    under_way: Arc<AtomicUsize>,
+    /// Read without writing to anything that other workers read; copied for each counter that is new.
+    kept: ArcSwap<Kept>,
 }
 
-/// A route's name, if there was one, and a status.
-type Key = (Option<Arc<str>>, u16);
+/// By the route's name, empty where there was none; then by status.
+type Kept = HashMap<Arc<str>, Vec<(StatusCode, Counted)>>;
 
 #[derive(Clone)]
 struct Counted {
     count: Counter,
     took: Histogram,
 }
-
-/// A request under way, counted until it is dropped.
-pub(super) struct UnderWay<'a>(&'a AtomicUsize);
 
 impl Requests {
     pub(super) fn new(metrics: Metrics) -> Self {
@@ -41,18 +38,7 @@ impl Requests {
             // there before anybody runs into it
             metrics.counter("claviger_rate_limited_total", &[("limit", limit)]).increment(0);
         }
-        metrics.describe("claviger_requests_under_way", None, "Requests whose answer's head is still to come.");
-        let under_way = Arc::new(AtomicUsize::new(0));
-        let (gauge, count) = (metrics.gauge("claviger_requests_under_way", &[]), Arc::clone(&under_way));
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-        metrics.on_look(move || gauge.set(count.load(Ordering::Relaxed) as f64));
-        Self { metrics, kept: RwLock::default(), under_way }
-    }
-
-    /// One more, until what is returned is dropped: also where nobody waits for the answer any more.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(&self.under_way)
+        Self { metrics, kept: ArcSwap::default() }
     }
 
     /// One more who asked too often, by the limit they ran into.
@@ -61,13 +47,14 @@ impl Requests {
     }
 
     pub(super) fn count(&self, route: Option<&Route>, status: StatusCode, took: Duration) {
+        let route = route.map_or("", |route| &*route.name);
         let took = took.as_secs_f64();
-        let key = (route.map(|route| Arc::clone(&route.name)), status.as_u16());
-        if let Some(counted) = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        let kept = self.kept.load();
+        let mut of_route = kept.get(route).into_iter().flatten();
+        if let Some((_, counted)) = of_route.find(|(known, _)| *known == status) {
             counted.took.record(took);
             return counted.count.increment(1);
         }
-        let route = route.map_or("", |route| &*route.name);
         let class = format!("{}xx", status.as_u16() / 100);
         let counted = Counted {
             count: self.metrics.counter("claviger_requests_total", &[("route", route), ("status", status.as_str())]),
@@ -75,13 +62,14 @@ impl Requests {
         };
         counted.took.record(took);
         counted.count.increment(1);
-        self.kept.write().unwrap_or_else(PoisonError::into_inner).insert(key, counted);
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.kept.rcu(|kept| {
+            let mut kept = Kept::clone(kept);
+            let of_route = kept.entry(route.into()).or_default();
+            if !of_route.iter().any(|(known, _)| *known == status) {
+                of_route.push((status, counted.clone()));
+            }
+            kept
+        });
     }
 }
 

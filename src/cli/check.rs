@@ -98,7 +98,10 @@ fn keys(config: &Config) -> Result<(Signers, Signers), ConfigErrors> {
 /// Says what is wrong with a config, and that it is bad input.
 pub(super) fn refuse(file: &Path, errors: &ConfigErrors, as_json: bool) -> ExitCode {
     if as_json {
-        let list: Vec<_> = errors.iter().map(|error| json!({"path": error.path, "problem": error.problem})).collect();
+        let list: Vec<_> = errors
+            .iter()
+            .map(|error| json!({"path": error.path, "problem": error.problem, "line": error.line}))
+            .collect();
         tell(&pretty(&json!({"sound": false, "errors": list})));
     } else {
         let count = match errors.iter().count() {
@@ -136,8 +139,9 @@ fn summary(config: &Config, generation: &Generation) -> String {
             listen.public_url.as_ref().map_or_else(|| "no public_url".to_owned(), |url| format!("known as {url}"));
         listeners.row([name.to_string(), format!("{tls} on {}", listen.address), known]);
     }
-    for (section, address) in others(config) {
-        listeners.row([format!("({section})"), format!("http on {address}"), String::new()]);
+    for (section, address, tls) in others(config) {
+        let scheme = if tls { "https" } else { "http" };
+        listeners.row([format!("({section})"), format!("{scheme} on {address}"), String::new()]);
     }
     let _ = write!(text, "{listeners}\nRoutes\n");
     for route in generation.routes.iter() {
@@ -165,13 +169,13 @@ fn summary(config: &Config, generation: &Generation) -> String {
 }
 
 /// What listens beside the listeners.
-fn others(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+fn others(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr, bool)> {
     let others = [
-        ("admin", config.admin),
-        ("provider", config.provider.as_ref().map(|service| service.address)),
-        ("authority", config.authority.as_ref().map(|service| service.address)),
+        ("admin", config.admin.map(|address| (address, false))),
+        ("provider", config.provider.as_ref().map(|service| (service.address, service.tls.is_some()))),
+        ("authority", config.authority.as_ref().map(|service| (service.address, service.tls.is_some()))),
     ];
-    others.into_iter().filter_map(|(section, address)| Some((section, address?)))
+    others.into_iter().filter_map(|(section, at)| at.map(|(address, tls)| (section, address, tls)))
 }
 
 fn as_json(config: &Config, generation: &Generation) -> Value {
@@ -211,7 +215,7 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
     json!({
         "sound": true,
         "listeners": listeners,
-        "others": others(config).map(|(section, at)| json!({"section": section, "address": at})).collect::<Vec<_>>(),
+        "others": others(config).map(|(section, at, tls)| json!({"section": section, "address": at, "tls": tls})).collect::<Vec<_>>(),
         "routes": routes,
     })
 }

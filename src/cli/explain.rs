@@ -22,7 +22,7 @@ use crate::identity::{
     Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, IdentitySource, SourceName, Subject,
 };
 use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Wanted, Way};
-use crate::route::{Host, Route};
+use crate::route::{Host, OURS, Route, is_ours};
 
 /// Say what would become of a request, and why: route, rule, role, and everything STS would be told and how.
 ///
@@ -62,7 +62,7 @@ pub(super) struct Explain {
 /// What would become of the request.
 struct Answer {
     route: Option<String>,
-    /// Where it would go.
+    /// Where it would go: to one of these.
     to: Option<String>,
     inject: Vec<String>,
     /// Why it would not even come to a decision.
@@ -150,8 +150,8 @@ impl Explain {
                 return Ok(answer);
             }
         };
-        if path.as_str() == RESERVED || path.as_str().strip_prefix(RESERVED).is_some_and(|rest| rest.starts_with('/')) {
-            answer.stopped = Some(format!("`{RESERVED}/` is claviger's own on every host and goes to no upstream"));
+        if is_ours(path.as_str()) {
+            answer.stopped = Some(format!("`{OURS}/` is claviger's own on every host and goes to no upstream"));
             return Ok(answer);
         }
         let Some(route) = generation.routes.find(&host, &path) else {
@@ -168,9 +168,10 @@ impl Explain {
             return Ok(answer);
         }
         if let Some(written) = config.route.get(&route.name) {
-            let upstream = written.upstream.addresses.first().map_or_else(String::new, ToString::to_string);
             let query = self.url.query().map_or_else(String::new, |query| format!("?{query}"));
-            answer.to = Some(format!("{upstream}{}{query}", route.rewrite.apply(&path)));
+            let target = format!("{}{query}", route.rewrite.apply(&path));
+            let each = written.upstream.addresses.iter().map(|address| format!("{address}{target}"));
+            answer.to = Some(each.collect::<Vec<_>>().join(", "));
             answer.inject = injected(written).into_iter().map(str::to_owned).collect();
         }
         let counts = |identity: &&Identity| counts(route, &identity.subject.source);
@@ -327,9 +328,6 @@ impl EvidenceSource for NoEvidence {
         Err(EvidenceError::Expired)
     }
 }
-
-/// What the doors of our own live under, on every host.
-const RESERVED: &str = "/.claviger";
 
 #[cfg(test)]
 mod tests;

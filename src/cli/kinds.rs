@@ -14,7 +14,7 @@ use crate::{credentials, identity, inject};
 pub(super) struct Kinds {
     /// One table only.
     table: Option<Table>,
-    /// Print a complete example of this kind.
+    /// Print a complete example of this kind; of each, where several tables have one of this name.
     #[arg(long, value_name = "KIND")]
     example: Option<String>,
 }
@@ -44,9 +44,13 @@ impl Kinds {
         kinds.retain(|kind| self.table.is_none_or(|table| table == kind.table));
         match self.example {
             None => tell(&list(&kinds)),
-            Some(name) => match kinds.iter().find(|kind| kind.kind == name) {
-                Some(kind) => tell(kind.example),
-                None => {
+            Some(name) => match kinds.iter().filter(|kind| kind.kind == name).collect::<Vec<_>>().as_slice() {
+                [kind] => tell(kind.example),
+                several @ [_, ..] => {
+                    let each = several.iter().map(|kind| format!("# {}\n\n{}", kind.table.heading(), kind.example));
+                    tell(&each.collect::<Vec<_>>().join("\n"));
+                }
+                [] => {
                     let known: Vec<_> = kinds.iter().map(|kind| kind.kind).collect();
                     eprintln!("claviger: there is no kind `{name}`; it may be one of: {}", known.join(", "));
                     return ExitCode::from(2);

@@ -18,10 +18,13 @@ use crate::web::chain;
 
 /// Run the proxy from a config file.
 ///
-/// It logs JSON lines to standard error. On SIGHUP it reads the file again, as it does by itself when the file, or one
-/// that it names, has changed: a config that is sound takes the place of the old one between two requests, and any other
-/// is refused with its errors in the log. On SIGTERM or Ctrl-C it finishes the requests under way, for as long as
-/// `[server] drain` says; on the second signal it stops at once.
+/// It logs to standard error: JSON lines, or text with `[log] format = "text"`. On SIGHUP it reads the file again, as it
+/// does by itself when the file, or one that it names, has changed: a config that is sound takes the place of the old one
+/// between two requests, and any other is refused with its errors in the log. On SIGTERM or Ctrl-C it finishes the
+/// requests under way, for as long as `[server] drain` says; on the second signal it stops at once.
+///
+/// Exits with 2 for a config that can't be used, and with 1 where the machine does not give what is needed: a port, a
+/// folder.
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
     /// The config file (TOML); `config/reference.toml` explains every key.

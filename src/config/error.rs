@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::lines::Lines;
 use crate::built_in::SettingsError;
 
 /// One thing that is wrong.
@@ -11,11 +12,17 @@ pub struct ConfigError {
     pub path: String,
     /// What was found and what was expected. Never a secret.
     pub problem: String,
+    /// Where in the file the key stands, or the section it is missing in; absent until [`ConfigErrors::located`].
+    pub line: Option<usize>,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { f.write_str(&self.problem) } else { write!(f, "{}: {}", self.path, self.problem) }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.problem)?;
+        self.line.map_or(Ok(()), |line| write!(f, " (line {line})"))
     }
 }
 
@@ -26,7 +33,7 @@ pub struct ConfigErrors(Vec<ConfigError>);
 impl ConfigErrors {
     /// Adds a problem with the key at `path`.
     pub fn add(&mut self, path: impl Into<String>, problem: impl fmt::Display) {
-        let error = ConfigError { path: path.into(), problem: problem.to_string() };
+        let error = ConfigError { path: path.into(), problem: problem.to_string(), line: None };
         if !self.0.contains(&error) {
             self.0.push(error);
         }
@@ -64,6 +71,16 @@ impl ConfigErrors {
         for error in other.0 {
             self.add(error.path, error.problem);
         }
+    }
+
+    /// The same, with the lines of `text` that they are about.
+    #[must_use]
+    pub fn located(mut self, text: &str) -> Self {
+        let lines = Lines::of(text);
+        for error in &mut self.0 {
+            error.line = lines.find(&error.path);
+        }
+        self
     }
 
     /// Whether nothing is wrong.
@@ -110,6 +127,7 @@ pub fn below(path: &str, key: &str) -> String {
     }
 }
 
-fn is_at_or_below(path: &str, above: &str) -> bool {
+/// Whether `path` is that of `above`, or of a key in it.
+pub fn is_at_or_below(path: &str, above: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

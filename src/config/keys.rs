@@ -1,6 +1,6 @@
 //! `[keys]`: the keys that are ours, several per purpose so that they can be rotated with an overlap.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -134,15 +134,17 @@ pub fn kept(
     }
 }
 
-/// Writes beside it and renames, so that a kill in between leaves no half key (A37). The name beside is new each time:
-/// in a container every process has the same id, and what a killed one left would be in the way of all that follow.
+/// Writes beside it and renames, so that a kill in between leaves no half key (A37), and waits until the name is on the
+/// disk too: what is sealed with a key that a power cut takes away is lost. The name beside is new each time: in a
+/// container every process has the same id, and what a killed one left would be in the way of all that follow.
 fn write_new(folder: &Path, path: &Path, key: &Secret) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let beside = path.with_extension(format!("{}.new", random_token(8)));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(key.expose().as_bytes())?;
     file.sync_all()?;
-    fs::rename(&beside, path)
+    fs::rename(&beside, path)?;
+    File::open(folder)?.sync_all()
 }
 
 /// 24 random bytes in base64, less than which is a slip.

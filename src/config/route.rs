@@ -12,7 +12,7 @@ use super::upstream::{UpstreamConfig, upstream};
 use super::{section_name, some_time};
 use crate::built_in::Surroundings;
 use crate::policy::{AllowSettings, Oddities, WantSettings};
-use crate::route::{HostPattern, PathPrefix, Rewrite};
+use crate::route::{HostPattern, PathPrefix, Rewrite, is_ours};
 use crate::upstream::Bounds;
 use crate::web::ByteCount;
 
@@ -238,11 +238,6 @@ fn article(value: &Value) -> String {
     let kind = value.type_str();
     let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {kind}")
-}
-
-/// Whether requests below the prefix never come to a route.
-fn is_ours(prefix: &str) -> bool {
-    prefix.strip_prefix("/.claviger").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A handshake that takes longer will not come to anything.

@@ -5,6 +5,7 @@ use serde_path_to_error::{Path, Segment};
 use toml::{Table, Value};
 
 use super::error::{ConfigErrors, below};
+use crate::built_in::in_words_of_toml;
 
 /// `table` as an `S`, without the keys that don't fit; each of those is an error at its path below `path`.
 ///
@@ -32,17 +33,6 @@ pub(super) fn read<S: DeserializeOwned>(mut table: Table, path: &str, errors: &m
         }
         removed.push(at);
     }
-}
-
-/// serde's words are those of its own model.
-fn in_words_of_toml(problem: &str) -> String {
-    let words = [("sequence", "list"), ("a map", "a table"), ("string", "text")];
-    // what is quoted is the person's own
-    let quoted = |(i, part): (usize, &str)| match i % 2 {
-        0 => words.iter().fold(part.to_owned(), |text, (serde, toml)| text.replace(serde, toml)),
-        _ => part.to_owned(),
-    };
-    problem.split('"').enumerate().map(quoted).collect::<Vec<_>>().join("\"")
 }
 
 /// The path as a person would write it: serde's `.` for the whole table is empty.

@@ -97,6 +97,20 @@ fn every_error_is_found_in_one_go() {
 }
 
 #[test]
+fn instances_need_the_same_keys_for_what_they_sign_and_no_others() {
+    let redis = "[session]\nkind = 'redis'\nurl = 'rediss://r'\n[keys]\ncookie = [{ env = 'C' }]\n\
+                 minted = [{ env = 'M' }]\nsession = [{ env = 'S' }]";
+    for (inject, is_missing) in [
+        ("inject = [{ kind = 'headers' }, { kind = 'identity_jwt' }]", true),
+        ("inject = { kind = 'headers', set = { X-From = 'identity_jwt' } }", false),
+    ] {
+        let reading = Config::parse(&format!("{GOOD}\n{inject}\n{redis}"), surroundings(&[])).unwrap();
+        let told = reading.errors.to_string();
+        assert_eq!(told.contains("keys.identity: is missing"), is_missing, "{inject}: {told}");
+    }
+}
+
+#[test]
 fn contradictions_are_errors() {
     for (more, error) in [
         ("[listen.two]\naddress = '127.0.0.1:8080'", "listen.two.address: is the address of `listen.main` too"),

@@ -4,20 +4,10 @@ use url::Url;
 
 use super::error::ConfigErrors;
 use super::file;
-
-/// What is recorded of requests, for a collector of OpenTelemetry's.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tracing {
-    /// The collector's base URL for OTLP over HTTP.
-    pub collector: Url,
-    /// What this process is called there.
-    pub service_name: String,
-    /// The part of traces that is recorded, from 0 to 1.
-    pub sample: f64,
-}
+use crate::trace::Setup;
 
 /// The section, where it names a collector.
-pub(super) fn read(shape: file::Telemetry, errors: &mut ConfigErrors) -> Option<Tracing> {
+pub(super) fn read(shape: file::Telemetry, errors: &mut ConfigErrors) -> Option<Setup> {
     let sample = shape.sample.unwrap_or(1.0);
     if !(0.0..=1.0).contains(&sample) {
         errors.add("telemetry.sample", format!("is {sample}; expected a part from 0.0 to 1.0"));
@@ -33,5 +23,5 @@ pub(super) fn read(shape: file::Telemetry, errors: &mut ConfigErrors) -> Option<
         errors.add("telemetry.otlp", "is no collector's URL; expected something like http://127.0.0.1:4318");
     }
     let service_name = shape.service_name.unwrap_or_else(|| "claviger".to_owned());
-    Some(Tracing { collector: url?, service_name, sample })
+    Some(Setup { collector: url?, service_name, sample })
 }

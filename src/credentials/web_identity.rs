@@ -45,6 +45,10 @@ impl CredentialProvider for Provider {
         Tellable { session_name: Way::Parameter, tags: Way::No, source_identity: Way::No, duration: Way::Parameter }
     }
 
+    fn shows_tokens(&self) -> bool {
+        true
+    }
+
     async fn issue(
         &self,
         grant: &Grant,

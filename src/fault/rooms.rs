@@ -9,7 +9,7 @@ use crate::identity::LoginError;
 use crate::inject::InjectError;
 use crate::policy::{Denied, PathError};
 use crate::rate::TooMany;
-use crate::session::StoreError;
+use crate::session::{StartError, StoreError};
 use crate::upstream::UpstreamError;
 
 impl From<Denied> for Fault {
@@ -61,6 +61,15 @@ impl From<Arc<IssueError>> for Fault {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<StartError> for Fault {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(error) => Self::Store(error),
+            StartError::SourceGone => Self::BadLogin(error.to_string()),
+        }
     }
 }
 

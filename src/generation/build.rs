@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::header;
-use toml::Table;
+use toml::{Table, Value};
 
-use super::footing::{Footing, Footings, is_same_mint};
+use super::footing::{Footing, Footings, is_same_mint, is_same_section};
 use super::{Entrance, Generation, Parts};
-use crate::built_in::{self, BuiltIn, Settings};
-use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below};
+use crate::built_in::{self, BuiltIn, Settings, SettingsError};
+use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below, is_at_or_below};
 use crate::credentials::{self, CredentialProvider};
 use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
@@ -20,6 +20,8 @@ use crate::session::CookieNames;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::upstream::{Address, Destination, Upstream};
 use crate::web::is_loopback;
+
+mod tokens;
 
 /// The generation before, and what of it is not to be carried over.
 type Before<'a> = Option<(&'a Generation, &'a BTreeSet<Arc<str>>)>;
@@ -116,10 +118,7 @@ impl Builder<'_> {
         before: &Generation,
         stays: impl Fn(&Arc<str>) -> bool,
     ) {
-        let is_same = |path: &str| match (self.footings.get(path), before.footings.get(path)) {
-            (Some(now), Some(then)) => now.is_same(then),
-            _ => false,
-        };
+        let is_same = |path: &str| is_same_section(&self.footings, &before.footings, path);
         for (name, part) in built {
             if let Some(old) = had.get(name).filter(|_| stays(name) && is_same(&below(section, name))) {
                 *part = Arc::clone(old);
@@ -136,12 +135,28 @@ impl Builder<'_> {
         materials: &C,
     ) -> Option<Arc<T>> {
         let surroundings = self.config.surroundings.apart();
-        let settings = Settings { name, table: table.clone(), surroundings: &surroundings, clock: &self.parts.clock };
-        let built = built_in::build(list, settings, materials);
+        let (mut rest, mut wrong) = (table.clone(), Vec::new());
+        let built = loop {
+            let (surroundings, table) = (&surroundings, rest.clone());
+            let settings = Settings { name, table, surroundings, clock: &self.parts.clock };
+            match built_in::build(list, settings, materials) {
+                Ok(built) => break wrong.is_empty().then_some(built),
+                // a kind stops at the first mistake: it is taken out, and the kind built again to find the others
+                Err(error) if is_news(&error, &wrong) => {
+                    let is_last = !take_out(&mut rest, &error.key);
+                    wrong.push(error.key.clone());
+                    self.errors.add_settings(path, error);
+                    if is_last {
+                        break None;
+                    }
+                }
+                Err(_) => break None,
+            }
+        };
         let files = surroundings.files();
         self.config.surroundings.note(files.clone());
         self.footings.insert(path.to_owned(), Footing { table: table.clone(), files });
-        built.map_err(|error| self.errors.add_settings(path, error)).ok()
+        built
     }
 
     fn route(
@@ -166,6 +181,7 @@ impl Builder<'_> {
         self.look_for_what_is_put_twice(config, &path, &injectors);
         self.look_for_role(config, &path, &injectors);
         self.look_for_subjects(config, &path);
+        self.look_for_tokens(config, &path, &injectors, sources, providers);
         let signs = injectors.iter().flatten().any(|injector| injector.needs().credentials);
         if signs {
             self.look_for_what_breaks_a_signature(config, &path, &injectors);
@@ -427,6 +443,23 @@ impl Builder<'_> {
                 problems.into_iter().for_each(|problem| self.errors.add_settings("authority", problem));
             }
         }
+    }
+}
+
+/// Whether an error is of itself, and not of one of these keys having been taken out.
+fn is_news(error: &SettingsError, taken_out: &[String]) -> bool {
+    !taken_out.iter().any(|key| is_at_or_below(key, &error.key) || error.problem.contains(&format!("`{key}`")))
+}
+
+/// Takes the key out of the table; false where it is not there.
+fn take_out(table: &mut Table, key: &str) -> bool {
+    match key.split_once('.') {
+        Some((first, rest)) => match table.get_mut(first) {
+            Some(Value::Table(inner)) => take_out(inner, rest),
+            _ => false,
+        },
+        // of a list with a mistake in it, all goes
+        None => table.remove(key.split('[').next().unwrap_or_default()).is_some(),
     }
 }
 

@@ -20,9 +20,14 @@ pub(super) struct Footing {
 }
 
 impl Footing {
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         self.table == other.table && self.files == other.files
     }
+}
+
+/// Whether a section is what it was, with all the files it names.
+pub(super) fn is_same_section(now: &Footings, then: &Footings, path: &str) -> bool {
+    now.get(path).zip(then.get(path)).is_some_and(|(now, then)| now.is_same(then))
 }
 
 /// Whether both are the same issuer, or both none.

@@ -15,6 +15,8 @@ use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
 use crate::web::Connection;
 
+mod loading;
+
 /// A config that has nothing wrong with it.
 const GOOD: &str = r#"
     [listen.main]
@@ -141,6 +143,32 @@ fn what_breaks_a_signature_has_its_key_path() {
         (&[TOKEN, SIGV4], "", &["route.x.inject[0]"]),
     ] {
         assert_eq!(paths(inject, more), expected, "{inject:?} {more}");
+    }
+}
+
+#[test]
+fn who_has_no_token_counts_where_none_is_needed() {
+    const SIGNED: &str = "credentials = 'aws'\nrole = 'arn:aws:iam::123456789012:role/x'\n\
+                          inject = { kind = 'sigv4', service = 's3', region = 'eu-west-1' }";
+    let paths = |more: &str| {
+        let text = format!(
+            "{GOOD}\n[credentials.aws]\nkind = 'web_identity'\nregion = 'eu-west-1'\n[identity.corp]\nkind = 'oidc'\n\
+             issuer = 'https://idp.example.com'\nclient_id = 'c'\n[identity.devices]\nkind = 'mtls'\n[route.x]\n\
+             host = 'x.localhost'\nupstream = 'http://127.0.0.1:1'\nallow = 'signed-in'\n{more}",
+        );
+        let errors = Generation::build(&config(&text), &parts()).unwrap_err();
+        let of_route = errors.iter().filter(|error| error.path.starts_with("route.x"));
+        of_route.map(|error| error.path.clone()).collect::<Vec<_>>()
+    };
+    for (more, expected) in [
+        (SIGNED, &["route.x.credentials"][..]),
+        (&format!("identity = ['devices']\n{SIGNED}"), &["route.x.credentials"]),
+        (&format!("identity = ['corp']\n{SIGNED}"), &[]),
+        ("inject = { kind = 'headers' }", &[]),
+        ("inject = { kind = 'bearer' }", &["route.x.inject"]),
+        ("identity = ['corp']\ninject = { kind = 'bearer' }", &[]),
+    ] {
+        assert_eq!(paths(more), expected, "{more}");
     }
 }
 
@@ -313,35 +341,6 @@ fn every_section_is_looked_at() {
     assert_eq!(paths, ["identity.a.kind", "identity.b.kind", "credentials.c.kind"]);
 }
 
-#[test]
-fn errors_of_the_file_and_of_what_is_built_come_in_one_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("claviger.toml");
-    let text = r#"
-        [listen.main]
-        address = "here"
-        [identity.corp]
-        kind = "oidcc"
-        [route.wiki]
-        host = "wiki.localhost"
-        upstream = "http://127.0.0.1:3000/path"
-        allow = "everyone"
-        inject = { kind = "sigv5" }
-    "#;
-    std::fs::write(&file, text).unwrap();
-    let errors = Generation::load(&file, &Environment::default(), |_| Ok(parts())).unwrap_err();
-    let mut paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
-    paths.sort_unstable();
-    let expected = [
-        "identity.corp.kind",
-        "listen.main.address",
-        "route.wiki.allow",
-        "route.wiki.inject.kind",
-        "route.wiki.upstream",
-    ];
-    assert_eq!(paths, expected, "{errors}");
-}
-
 /// Vouches for `alice` to those who show its name in `Authorization`, and rejects them where it is told to.
 #[derive(Debug)]
 struct Shown {
@@ -416,13 +415,18 @@ async fn identified(
 
 async fn session_at(source: &str) -> Arc<Session> {
     let sessions = Sessions::new(&SessionSettings::default(), parts().clock, &Metrics::new());
+    let corp = "[identity.corp]\nkind = 'oidc'\nissuer = 'https://idp.example.com'\nclient_id = 'c'";
+    let generation = Generation::build(&config(&format!("{GOOD}\n{corp}")), &parts()).unwrap();
+    let vouches = Arc::clone(&generation.sources["corp"]);
     let signed_in = SignedIn {
         subject: Subject { source: source.into(), id: "alice".into() },
+        voucher: Arc::clone(vouches.login().unwrap().voucher()),
         claims: Claims::default(),
         ends_at: None,
         tokens: Tokens::default(),
         at_provider: None,
     };
+    sessions.use_sources([(source.into(), vouches)]).await;
     sessions.start(signed_in, "a.test").await.unwrap().0
 }
 

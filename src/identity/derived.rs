@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 
 use serde_json::{Map, Value};
 
+use super::shards::Shards;
 use super::{HolderId, Identity, Subject};
 
 /// Values filled from claims, by holder: a session's claims change with a renewal every few minutes, and its requests
@@ -13,7 +14,7 @@ use super::{HolderId, Identity, Subject};
 ///
 /// A value is found only for the very claims and subject it was made of (A27). Values are dropped for others when
 /// there are too many, those of ended sessions first; until then no claims are kept alive by it.
-pub struct Derived<T>([Mutex<HashMap<HolderId, One<T>>>; SHARDS]);
+pub struct Derived<T>(Shards<HashMap<HolderId, One<T>>>);
 
 struct One<T> {
     /// Weak holds the place in memory, so that no other claims can be mistaken for these, but not what is in it.
@@ -60,9 +61,7 @@ impl<T: Clone> Derived<T> {
     }
 
     fn shard(&self, identity: &Identity) -> MutexGuard<'_, HashMap<HolderId, One<T>>> {
-        let number = identity.holder.id.0 as usize % SHARDS;
-        let [first, ..] = &self.0;
-        self.0.get(number).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.of(identity.holder.id.0 as usize)
     }
 }
 
@@ -75,7 +74,7 @@ impl<T: Clone> One<T> {
 
 impl<T> Default for Derived<T> {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Mutex::default()))
+        Self(Shards::default())
     }
 }
 
@@ -85,7 +84,6 @@ impl<T> fmt::Debug for Derived<T> {
     }
 }
 
-const SHARDS: usize = 16;
 const PER_SHARD: usize = 4096;
 
 #[cfg(test)]
@@ -96,6 +94,7 @@ mod tests {
     use async_trait::async_trait;
     use serde_json::json;
 
+    use super::super::shards::SHARDS;
     use super::*;
     use crate::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder};
 
@@ -167,7 +166,7 @@ mod tests {
         for one in &crowd {
             name(&derived, one, &mut made);
         }
-        assert!(derived.0.iter().all(|shard| shard.lock().unwrap().len() <= PER_SHARD));
+        assert!((0..SHARDS).all(|number| derived.0.of(number).len() <= PER_SHARD));
         // the last to come is there
         let before = made;
         name(&derived, &crowd[crowd.len() - 1], &mut made);

@@ -152,6 +152,10 @@ impl IdentitySource for Mtls {
     fn wants_certificates(&self) -> bool {
         true
     }
+
+    fn has_tokens(&self) -> bool {
+        false
+    }
 }
 
 impl Named {

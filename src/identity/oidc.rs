@@ -58,6 +58,7 @@ struct OidcSettings {
 struct Oidc {
     name: SourceName,
     label: String,
+    voucher: Arc<str>,
     client_id: ClientId,
     client_secret: Option<Secret>,
     scopes: Vec<String>,
@@ -89,6 +90,8 @@ impl Oidc {
         Ok(Self {
             name: section.name.into(),
             label: settings.label.unwrap_or_else(|| section.name.to_owned()),
+            // an issuer may call people by other names to another client (OpenID Connect Core §8)
+            voucher: format!("oidc {} {}", settings.issuer, settings.client_id).into(),
             client_id: ClientId::new(settings.client_id),
             client_secret,
             scopes: settings.scopes.into_iter().filter(|scope| scope != "openid").collect(),

@@ -1,11 +1,11 @@
 //! Identities behind credentials that callers show with every request, for as long as they need not be verified anew.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime};
 
 use super::Identity;
+use super::shards::Shards;
 
 /// The SHA-256 of a credential.
 pub(super) type Hash = [u8; 32];
@@ -14,7 +14,8 @@ pub(super) type Hash = [u8; 32];
 ///
 /// Freshness is judged by the caller's clock at every hit. What is kept is bounded: only what was verified gets in, and
 /// where there is too much, what is stale goes first.
-pub(super) struct Seen([Mutex<Shard>; SHARDS]);
+#[derive(Debug, Default)]
+pub(super) struct Seen(Shards<Shard>);
 
 #[derive(Default)]
 struct Shard {
@@ -52,28 +53,14 @@ impl Seen {
     }
 
     fn shard(&self, hash: &Hash) -> MutexGuard<'_, Shard> {
-        let [first, ..] = &self.0;
         let [number, ..] = hash;
-        let shard = self.0.get(usize::from(*number) % SHARDS).unwrap_or(first);
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.of((*number).into())
     }
 }
 
 impl Kept {
     fn is_fresh(&self, now: SystemTime) -> bool {
         now < self.identity.ends_at && is_within(self.verified, now, LIFE)
-    }
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Mutex::default()))
-    }
-}
-
-impl fmt::Debug for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seen").finish_non_exhaustive()
     }
 }
 
@@ -84,7 +71,6 @@ fn is_within(since: SystemTime, now: SystemTime, life: Duration) -> bool {
 
 /// So long a key that its issuer has withdrawn, or a certificate that was revoked, may still count.
 pub(super) const LIFE: Duration = Duration::from_secs(60);
-const SHARDS: usize = 16;
 /// At some 2 KiB each, 32 MiB at the most for tokens of the usual size.
 const PER_SHARD: usize = 1024;
 

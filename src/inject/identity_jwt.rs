@@ -114,7 +114,7 @@ impl IdentityJwt {
         claims.insert("iss".into(), json!(self.issuer.name()));
         claims.insert("exp".into(), json!(exp));
         let unsigned = |_| InjectError::Missing("a signature for the identity token");
-        let headers: Result<_, InjectError> = match &self.form {
+        let headers: Result<Vec<(HeaderName, HeaderValue)>, _> = match &self.form {
             Form::Jwt(header) => {
                 let subject = &identity.subject;
                 // names of sources have no slash, so that no source can speak for another (A21, A27)
@@ -141,8 +141,13 @@ impl IdentityJwt {
                     .collect()
             }
         };
+        let headers = headers?;
+        let bytes = headers.iter().map(|(_, value)| value.len()).max().unwrap_or_default();
+        if bytes > MOST_BYTES {
+            return Err(InjectError::TooLarge { bytes, most: MOST_BYTES });
+        }
         let until = if exp < full { exp } else { issued + self.lifetime.mul_f64(USED).as_secs() };
-        Ok(Arc::new(Made { headers: headers?, since: now, until: from_epoch_seconds(until) }))
+        Ok(Arc::new(Made { headers, since: now, until: from_epoch_seconds(until) }))
     }
 }
 
@@ -234,6 +239,8 @@ fn value(text: &str) -> Result<HeaderValue, InjectError> {
     Ok(value)
 }
 
+/// What nginx, Apache and Tomcat take of a header by default is 8 KiB, its name and, with some, all others included.
+const MOST_BYTES: usize = 7 << 10;
 const HEADER: &str = "X-Claviger-Identity";
 const X_AMZN_OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
 const X_AMZN_OIDC_IDENTITY: HeaderName = HeaderName::from_static("x-amzn-oidc-identity");

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `claviger_requests_total` | `route` `status` | Requests that were answered. |
 //! | `claviger_request_seconds` | `route` `class` | From a request's head to its answer's head; the class is `2xx` to `5xx`. |
-//! | `claviger_requests_under_way` | | Requests whose answer's head is still to come. |
+//! | `claviger_requests_under_way` | | Requests that are being answered, up to the end of their answers; those of `[provider]` and `[authority]` too. |
 //! | `claviger_connections_total` | `listener` | Connections that were accepted. |
 //! | `claviger_connections` | `listener` | Connections that are open. |
 //! | `claviger_connections_parked` | `listener` | Those of them whose buffers are given back, as nothing is asked. |
@@ -36,6 +36,8 @@
 //! | `claviger_fetches_total` | `host` `outcome` | Requests to identity providers, key sets and collectors: the class of the answer, or `unreachable`, `out_of_bounds`, `too_large`. |
 //! | `claviger_fetch_seconds` | `host` | How long such a request took with its answer. |
 //! | `claviger_upstream_connections_total` | `upstream` | Connections that were opened to upstreams. |
+//! | `claviger_upstream_connections` | `upstream` | Connections to upstreams that are open. |
+//! | `claviger_upstream_connections_idle` | `upstream` | Those of them that wait in a worker's pool for a request. |
 //! | `claviger_upstream_healthy` | `upstream` `address` | 1 where an upstream's address is well, 0 where checks or connecting say otherwise. |
 //! | `claviger_reloads_total` | `outcome` | Reloads of the config: `reloaded`, `refused`. |
 //! | `claviger_config_generation` | | Which config is in use; the first is 1. |

@@ -1,28 +1,34 @@
-//! Bodies that stop when the session they belong to ends.
+//! Bodies that stop when whoever they are for is not vouched for any more.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
+use super::term::Term;
 use crate::web::{Body, BoxError};
 
-/// A body that breaks off when `ended` comes.
+/// A body that breaks off at the end of its term.
 pub(super) struct Cut {
     body: Body,
-    ended: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    term: Term,
+    /// Made at the first wait: a body that comes in one go needs no timer.
+    ended: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
 impl Cut {
-    /// `body`, cut at `ended`; as it is where it is short and so at its end before a session could be.
-    pub(super) fn short_or_cut(body: Body, ended: impl Future<Output = ()> + Send + Sync + 'static) -> Body {
+    /// `body`, cut at the end of its term, if it has one; as it is where it is short and so at its own end before.
+    pub(super) fn short_or_cut(body: Body, term: impl FnOnce() -> Option<Term>) -> Body {
         if body.size_hint().exact().is_some_and(|size| size <= SHORT) {
             return body;
         }
-        Body::boxed(Self { body, ended: Box::pin(ended) })
+        match term() {
+            Some(term) => Body::boxed(Self { body, term, ended: None }),
+            None => body,
+        }
     }
 }
 
@@ -31,10 +37,15 @@ impl http_body::Body for Cut {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err("the session ended".into())));
+        let Self { body, term, ended } = &mut *self;
+        if !term.is_over() {
+            if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+                return Poll::Ready(frame);
+            }
+            let ended = ended.get_or_insert_with(|| Box::pin(term.clone().ended()));
+            ready!(ended.as_mut().poll(cx));
         }
-        Pin::new(&mut self.body).poll_frame(cx)
+        Poll::Ready(Some(Err("who it is for is not vouched for any more".into())))
     }
 
     fn is_end_stream(&self) -> bool {

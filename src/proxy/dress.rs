@@ -1,7 +1,6 @@
 //! What changes on a request on its way up, and on an answer on its way down: strip first, then set.
 
 use std::mem;
-use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
@@ -9,13 +8,14 @@ use http::{StatusCode, Uri, request};
 use hyper::upgrade::OnUpgrade;
 
 use super::cut::Cut;
+use super::term::Term;
 use super::{Arrival, trailers, tunnel};
 use crate::fault::{Fault, REQUEST_ID};
 use crate::generation::Generation;
 use crate::inject::BodyNeed;
 use crate::policy::{NormalPath, Permit};
 use crate::route::Route;
-use crate::session::{Session, strip_from_request, strip_from_response};
+use crate::session::{strip_from_request, strip_from_response};
 use crate::web::{Body, Request, Response, strip_hop_by_hop, wants_upgrade};
 
 /// The request as the upstream shall see it, but for what is injected. Only what has a permit gets this far.
@@ -71,12 +71,13 @@ pub(super) fn for_upstream(
     Ok(request)
 }
 
-/// The answer as the client shall see it. An upstream's 101 joins both connections; `session` cuts what is still
-/// open when it ends.
+/// The answer as the client shall see it. An upstream's 101 joins both connections; what is still open at the end of its
+/// `term` is cut.
 pub(super) fn for_client(
     mut response: Response,
+    route: &Route,
     permit: &Permit,
-    session: Option<Arc<Session>>,
+    term: impl FnOnce() -> Option<Term>,
     client: Option<OnUpgrade>,
 ) -> Response {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -90,7 +91,7 @@ pub(super) fn for_client(
             headers.insert(header::UPGRADE, protocol);
         }
         if let (Some(client), Some(upstream)) = (client, response.extensions_mut().remove::<OnUpgrade>()) {
-            tunnel::join(client, upstream, end(session));
+            tunnel::join(client, upstream, term(), route.upstream.idle());
         }
         return response;
     }
@@ -100,23 +101,7 @@ pub(super) fn for_client(
     if permit.identity().is_some() && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
-    response.map(|body| while_it_lasts(body, session.as_ref()))
-}
-
-/// A body that breaks off with the session it belongs to.
-pub(super) fn while_it_lasts(body: Body, session: Option<&Arc<Session>>) -> Body {
-    match session {
-        Some(session) => Cut::short_or_cut(body, end(Some(Arc::clone(session)))),
-        None => body,
-    }
-}
-
-/// Waits for the session's end; for ever where there is none.
-async fn end(session: Option<Arc<Session>>) {
-    match session {
-        Some(session) => session.ended().await,
-        None => std::future::pending().await,
-    }
+    response.map(|body| Cut::short_or_cut(body, term))
 }
 
 /// The target in origin form: the path that was decided on, rewritten, with the query as it came.

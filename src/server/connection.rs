@@ -25,6 +25,7 @@ use super::drain::Drain;
 use super::drive::{Drive, End, is_spent};
 use super::frames::Counted;
 use super::guard::Guarded;
+use super::joined::Joined;
 use super::limits::{HYPERS_HEADERS, Limits};
 use super::refusals::{Reason, Refusal, Refusals};
 use super::served::{Flight, Served};
@@ -77,7 +78,7 @@ impl Site {
         let _open = self.counts.opened();
         let limits = self.manner.limits.load_full();
         stream.set_nodelay(true)?;
-        let stream = tokio::net::TcpStream::from_std(stream)?;
+        let stream = Joined::new(tokio::net::TcpStream::from_std(stream)?);
         let connection = Arc::new(Connection::new(Arc::clone(&self.manner.name), peer, self.manner.tls.is_some()));
         match &self.manner.tls {
             None => self.http1(stream, connection, &limits).await,
@@ -89,7 +90,7 @@ impl Site {
     async fn secured(
         self: &Arc<Self>,
         tls: TlsAcceptor,
-        stream: tokio::net::TcpStream,
+        stream: Joined<tokio::net::TcpStream>,
         connection: Arc<Connection>,
         limits: &Arc<Limits>,
     ) {

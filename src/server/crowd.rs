@@ -110,6 +110,11 @@ impl Crowd {
         self.requests.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Requests that are being answered, up to the end of their answers.
+    pub fn requests(&self) -> usize {
+        self.requests.0.load(Ordering::Relaxed)
+    }
+
     pub(super) fn pressure(&self) -> Pressure {
         match self.pressure.load(Ordering::Relaxed) {
             0 => Pressure::None,

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::limits::Limits;
 use super::refusals::Reason;
-use super::watch::{Alarm, Watch};
+use super::watch::Watch;
+use crate::clock::Alarm;
 use crate::web::{Body, BoxError};
 
 /// A request that is being answered, until dropped.

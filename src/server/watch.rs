@@ -4,19 +4,19 @@
 //! the stream and the service say where they are, and one timer a connection is looked at after each poll. It is set
 //! anew only when it rings or is needed earlier.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::crowd::Crowd;
 use super::limits::Limits;
 use super::refusals::Reason;
+use crate::clock::Alarm;
 
 /// What the parts of one connection tell each other. They run on one thread, so nothing here is ever contended but the
 /// crowd, in which its requests count.
@@ -313,26 +313,6 @@ impl Timer {
             self.waited = (wait.1, Duration::ZERO);
         }
         self.since = now;
-    }
-}
-
-/// A timer that is set anew only when it rings, or is needed earlier: most waits end long before.
-#[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
-
-impl Alarm {
-    /// Ready when the deadline has passed, which may be another each time.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        ready!(sleep.as_mut().poll(cx));
-        if sleep.deadline() < deadline {
-            sleep.as_mut().reset(deadline);
-            ready!(sleep.as_mut().poll(cx));
-        }
-        Poll::Ready(())
     }
 }
 

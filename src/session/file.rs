@@ -149,19 +149,17 @@ impl SessionStore for Files {
         let written = self.write(session.id).await;
         if written.is_err() {
             // a login that a restart would forget is none, and the browser is told so (A37)
-            if let Some(session) = self.near.retire(&ticket).await? {
+            if let Some(session) = self.near.take_ticket(&ticket) {
                 session.end(Why::Unkept);
-                lock(&self.behind).remove(&session.id);
             }
         }
         written
     }
 
-    async fn retire(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError> {
-        let Some(session) = self.near.find(ticket).await? else { return Ok(None) };
-        let last = self.near.retire(ticket).await?;
-        self.write(session.id).await?;
-        Ok(last)
+    async fn retire(&self, ticket: &TicketHash) -> Result<(), StoreError> {
+        let Some(session) = self.near.find(ticket).await? else { return Ok(()) };
+        self.near.retire(ticket).await?;
+        self.write(session.id).await
     }
 
     async fn forget(&self, session: &Session) -> Result<(), StoreError> {

@@ -15,7 +15,8 @@ use super::file::{Files, OpenError};
 use super::memory::Memory;
 use super::redis::Shared;
 use super::{
-    Changed, CookieNames, Glance, Session, SessionSettings, SessionStore, StoreError, Ticket, TicketHash, Why,
+    Changed, CookieNames, Glance, Session, SessionSettings, SessionStore, StartError, StoreError, Ticket, TicketHash,
+    Why,
 };
 use crate::clock::Clock;
 use crate::identity::{HolderId, IdentitySource, SignedIn, SourceName, Subject};
@@ -155,11 +156,11 @@ impl Sessions {
         self.settings.store(Arc::new(settings.clone()));
     }
 
-    /// The sources of the config as it is now: renewals go to them. Sessions of a source that is gone end.
+    /// The sources of the config as it is now: renewals go to them. Sessions that none of them vouches for end.
     pub async fn use_sources(&self, sources: impl IntoIterator<Item = (SourceName, Arc<dyn IdentitySource>)>) {
         self.upkeep.sources.store(Arc::new(sources.into_iter().collect()));
         for session in self.store.at_hand() {
-            if self.upkeep.source(&session.subject.source).is_none() {
+            if self.upkeep.source_of(&session).is_none() {
                 let _ = self.end(&session, Why::SourceGone).await;
             }
         }
@@ -171,9 +172,17 @@ impl Sessions {
     }
 
     /// Remembers a login. The ticket is new, whatever the browser had before (A10), and for `host`.
-    pub async fn start(&self, signed_in: SignedIn, host: &str) -> Result<(Arc<Session>, Ticket), StoreError> {
+    ///
+    /// # Errors
+    /// [`StartError`]; nobody is logged in by it then.
+    pub async fn start(&self, signed_in: SignedIn, host: &str) -> Result<(Arc<Session>, Ticket), StartError> {
         let session = Session::new(signed_in, &self.settings.load(), &self.upkeep);
         let ticket = self.admit(&session, host).await?;
+        // kept first and looked at then: whatever the order, a config that comes now finds it, or it finds the config
+        if self.upkeep.source_of(&session).is_none() {
+            self.end(&session, Why::SourceGone).await?;
+            return Err(StartError::SourceGone);
+        }
         self.upkeep.metrics.counter("claviger_sessions_started_total", &[]).increment(1);
         Ok((session, ticket))
     }
@@ -253,10 +262,7 @@ impl Sessions {
     /// Forgets one ticket of `host`. Its session ends if nothing else points to it.
     pub async fn retire(&self, ticket: &str, host: &str) -> Result<(), StoreError> {
         let Some(hash) = TicketHash::of(ticket, host) else { return Ok(()) };
-        if let Some(session) = self.store.retire(&hash).await? {
-            session.end(Why::Replaced);
-        }
-        Ok(())
+        self.store.retire(&hash).await
     }
 
     /// Ends a session: its tickets open nothing any more, its streams are cut, what was issued for it is dropped.
@@ -296,11 +302,8 @@ impl Sessions {
         let now = self.upkeep.clock.now();
         let mut left = 0_u32;
         for session in self.store.at_hand() {
-            // a login that began before its source went may have come after everybody else was ended
-            let homeless = self.upkeep.source(&session.subject.source).is_none();
             // what can't be known now is asked again at the next turn
             let why = self.overdue(&session, now).await.unwrap_or_default();
-            let why = why.or_else(|| homeless.then_some(Why::SourceGone));
             if why.is_none() && !session.is_over() {
                 left = left.saturating_add(1);
             } else if let Err(error) = self.end(&session, why.unwrap_or(Why::Provider)).await {
@@ -351,8 +354,11 @@ impl Upkeep {
         Some(Arc::clone(&self.store.get()?.1))
     }
 
-    pub(super) fn source(&self, name: &SourceName) -> Option<Arc<dyn IdentitySource>> {
-        self.sources.load().get(name).cloned()
+    /// The source that vouches for a session: the one of that name, if it still is whose it was.
+    pub(super) fn source_of(&self, session: &Session) -> Option<Arc<dyn IdentitySource>> {
+        let source = self.sources.load().get(&session.subject.source).cloned()?;
+        let vouches = source.login().is_some_and(|login| *login.voucher() == session.voucher);
+        vouches.then_some(source)
     }
 
     pub(super) fn ended(&self, id: HolderId, why: Why) {

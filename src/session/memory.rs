@@ -117,6 +117,17 @@ impl Memory {
         (session, crowded)
     }
 
+    /// Forgets a ticket; gives back the session if that was its last, and is forgotten with it. Ending it is the caller's.
+    pub(super) fn take_ticket(&self, ticket: &TicketHash) -> Option<Arc<Session>> {
+        let mut index = lock(&self.index);
+        let session = self.find_now(ticket)?;
+        self.drop_ticket(ticket);
+        let kept = index.by_id.get_mut(&session.id)?;
+        kept.tickets.retain(|one| one != ticket);
+        let is_last = kept.tickets.is_empty();
+        is_last.then(|| self.drop_session(&mut index, session.id)).flatten()
+    }
+
     /// Forgets a session and all its tickets.
     pub(super) fn drop_by_id(&self, id: HolderId) {
         self.drop_session(&mut lock(&self.index), id);
@@ -159,15 +170,11 @@ impl SessionStore for Memory {
         Ok(())
     }
 
-    async fn retire(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError> {
-        let mut index = lock(&self.index);
-        let Some(session) = self.find_now(ticket) else { return Ok(None) };
-        self.drop_ticket(ticket);
-        let last = index.by_id.get_mut(&session.id).is_some_and(|kept| {
-            kept.tickets.retain(|one| one != ticket);
-            kept.tickets.is_empty()
-        });
-        Ok(if last { self.drop_session(&mut index, session.id) } else { None })
+    async fn retire(&self, ticket: &TicketHash) -> Result<(), StoreError> {
+        if let Some(last) = self.take_ticket(ticket) {
+            last.end(Why::Replaced);
+        }
+        Ok(())
     }
 
     async fn forget(&self, session: &Session) -> Result<(), StoreError> {
@@ -265,9 +272,9 @@ mod tests {
         assert!(memory.of_provider_session("other", "sid-alice").await.unwrap().is_empty(), "A21");
         assert!(memory.by_id(session.id).await.unwrap().is_some());
 
-        assert!(memory.retire(&one).await.unwrap().is_none());
+        assert!(memory.take_ticket(&one).is_none());
         assert!(matches!((memory.glance(&one), memory.glance(&two)), (Glance::Nothing, Glance::Found(_))));
-        assert!(memory.retire(&two).await.unwrap().is_some(), "that was the last");
+        assert!(memory.take_ticket(&two).is_some(), "that was the last");
         assert!(memory.of_subject(&session.subject).await.unwrap().is_empty());
         assert!(memory.of_provider_session("corp", "sid-alice").await.unwrap().is_empty());
     }

@@ -23,6 +23,7 @@ use crate::secret::Sealer;
 pub(super) struct LoginPart {
     pub(super) id: HolderId,
     pub(super) subject: Subject,
+    pub(super) voucher: Arc<str>,
     pub(super) at_provider: Option<Arc<str>>,
     pub(super) created: SystemTime,
     pub(super) ends: SystemTime,

@@ -112,10 +112,10 @@ impl Inner {
     }
 
     /// How long Redis shall keep a session that was used last at `last_use`. Each instance judges by its own uses what is
-    /// idle; this only has to be longer, by what they may tell too late.
+    /// idle; this only has to be longer, by what they may tell too late. It may end after the session does: other
+    /// instances read from it when the session was used.
     fn life(&self, session: &Session, last_use: SystemTime) -> u64 {
-        let idle_ends = last_use + session.idle + slack(session.idle);
-        self.millis_until(idle_ends.min(session.ends))
+        self.millis_until(last_use + session.idle + slack(session.idle))
     }
 
     fn require_step(&self) -> Result<(), StoreError> {
@@ -148,10 +148,15 @@ impl Inner {
         };
         let last_use = self.last_use(record.login.idle, left);
         let session = Session::restore(record, last_use, &self.upkeep);
+        let is_vouched_for = |session: &Session| self.upkeep.source_of(session).is_some();
+        if !is_vouched_for(&session) {
+            return Ok(None); // A21; it is left alone, as another instance's config may be ahead of ours
+        }
         let session = self.bring(&session, None).await;
-        // it may have ended between reading it and having it at hand, where the stream's word would have found it
+        // it may have ended between reading it and having it at hand, where the stream's word would have found it, or a
+        // new config
         let is_there: bool = self.redis.ask(cmd("EXISTS").arg(&key)).await?;
-        if !is_there || lock(&self.behind).ends.contains_key(&id) {
+        if !is_there || lock(&self.behind).ends.contains_key(&id) || !is_vouched_for(&session) {
             self.end_here(&session);
             return Ok(None);
         }
@@ -175,10 +180,11 @@ impl Inner {
         session
     }
 
-    /// It has ended elsewhere.
+    /// It has ended elsewhere. First it is over, then it is not at hand: what is neither would be taken for a new one, and
+    /// written anew.
     fn end_here(&self, session: &Session) {
-        self.near.drop_by_id(session.id);
         session.end(Why::Elsewhere);
+        self.near.drop_by_id(session.id);
     }
 
     /// Has Redis forget a session, and the others read of it.
@@ -359,19 +365,19 @@ impl SessionStore for Shared {
         Ok(())
     }
 
-    async fn retire(&self, ticket: &TicketHash) -> Result<Option<Arc<Session>>, StoreError> {
+    async fn retire(&self, ticket: &TicketHash) -> Result<(), StoreError> {
         let inner = &self.0;
         inner.require_step()?;
         let near = match inner.near.glance(ticket) {
             Glance::Found(session) => Some(session.id),
             _ => inner.id_of(ticket).await?,
         };
-        let Some(id) = near else { return Ok(None) };
+        let Some(id) = near else { return Ok(()) };
         let is_last: bool = inner.redis.ask(&inner.keys.retire(id, &ticket.text())).await?;
         inner.near.drop_ticket(ticket);
-        let Some(session) = (if is_last { inner.fetch(id).await? } else { None }) else { return Ok(None) };
-        self.forget(&session).await?;
-        Ok(Some(session))
+        let Some(session) = (if is_last { inner.fetch(id).await? } else { None }) else { return Ok(()) };
+        session.end(Why::Replaced);
+        self.forget(&session).await
     }
 
     async fn forget(&self, session: &Session) -> Result<(), StoreError> {

@@ -189,7 +189,7 @@ impl Session {
     /// Asks the provider.
     async fn ask(&self) -> Outcome {
         let word = self.word.load_full();
-        let Some(source) = self.upkeep.source(&self.subject.source) else {
+        let Some(source) = self.upkeep.source_of(self) else {
             self.end(Why::SourceGone);
             return Outcome::Ended;
         };

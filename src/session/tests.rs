@@ -26,6 +26,7 @@ pub(super) struct House {
 /// A provider whose tokens live [`LIFE`].
 #[derive(Debug)]
 pub(super) struct Corp {
+    voucher: Arc<str>,
     clock: Arc<ManualClock>,
     manner: Mutex<Manner>,
     asked: AtomicUsize,
@@ -50,12 +51,7 @@ const HERE: &str = "reports.example.com";
 impl House {
     pub(super) fn new() -> Self {
         let clock = Arc::new(ManualClock::at(1_000_000));
-        let corp = Arc::new(Corp {
-            clock: Arc::clone(&clock),
-            manner: Mutex::new(Manner::Renews),
-            asked: AtomicUsize::new(0),
-            open: Semaphore::new(Semaphore::MAX_PERMITS),
-        });
+        let corp = Arc::new(Corp::new("corp", &clock));
         let settings = SessionSettings { max_sessions: 1_000, ..SessionSettings::default() };
         let sessions = Sessions::new(&settings, Arc::clone(&clock) as _, &Metrics::new());
         let upkeep = sessions.upkeep();
@@ -86,6 +82,16 @@ impl House {
 }
 
 impl Corp {
+    fn new(voucher: &str, clock: &Arc<ManualClock>) -> Self {
+        Self {
+            voucher: voucher.into(),
+            clock: Arc::clone(clock),
+            manner: Mutex::new(Manner::Renews),
+            asked: AtomicUsize::new(0),
+            open: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
+    }
+
     fn signed_in(&self, name: &str, refresh: bool) -> SignedIn {
         let serial = self.asked.load(Ordering::SeqCst);
         let token =
@@ -93,6 +99,7 @@ impl Corp {
         let claims = json!({"sub": name, "groups": [format!("group-{serial}")]});
         SignedIn {
             subject: Subject { source: "corp".into(), id: name.into() },
+            voucher: Arc::clone(self.voucher()),
             claims: Claims::new(claims.as_object().cloned().unwrap()),
             ends_at: None,
             tokens: Tokens {
@@ -128,6 +135,10 @@ impl IdentitySource for Corp {
 impl Login for Corp {
     fn label(&self) -> &str {
         "corp"
+    }
+
+    fn voucher(&self) -> &Arc<str> {
+        &self.voucher
     }
 
     async fn begin(&self, _callback: &Url) -> Result<Begun, LoginError> {
@@ -435,6 +446,21 @@ async fn a_source_that_goes_takes_its_sessions_along() {
     let (session, ticket) = house.log_in("alice").await;
     house.sessions.use_sources([(Arc::from("other"), Arc::clone(&house.corp) as _)]).await;
     assert!(session.is_over() && house.open(&ticket).await.is_none());
+}
+
+/// A21: the same name and the same id, but another provider says so.
+#[tokio::test]
+async fn a_source_that_is_anothers_takes_its_sessions_along() {
+    let house = House::with_corp().await;
+    let (session, ticket) = house.log_in("alice").await;
+    let another = Arc::new(Corp::new("another", &house.clock));
+    house.sessions.use_sources([(Arc::from("corp"), Arc::clone(&another) as _)]).await;
+    assert!(session.is_over() && house.open(&ticket).await.is_none());
+    // a login that began before comes after
+    let late = house.sessions.start(house.corp.signed_in("alice", true), HERE).await;
+    assert!(matches!(late, Err(StartError::SourceGone)));
+    assert!(house.sessions.of_subject(session.subject()).await.unwrap().is_empty());
+    assert!(house.sessions.start(another.signed_in("alice", true), HERE).await.is_ok());
 }
 
 #[test]

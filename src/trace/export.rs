@@ -23,7 +23,7 @@ pub struct Setup {
     /// The collector's base URL; spans go to `v1/traces` below it.
     pub collector: Url,
     /// What this process is called there.
-    pub service: String,
+    pub service_name: String,
     /// The part of traces that is recorded, from 0 to 1.
     pub sample: f64,
 }
@@ -134,7 +134,7 @@ async fn run(setup: Setup, fetch: Arc<Fetch>, mut waiting: mpsc::Receiver<Messag
 
 async fn send(setup: &Setup, fetch: &Fetch, spans: Vec<Value>) -> Result<(), String> {
     let attributes = [
-        attribute("service.name", &setup.service.as_str().into()),
+        attribute("service.name", &setup.service_name.as_str().into()),
         attribute("service.version", &env!("CARGO_PKG_VERSION").into()),
     ];
     let scope = json!({ "name": "claviger", "version": env!("CARGO_PKG_VERSION") });

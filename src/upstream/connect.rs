@@ -11,9 +11,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::body::Outgoing;
+use super::census::Census;
 use super::destination::{Address, Protocol};
 use super::dial::dial;
 use super::driver::Driver;
@@ -45,7 +47,7 @@ impl Target {
         // where one connection is enough for all, they don't all open one
         let held = if endpoint.speaks_http2(self.destination.protocol) { Some(gate.lock().await) } else { None };
         if held.is_some()
-            && let Some(lease) = pool::take(endpoint)
+            && let Some(lease) = pool::take(endpoint, Instant::now())
         {
             return Ok(lease);
         }
@@ -63,7 +65,10 @@ impl Target {
     async fn fresh(&self, endpoint: &Arc<Endpoint>, what: Use) -> Result<Connection, BoxError> {
         let http2 = self.destination.protocol == Protocol::H2c;
         let connection = match &endpoint.address {
-            Address::Unix(path) => begin(UnixStream::connect(path).await?, http2, Scheme::HTTP, what).await?,
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                begin(stream, endpoint, http2, Scheme::HTTP, what).await?
+            }
             Address::Origin(url) => {
                 let stream = dial(url).await?;
                 stream.set_nodelay(true)?;
@@ -76,9 +81,9 @@ impl Target {
                         return Err("it does not agree to HTTP/2 (ALPN h2)".into());
                     }
                     endpoint.set_speaks_http2(http2);
-                    begin(stream, http2, Scheme::HTTPS, what).await?
+                    begin(stream, endpoint, http2, Scheme::HTTPS, what).await?
                 } else {
-                    begin(stream, http2, Scheme::HTTP, what).await?
+                    begin(stream, endpoint, http2, Scheme::HTTP, what).await?
                 }
             }
         };
@@ -99,19 +104,26 @@ impl Target {
     }
 }
 
-async fn begin<S>(stream: S, http2: bool, scheme: Scheme, what: Use) -> Result<Connection, BoxError>
+async fn begin<S>(
+    stream: S,
+    endpoint: &Endpoint,
+    http2: bool,
+    scheme: Scheme,
+    what: Use,
+) -> Result<Connection, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if http2 { begin_http2(stream, scheme).await } else { begin_http1(stream, what).await }
+    let census = &endpoint.census;
+    if http2 { begin_http2(stream, census, scheme).await } else { begin_http1(stream, census, what).await }
 }
 
-async fn begin_http1<S>(stream: S, what: Use) -> Result<Connection, BoxError>
+async fn begin_http1<S>(stream: S, census: &Arc<Census>, what: Use) -> Result<Connection, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let allowance = Arc::new(Allowance::new());
-    let stream = TokioIo::new(Listening::new(stream, Arc::clone(&allowance)));
+    let stream = TokioIo::new(Listening::new(stream, Arc::clone(&allowance), census.opened()));
     let mut builder = http1::Builder::new();
     builder.writev(false).max_header_size(HEAD_LIMIT).max_buf_size(2 * HEAD_LIMIT); // one buffer: heads are small, and bodies go the other way
     let (sender, connection) = builder.handshake::<_, Outgoing>(stream).await?;
@@ -123,7 +135,7 @@ where
     Ok(Connection::Http1(Http1::new(sender, driver, allowance)))
 }
 
-async fn begin_http2<S>(stream: S, scheme: Scheme) -> Result<Connection, BoxError>
+async fn begin_http2<S>(stream: S, census: &Arc<Census>, scheme: Scheme) -> Result<Connection, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -138,8 +150,10 @@ where
         .max_send_buf_size(SEND_BUFFER);
     let (sender, mut connection) = builder.handshake::<_, Outgoing>(TokioIo::new(stream)).await?;
     let streams = Arc::new(Streams::new());
-    let known = Arc::clone(&streams);
+    census.shares(&streams);
+    let (known, open) = (Arc::clone(&streams), census.opened());
     tokio::spawn(poll_fn(move |cx| {
+        let _open = &open; // until this ends
         let end = Pin::new(&mut connection).poll(cx);
         known.set_most(connection.current_max_send_streams(), cx);
         end.map(drop)

@@ -7,6 +7,9 @@ use std::task::{Context, Poll, Waker};
 use pin_project_lite::pin_project;
 use tokio::task::AbortHandle;
 use tokio::task::coop::{Unconstrained, unconstrained};
+use tokio::time::Instant;
+
+use crate::clock::Alarm;
 
 /// Moves one connection.
 pub(super) enum Driver {
@@ -50,30 +53,42 @@ impl Driver {
 }
 
 pin_project! {
-    /// An answer that comes by a connection which moves with it.
+    /// An answer that comes by a connection which moves with it, and has to come in time.
     pub(super) struct Driven<'d, A> {
         #[pin]
         answer: Unconstrained<A>,
         driver: &'d mut Driver,
+        alarm: &'d mut Alarm,
+        deadline: Option<Instant>,
     }
 }
 
+/// The answer has not come in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer did not come in time")]
+pub(super) struct Late;
+
 impl<'d, A: Future> Driven<'d, A> {
-    pub(super) fn new(answer: A, driver: &'d mut Driver) -> Self {
-        Self { answer: unconstrained(answer), driver }
+    pub(super) fn new(answer: A, driver: &'d mut Driver, alarm: &'d mut Alarm, deadline: Option<Instant>) -> Self {
+        Self { answer: unconstrained(answer), driver, alarm, deadline }
     }
 }
 
 impl<A: Future> Future for Driven<'_, A> {
-    type Output = A::Output;
+    type Output = Result<A::Output, Late>;
 
     /// Only the connection can bring the answer on, so where that is polled here, waking this task for it would be to
     /// poll once more for nothing. The budget of the task is not asked either, as its refusal would be a wake-up.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.driver.drive(cx) {
-            return this.answer.poll(cx);
+        let answer = match this.driver.drive(cx) {
+            true => this.answer.poll(cx),
+            false => this.answer.poll(&mut Context::from_waker(Waker::noop())),
+        };
+        match (answer, *this.deadline) {
+            (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
+            (Poll::Pending, Some(deadline)) => this.alarm.poll(cx, deadline).map(|()| Err(Late)),
+            (Poll::Pending, None) => Poll::Pending,
         }
-        this.answer.poll(&mut Context::from_waker(Waker::noop()))
     }
 }

@@ -67,8 +67,8 @@ async fn ask(target: &Target, endpoint: &Arc<Endpoint>, health: &Health) -> Resu
     if !lease.is_http2() {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let answer =
-        lease.send(Outgoing::of(request, None).0).await.map_err(hyper::client::conn::TrySendError::into_error)?;
+    let answer = lease.send(Outgoing::of(request, None).0, None).await?;
+    let answer = answer.map_err(hyper::client::conn::TrySendError::into_error)?;
     let status = answer.status();
     if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("it answers {status}").into()) }
 }

@@ -12,13 +12,15 @@ use http::uri::{Authority, Scheme, Uri};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
+use tokio::time::{Instant, timeout_at};
 
 use super::body::Outgoing;
-use super::driver::{Driven, Driver};
+use super::driver::{Driven, Driver, Late};
 use super::failure::Failure;
 use super::listening::Allowance;
 use super::pool;
 use super::target::Load;
+use crate::clock::Alarm;
 
 /// A connection in use. It goes back by [`Lease::put_back`]. Dropped otherwise, an HTTP/1 connection is closed, with
 /// whatever is still on its way: the rest of an answer that nobody reads, or of a request that was answered early; of an
@@ -39,6 +41,8 @@ pub(super) enum Connection {
 pub(super) struct Http1 {
     sender: http1::SendRequest<Outgoing>,
     driver: Driver,
+    /// Rings when an answer is late.
+    alarm: Alarm,
     allowance: Arc<Allowance>,
 }
 
@@ -64,7 +68,7 @@ pub(super) struct Streams {
     retired: AtomicBool,
 }
 
-type Sent = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
+type Sent = Result<Result<Response<Incoming>, TrySendError<Request<Outgoing>>>, Late>;
 
 impl Lease {
     /// A fresh connection.
@@ -85,18 +89,30 @@ impl Lease {
         matches!(self.connection, Some(Connection::Http2(_)))
     }
 
-    /// Sends a request; on HTTP/1 the answer's body must have ended before the next.
-    pub(super) fn send(&mut self, mut request: Request<Outgoing>) -> impl Future<Output = Sent> + use<'_> {
+    /// Sends a request; on HTTP/1 the answer's body must have ended before the next. Its head is waited for until the
+    /// deadline, if there is one.
+    pub(super) fn send(
+        &mut self,
+        mut request: Request<Outgoing>,
+        deadline: Option<Instant>,
+    ) -> impl Future<Output = Sent> + use<'_> {
         match self.connection.as_mut() {
             Some(Connection::Http1(connection)) => {
                 into_origin_form(&mut request);
                 connection.allowance.renew();
-                Either::Left(Driven::new(connection.sender.try_send_request(request), &mut connection.driver))
+                let Http1 { sender, driver, alarm, .. } = connection;
+                Either::Left(Driven::new(sender.try_send_request(request), driver, alarm, deadline))
             }
             Some(Connection::Http2(connection)) => {
                 into_absolute_form(&mut request, &connection.scheme);
                 // boxed, so that requests on HTTP/1 hold no room for it
-                Either::Right(Either::Left(Box::pin(connection.sender.try_send_request(request))))
+                let answer = connection.sender.try_send_request(request);
+                Either::Right(Either::Left(Box::pin(async move {
+                    match deadline {
+                        Some(deadline) => timeout_at(deadline, answer).await.map_err(|_| Late),
+                        None => Ok(answer.await),
+                    }
+                })))
             }
             // the connection leaves with the lease itself, so it is here
             None => Either::Right(Either::Right(std::future::pending())),
@@ -170,7 +186,7 @@ impl Drop for Lease {
 
 impl Http1 {
     pub(super) fn new(sender: http1::SendRequest<Outgoing>, driver: Driver, allowance: Arc<Allowance>) -> Self {
-        Self { sender, driver, allowance }
+        Self { sender, driver, alarm: Alarm::default(), allowance }
     }
 
     /// Whether it is open and takes a request, as far as that is known by now.
@@ -202,7 +218,7 @@ impl Http2 {
     }
 
     pub(super) fn streams(&self) -> usize {
-        self.streams.in_use.load(Ordering::Relaxed)
+        self.streams.in_use()
     }
 }
 
@@ -219,6 +235,11 @@ impl Streams {
         let most = AtomicUsize::new(MOST_STREAMS);
         let (heard, driver, retired) = (AtomicBool::new(false), AtomicWaker::new(), AtomicBool::new(false));
         Self { in_use: AtomicUsize::new(0), most, heard, driver, retired }
+    }
+
+    /// How many there are.
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed)
     }
 
     /// As its SETTINGS say, as far as they have come. Whoever says so is woken when more is to be known.

@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::census::Open;
+
 /// A stream that goes on listening when it can't speak any more. An upstream that refuses a large request answers and
 /// closes: we learn of the close by a failing write, but the answer is there to be read.
 pub(super) struct Listening<S> {
@@ -15,6 +17,7 @@ pub(super) struct Listening<S> {
     /// Whether the other side has stopped to read.
     deaf: bool,
     allowance: Arc<Allowance>,
+    _open: Open,
 }
 
 /// How much an upstream may say until something comes of it: its answer, then each piece of that. Interim answers are
@@ -49,8 +52,8 @@ impl Allowance {
 }
 
 impl<S> Listening<S> {
-    pub(super) fn new(stream: S, allowance: Arc<Allowance>) -> Self {
-        Self { stream, deaf: false, allowance }
+    pub(super) fn new(stream: S, allowance: Arc<Allowance>, open: Open) -> Self {
+        Self { stream, deaf: false, allowance, _open: open }
     }
 
     /// What was not taken counts as written; the reading side then tells how it ended.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::census;
 use super::lease::{Connection, Http1, Http2, Lease};
 use super::target::Endpoint;
 
 /// A connection to this address that is ready, the last used first: it is the likeliest to be still open.
-pub(super) fn take(endpoint: &Endpoint) -> Option<Lease> {
-    let now = Instant::now();
+pub(super) fn take(endpoint: &Endpoint, now: Instant) -> Option<Lease> {
     let taken = POOL.try_with(|pool| pool.borrow_mut().of.get_mut(&endpoint.id)?.take(now)).ok().flatten()?;
     Some(Lease::pooled(taken, endpoint.id))
 }
@@ -26,6 +26,7 @@ pub(super) fn put(id: u64, connection: Http1) {
             && connections.idle.len() < MOST_IDLE
         {
             connections.idle.push(Idle { connection, since: now });
+            connections.tell();
         }
         pool.is_to_be_swept()
     };
@@ -74,6 +75,8 @@ struct Connections {
     idle: Vec<Idle>,
     shared: Vec<Shared>,
     gate: Arc<Mutex<()>>,
+    /// How many are in `idle`, for who looks from elsewhere.
+    told: Arc<census::Idle>,
 }
 
 struct Idle {
@@ -102,11 +105,21 @@ impl Pool {
 
 impl Connections {
     fn of(endpoint: &Arc<Endpoint>) -> Self {
-        let endpoint = Arc::downgrade(endpoint);
-        Self { endpoint, idle: Vec::new(), shared: Vec::new(), gate: Arc::default() }
+        let (told, endpoint) = (endpoint.census.of_a_pool(), Arc::downgrade(endpoint));
+        Self { endpoint, idle: Vec::new(), shared: Vec::new(), gate: Arc::default(), told }
+    }
+
+    fn tell(&self) {
+        self.told.set(self.idle.len());
     }
 
     fn take(&mut self, now: Instant) -> Option<Connection> {
+        let taken = self.take_idle(now);
+        self.tell();
+        taken.or_else(|| if self.shared.is_empty() { None } else { self.take_shared(now) })
+    }
+
+    fn take_idle(&mut self, now: Instant) -> Option<Connection> {
         while let Some(mut last) = self.idle.pop() {
             if now.duration_since(last.since) > AGE {
                 self.idle.clear(); // the others are older
@@ -114,7 +127,7 @@ impl Connections {
                 return Some(Connection::Http1(last.connection));
             }
         }
-        if self.shared.is_empty() { None } else { self.take_shared(now) }
+        None
     }
 
     /// The first that has room, so that the last ones fall idle. Where none has, another is opened; past the most, they
@@ -132,6 +145,7 @@ impl Connections {
 
     fn sweep(&mut self, now: Instant) {
         self.idle.retain_mut(|idle| now.duration_since(idle.since) <= AGE && idle.connection.is_ready());
+        self.tell();
         self.shared.retain(|shared| {
             let connection = &shared.connection;
             connection.is_open() && (connection.streams() > 0 || now.duration_since(shared.used) <= AGE)

@@ -1,9 +1,10 @@
 //! All upstreams of a process: a reload that does not change one keeps its connections warm.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use metrics::Gauge;
 use tokio::runtime::Handle;
 
 use super::destination::Destination;
@@ -14,10 +15,18 @@ use crate::telemetry::Metrics;
 /// The upstreams in use, by their whole destination. What no generation refers to any more is dropped, and its
 /// connections with it.
 pub struct Upstreams {
-    targets: Mutex<HashMap<Destination, Weak<Target>>>,
+    known: Arc<Mutex<Known>>,
     metrics: Metrics,
     /// Where checks run, apart from requests; without one nothing is checked.
     checks: Option<Handle>,
+}
+
+#[derive(Default)]
+struct Known {
+    targets: HashMap<Destination, Weak<Target>>,
+    /// Of open and of idle connections, by the upstream's name: destinations that differ in how they are reached have
+    /// one, and that of a destination that has gone stays.
+    gauges: BTreeMap<String, [Gauge; 2]>,
 }
 
 impl Upstreams {
@@ -29,12 +38,21 @@ impl Upstreams {
             "1 where an upstream's address is well, 0 where checks or connecting say otherwise.",
         );
         metrics.describe("claviger_upstream_connections_total", None, "Connections that were opened to upstreams.");
-        Self { targets: Mutex::default(), metrics, checks: Some(checks) }
+        metrics.describe("claviger_upstream_connections", None, "Connections to upstreams that are open.");
+        metrics.describe(
+            "claviger_upstream_connections_idle",
+            None,
+            "Connections to upstreams that wait in a worker's pool for a request.",
+        );
+        let known = Arc::<Mutex<Known>>::default();
+        let looked_at = Arc::downgrade(&known);
+        metrics.on_look(move || looked_at.upgrade().iter().for_each(|known| lock(known).show()));
+        Self { known, metrics, checks: Some(checks) }
     }
 
     /// For a generation that is looked at and never served: nothing is checked.
     pub fn unchecked() -> Self {
-        Self { targets: Mutex::default(), metrics: Metrics::new(), checks: None }
+        Self { known: Arc::default(), metrics: Metrics::new(), checks: None }
     }
 
     /// The upstream at this destination, with the connections that are there already.
@@ -43,18 +61,43 @@ impl Upstreams {
     }
 
     fn target(&self, destination: Destination) -> Arc<Target> {
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(target) = targets.get(&destination).and_then(Weak::upgrade) {
+        let mut known = lock(&self.known);
+        if let Some(target) = known.targets.get(&destination).and_then(Weak::upgrade) {
             return target;
         }
-        targets.retain(|_, target| target.strong_count() > 0);
+        known.targets.retain(|_, target| target.strong_count() > 0);
         let target = Arc::new(Target::new(destination.clone(), &self.metrics));
         if let Some(checks) = &self.checks {
             health::watch(&target, checks);
         }
-        targets.insert(destination, Arc::downgrade(&target));
+        known.targets.insert(destination, Arc::downgrade(&target));
+        let label = target.label();
+        let gauge = |name| self.metrics.gauge(name, &[("upstream", &*label)]);
+        let gauges = [gauge("claviger_upstream_connections"), gauge("claviger_upstream_connections_idle")];
+        known.gauges.insert(label, gauges);
         target
     }
+}
+
+impl Known {
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    fn show(&self) {
+        let mut counts: HashMap<String, [usize; 2]> = HashMap::new();
+        for target in self.targets.values().filter_map(Weak::upgrade) {
+            let (open, idle) = target.connections();
+            let [all_open, all_idle] = counts.entry(target.label()).or_default();
+            *all_open += open;
+            *all_idle += idle;
+        }
+        for (label, gauges) in &self.gauges {
+            let counts = counts.remove(label).unwrap_or_default();
+            gauges.iter().zip(counts).for_each(|(gauge, count)| gauge.set(count as f64));
+        }
+    }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Upstreams {

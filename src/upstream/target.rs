@@ -10,6 +10,7 @@ use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::UpstreamError;
+use super::census::Census;
 use super::destination::{Address, Destination, Protocol};
 use super::standing::Standing;
 use crate::telemetry::Metrics;
@@ -32,6 +33,7 @@ pub(super) struct Endpoint {
     pub(super) address: Address,
     pub(super) name: Box<str>,
     pub(super) standing: Standing,
+    pub(super) census: Arc<Census>,
     /// Requests under way, on all workers; counted where there are several addresses to choose from.
     in_flight: AtomicUsize,
     /// Whether it has chosen HTTP/2 before.
@@ -45,7 +47,7 @@ impl Target {
     pub(super) fn new(destination: Destination, metrics: &Metrics) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let authority = destination.authority();
-        let upstream = String::from_utf8_lossy(authority.as_bytes()).into_owned();
+        let upstream = label(&authority);
         let endpoints = destination.addresses.iter().map(|address| {
             let name = match address {
                 Address::Origin(_) => address.authority(),
@@ -57,6 +59,7 @@ impl Target {
                 id: NEXT.fetch_add(1, Ordering::Relaxed),
                 address: address.clone(),
                 standing: Standing::new(healthy),
+                census: Arc::default(),
                 name: name.into(),
                 in_flight: AtomicUsize::new(0),
                 speaks_http2: AtomicBool::new(false),
@@ -128,6 +131,17 @@ impl Target {
         &self.endpoints
     }
 
+    /// What metrics call it.
+    pub(super) fn label(&self) -> String {
+        label(&self.authority)
+    }
+
+    /// Its connections to all addresses, open and idle.
+    pub(super) fn connections(&self) -> (usize, usize) {
+        let censuses = || self.endpoints.iter().map(|endpoint| &endpoint.census);
+        (censuses().map(|census| census.open()).sum(), censuses().map(|census| census.idle()).sum())
+    }
+
     pub(super) fn has_several(&self) -> bool {
         self.endpoints.len() > 1
     }
@@ -155,6 +169,10 @@ impl Target {
             Load(Arc::clone(endpoint))
         })
     }
+}
+
+fn label(authority: &HeaderValue) -> String {
+    String::from_utf8_lossy(authority.as_bytes()).into_owned()
 }
 
 impl Endpoint {

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::tls::{Trust, testing};
 
+mod census;
 mod hostile;
 mod http2;
 mod several;

@@ -4,8 +4,8 @@
 //! per CPU second of the proxy's own processes; only ratios inside one run mean anything. What was seen stays in
 //! `target/bench/`.
 //!
-//! `--beside OTHER` before the binary measures it beside another build of claviger instead, load by load. `--train`
-//! measures nothing: the binary runs under the load that its profile-guided build learns from.
+//! `--beside OTHER` before the binary measures it beside another build of claviger instead, load by load; `--only TEXT`
+//! after that leaves out the loads without the text in their name. `--train` measures nothing: the binary runs under the load that its profile-guided build learns from.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a bench that cannot go on says where and why")]
 #![expect(clippy::print_stdout, reason = "the table is for the person who ran it")]
@@ -42,6 +42,7 @@ async fn main() -> ExitCode {
     let train = arguments.next_if(|argument| argument == "--train").is_some();
     let beside = arguments.next_if(|argument| argument == "--beside");
     let beside = beside.map(|_| PathBuf::from(arguments.next().expect("`--beside` is followed by another build")));
+    let only = arguments.next_if(|argument| argument == "--only").and_then(|_| arguments.next()?.into_string().ok());
     let binary = PathBuf::from(arguments.next().expect("the first argument is the binary to measure"));
     let seconds = arguments.next().and_then(|text| text.to_str()?.parse().ok()).unwrap_or(SECONDS);
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(if train { "train" } else { "bench" });
@@ -59,7 +60,8 @@ async fn main() -> ExitCode {
     if let Some(other) = beside {
         let (theirs, ours) =
             (Site { binary: &other, ..site }.claviger("other", false).await, site.claviger("claviger", false).await);
-        loads((&Side::claviger(&theirs).await, &Side::claviger(&ours).await), &mut table, seconds);
+        let sides = (&Side::claviger(&theirs).await, &Side::claviger(&ours).await);
+        loads(sides, &mut table, seconds, only.as_deref().unwrap_or_default());
         println!("\n{table}");
         return ExitCode::SUCCESS;
     }
@@ -70,7 +72,7 @@ async fn main() -> ExitCode {
         let theirs = Side { group: nginx.process.pid(), url: &nginx.url, tls_url: &nginx.tls_url, ..ours.clone() };
         let idle = (memory_mib(theirs.group), memory_mib(ours.group));
         table.add(Row::less("idle memory, MiB", idle.0, idle.1, Goal { must: 25.0, aim: 15.0 }));
-        loads((&theirs, &ours), &mut table, seconds);
+        loads((&theirs, &ours), &mut table, seconds, "");
     }
     logging(&site, &mut table, seconds).await;
     held(&site, &mut table).await;
@@ -146,9 +148,9 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Every row that is a share of the other's requests per CPU second.
-fn loads(sides: (&Side<'_>, &Side<'_>), table: &mut Table, seconds: u32) {
-    for load in &LOADS {
+/// Every row that is a share of the other's requests per CPU second, and has this text in its name.
+fn loads(sides: (&Side<'_>, &Side<'_>), table: &mut Table, seconds: u32, only: &str) {
+    for load in LOADS.iter().filter(|load| load.what.contains(only)) {
         table.add(measure(load, sides, seconds));
     }
 }

@@ -17,9 +17,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion, version};
 use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use super::ends::{STREAM, SWITCH, held};
 use super::issuer::Issuer;
 use super::{KNOWN, fault, seen};
 use crate::support::client::{Answer, headers};
@@ -187,6 +190,40 @@ async fn a_certificate_may_end_while_its_connection_lasts() {
     assert_eq!(last.header("www-authenticate"), "Bearer realm=\"claviger\"", "no token was invalid");
 }
 
+/// What it opened does not outlive it either, though nothing more is asked.
+#[tokio::test]
+async fn what_is_open_is_cut_when_the_certificate_ends() {
+    let (ca, upstream) = (Ca::new(), held().await);
+    let route = format!(
+        "[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"signed-in\"",
+        upstream.url()
+    );
+    let gate = Gate::open_among(&ca, &route).await;
+    let ends = OffsetDateTime::from(SystemClock.now()) + Duration::from_secs(3);
+    let (ending, lasting) = (ca.leaf(|params| params.not_after = ends), ca.leaf(|_| ()));
+    let [ending, lasting] = [ending, lasting].map(|leaf| gate.config(Some(leaf), &[&version::TLS13]));
+    let held = async |config, request: &str| {
+        let mut stream = gate.shake_hands(config).await.unwrap();
+        let request = request.replace("GET /", "GET /held/").replacen("\r\n", "\r\nHost: apps.test\r\n", 1);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut come = Vec::new();
+        while !come.ends_with(b"hello") && !come.ends_with(b"hello\r\n") {
+            assert!(stream.read_buf(&mut come).await.unwrap() > 0, "{}", String::from_utf8_lossy(&come));
+        }
+        stream
+    };
+    let mut other = held(&lasting, SWITCH).await;
+    for mut stream in [held(&ending, SWITCH).await, held(&ending, STREAM).await] {
+        let mut rest = Vec::new();
+        while stream.read_buf(&mut rest).await.is_ok_and(|count| count > 0) {}
+        assert_eq!(String::from_utf8_lossy(&rest), "", "cut without a last word");
+    }
+    let now = OffsetDateTime::from(SystemClock.now());
+    assert!(now.unix_timestamp() >= ends.unix_timestamp(), "not before its time");
+    other.write_all(b"still here").await.unwrap();
+    other.read_exact(&mut [0; 10]).await.unwrap();
+}
+
 /// The certificate is the connection's: a ticket or a token beside it is one too many, unless the route names its sources.
 #[tokio::test]
 async fn a_certificate_beside_something_else_is_one_too_many() {
@@ -342,10 +379,14 @@ impl Gate {
         })
     }
 
-    async fn connect(&self, config: &Arc<ClientConfig>) -> std::io::Result<Client> {
+    async fn shake_hands(&self, config: &Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.at).await?;
         let name = ServerName::try_from("apps.test").unwrap();
-        let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+        TlsConnector::from(Arc::clone(config)).connect(name, stream).await
+    }
+
+    async fn connect(&self, config: &Arc<ClientConfig>) -> std::io::Result<Client> {
+        let stream = self.shake_hands(config).await?;
         let handshake = stream.get_ref().1.handshake_kind().unwrap();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
         tokio::spawn(connection);

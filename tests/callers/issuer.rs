@@ -91,16 +91,16 @@ impl Issuer {
     /// A claviger with these routes beside [`KNOWN`], and a source `services` that takes this issuer's tokens; `more` is
     /// part of it.
     pub async fn world(&self, more: &str, routes: &str) -> World {
-        self.plan(more, routes).start().await
+        self.plan(more, &[KNOWN, routes].concat()).start().await
     }
 
-    /// The same, not started.
+    /// One with these routes alone, not started.
     pub fn plan(&self, more: &str, routes: &str) -> Plan {
         let source = format!(
             "[identity.services]\nkind = \"bearer\"\nissuer = \"{}\"\naudiences = [\"claviger\", \"api\"]\n{more}",
             self.url
         );
-        Plan::with_routes(&format!("{source}\n{KNOWN}{routes}"))
+        Plan::with_routes(&format!("{source}\n{routes}"))
     }
 }
 

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::issuer::{Issuer, Key};
-use super::{ask_with, fault};
+use super::{KNOWN, ask_with, fault};
 use crate::support::world::until;
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn an_issuer_out_of_reach_is_503_until_it_is_back() {
 #[tokio::test]
 async fn keys_may_be_at_a_url_of_their_own() {
     let issuer = Issuer::start();
-    let plan = issuer.plan(&format!("jwks_uri = \"{}/keys\"", issuer.url), "");
+    let plan = issuer.plan(&format!("jwks_uri = \"{}/keys\"", issuer.url), KNOWN);
     let world = plan.start().await;
     assert_eq!(ask_with(&world, "/", &issuer.token_of("batch")).await.status, StatusCode::OK);
     let source = format!(

@@ -46,7 +46,8 @@ async fn a35_a_refusal_is_told_once_asked_and_not_asked_again() {
     let mut alice = world.newcomer("alice").await;
     assert_eq!(alice.open(&world.url("/finance")).await.status, StatusCode::OK);
 
-    let refused: Vec<_> = world.audit().into_iter().filter(|l| l["message"] == "credentials were refused").collect();
+    let refused: Vec<_> =
+        world.audit().await.into_iter().filter(|l| l["message"] == "credentials were refused").collect();
     assert_eq!(refused.len(), 2, "{refused:#?}");
     let line = &refused[0];
     assert_eq!((&line["subject.id"], &line["sts.code"]), (&"sub-bob".into(), &"AccessDenied".into()));

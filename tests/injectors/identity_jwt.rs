@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::client::{self, raw};
-use crate::support::world::{Plan, World};
+use crate::support::world::{Plan, World, person};
 
 const ROUTES: &str = r#"
 [route.app]
@@ -92,6 +92,26 @@ async fn no_token_says_longer_than_the_login() {
     assert!(told["exp"].as_u64().unwrap() - told["iat"].as_u64().unwrap() <= 90, "{told:?}");
 }
 
+/// Most upstreams take headers of 8 KiB. What is left out could be what they deny by, so nothing is.
+#[tokio::test]
+async fn somebody_of_whom_too_much_is_said_is_told_so() {
+    let groups: Vec<String> = (0..500).map(|n| format!("department-{n:04}")).collect();
+    let plan = Plan::with_routes(ROUTES).people([person("joiner", json!({ "groups": groups }))]);
+    let world = plan.start().await;
+    let joiner = world.ticket("joiner").await;
+    let before = world.upstream.seen().len();
+    for path in ["/x", "/alb"] {
+        let answer = world.get(path, &joiner).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["error"]), (500, &json!("identity_too_large")));
+    }
+    assert_eq!(world.upstream.seen().len(), before, "nothing was sent");
+    let told = world.claviger.event(|event| event["fault"] == "identity_too_large").await;
+    let problem = told["reason"].as_str().unwrap();
+    assert!(problem.contains("7168 are the most; expected fewer `claims`"), "{told}");
+    // little is said on another route
+    assert_eq!(world.get("/named", &joiner).await.status, 200);
+}
+
 /// Every header that an identity is told in, forged in every spelling, on every route.
 #[tokio::test]
 async fn a1_nobody_says_it_but_we() {
@@ -132,5 +152,5 @@ async fn a1_nobody_says_it_but_we() {
     let sent = client::headers(&[("cookie", &alice)]);
     client::send(world.at, http::Method::GET, "/x", &sent, "").await;
     let token = token(&world);
-    assert!(world.claviger.log().iter().all(|line| !line.contains(&token)));
+    assert!(world.log().await.iter().all(|line| !line.contains(&token)));
 }

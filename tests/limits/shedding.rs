@@ -55,6 +55,7 @@ async fn past_so_many_requests_the_next_are_told_to_come_back() {
         assert!(wire.answer().await.starts_with("HTTP/1.1 200"));
     }
     until(async || Wire::to(world.at).await.ask("/").await, |head| head.starts_with("HTTP/1.1 200")).await;
+    until(async || world.metric("claviger_requests_under_way").await, |count| *count == 0.0).await;
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn one_login_serves_all_hosts_and_a_logout_on_one_ends_it_on_all() {
     let tickets =
         ["a.localhost", "b.localhost", "login.localhost"].map(|host| world.ticket_in(&browser, host).unwrap());
     assert!(tickets[0] != tickets[1] && tickets[1] != tickets[2] && tickets[0] != tickets[2]);
-    assert_eq!(world.audit().iter().filter(|line| line["message"] == "a person logged in").count(), 1);
+    assert_eq!(world.audit().await.iter().filter(|line| line["message"] == "a person logged in").count(), 1);
 
     let page = browser.open(&world.url_on("b.localhost", "/.claviger/logout")).await;
     let page = browser.submit(&page, &[]).await;

@@ -87,7 +87,8 @@ async fn a_logout_ends_the_session_here_and_at_the_provider_and_drops_its_creden
     assert_eq!(world.get("/", &cookie).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(world.upstream.seen().len(), served, "the old ticket reaches nothing");
     assert_eq!(world.metric("claviger_credentials_entries").await, 0.0);
-    let said = |what: &str| world.audit().iter().filter(|line| line["message"] == what).count();
+    let audit = world.audit().await;
+    let said = |what: &str| audit.iter().filter(|line| line["message"] == what).count();
     assert_eq!((said("a person logged in"), said("a person logged out")), (1, 1));
 
     // `log_in` wants to see the password form

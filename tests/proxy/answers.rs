@@ -160,7 +160,7 @@ async fn an_upstream_that_is_down_is_502_and_one_that_stalls_504() {
         let page = alice.open(&world.url("/report")).await;
         assert_eq!(page.status, status);
         assert!(page.text().contains(page.header("x-request-id")) && page.text().contains("<html"), "{}", page.text());
-        leaks_nothing(&world, &[answer.text(), page.text()], &upstream);
+        leaks_nothing(&world, &[answer.text(), page.text()], &upstream).await;
     }
     // the keys did go out, signed, to the one that stalled
     assert!(stalling.heads().iter().all(|head| head.contains("authorization: AWS4-HMAC-SHA256 Credential=")));
@@ -196,13 +196,13 @@ async fn an_early_answer_to_a_large_upload_arrives() {
 }
 
 /// Neither pages nor the log say anything of keys, tickets, or where the upstream is.
-fn leaks_nothing(world: &World, shown: &[&str], upstream: &str) {
+async fn leaks_nothing(world: &World, shown: &[&str], upstream: &str) {
     for page in shown {
         for secret in ["AWS4-HMAC", "ASIA", "Signature", "aws4_request", upstream.trim_start_matches("http://")] {
             assert!(!page.contains(secret), "{secret} in {page}");
         }
     }
-    let log = world.claviger.log().join("\n");
+    let log = world.log().await.join("\n");
     for secret in ["AWS4-HMAC", "Signature=", "SecretAccessKey", "session_token"] {
         assert!(!log.contains(secret), "{secret} in the log");
     }

@@ -2,9 +2,10 @@
 
 use http::Method;
 
+use crate::reload::{edit, reload};
 use crate::support::client::{self, raw};
 use crate::support::wire::{Behind, Wire};
-use crate::support::world::{Plan, World};
+use crate::support::world::{Plan, World, until};
 
 /// A public path and one that needs a login, on the same upstream.
 fn routes(upstream: &Behind) -> String {
@@ -206,6 +207,56 @@ async fn a_sessions_end_cuts_what_is_open() {
     assert!(!stream.rest().await.contains("\r\n0\r\n"));
 }
 
+/// A14: nobody is vouched for there whose end would come some day.
+#[tokio::test]
+async fn a14_a_tunnel_on_which_nothing_goes_is_cut() {
+    let upstream = echoing().await;
+    let routes = routes(&upstream).replacen("allow =", "timeouts = { idle = \"300ms\" }\nallow =", 1);
+    let world = Plan::with_routes(&routes).start().await;
+    let (quiet, mut busy) = (open_at(&world, "/public", "").await, open_at(&world, "/public", "").await);
+    let mut long = open(&world, &world.ticket("alice").await).await;
+    let mut cut = std::pin::pin!(quiet.rest());
+    let rest = loop {
+        busy.send("x").await;
+        tokio::select! {
+            biased;
+            rest = &mut cut => break rest,
+            echo = busy.bytes(1) => assert_eq!(echo, b"x"),
+        }
+    };
+    assert_eq!(rest, "");
+    assert_eq!(busy.bytes(1).await, b"x", "something goes on it");
+    long.send("y").await;
+    assert_eq!(long.bytes(1).await, b"y", "another route grants more");
+}
+
+/// What is open has as much time as requests under way.
+#[tokio::test]
+async fn a_drain_lets_a_tunnel_go_on_and_cuts_it_at_its_end() {
+    let upstream = echoing().await;
+    let mut world = Plan::with_routes(&routes(&upstream)).start().await;
+    edit(&world, "drain = \"10s\"", "drain = \"3s\"");
+    reload(&world).await;
+    let alice = world.ticket("alice").await;
+    let mut tunnels = [open_at(&world, "/public", "").await, open(&world, &alice).await];
+    world.claviger.terminate();
+    let at = world.claviger.address("admin").await;
+    let draining = async || client::send(at, Method::GET, "/readyz", &client::headers(&[]), "").await.status;
+    until(draining, |status| *status == 503).await;
+    for tunnel in &mut tunnels {
+        tunnel.send("still here").await;
+        assert_eq!(tunnel.bytes(10).await, b"still here");
+    }
+    for tunnel in tunnels {
+        assert_eq!(tunnel.rest().await, "");
+    }
+    assert!(world.claviger.wait().success());
+    let is_over = |event: &serde_json::Value| {
+        event["message"].as_str().is_some_and(|text| text.starts_with("the grace is over")) && event["connections"] == 2
+    };
+    world.claviger.event(is_over).await;
+}
+
 /// A request for another protocol.
 fn ask(world: &World, path: &str, cookie: &str, protocol: &str) -> String {
     format!(
@@ -217,8 +268,12 @@ fn ask(world: &World, path: &str, cookie: &str, protocol: &str) -> String {
 
 /// A tunnel past its 101 and the upstream's first words.
 async fn open(world: &World, cookie: &str) -> Wire {
+    open_at(world, "/ws", cookie).await
+}
+
+async fn open_at(world: &World, path: &str, cookie: &str) -> Wire {
     let mut wire = Wire::to(world.at).await;
-    wire.send(ask(world, "/ws", cookie, "websocket")).await;
+    wire.send(ask(world, path, cookie, "websocket")).await;
     let head = wire.head().await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");

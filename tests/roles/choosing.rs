@@ -38,7 +38,7 @@ async fn a_person_chooses_once_and_comes_back_to_where_they_wanted_to_go() {
     let (other, other_key) = world.last_role().await;
     assert!(other.ends_with(":role/anyone") && other_key != key, "{other}");
 
-    let lines = world.audit();
+    let lines = world.audit().await;
     let chosen = lines.iter().filter(|line| line["message"] == "a person chose a role");
     let chosen: Vec<_> = chosen.map(|line| (&line["route.name"], &line["role.name"])).collect();
     assert_eq!(chosen, [(&json!("console"), &json!("accountant")), (&json!("console"), &json!("reader"))]);

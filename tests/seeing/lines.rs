@@ -85,7 +85,8 @@ async fn every_credential_has_one_audit_line_that_joins_all_sides() {
     for _ in 0..3 {
         assert_eq!(world.get("/", &alice).await.status, 200);
     }
-    let issued: Vec<_> = world.audit().into_iter().filter(|l| l["message"] == "credentials were issued").collect();
+    let issued: Vec<_> =
+        world.audit().await.into_iter().filter(|l| l["message"] == "credentials were issued").collect();
     assert_eq!((issued.len(), world.sts_calls()), (1, 1));
     let line = &issued[0];
 

@@ -102,6 +102,16 @@ async fn an_instance_that_dies_takes_nobody_along() {
     assert_eq!(two.status(two.world.at, &alice).await, StatusCode::OK);
 }
 
+/// Where sessions live shorter than they may be unused: how long Redis keeps one tells the others when it was used.
+#[tokio::test]
+async fn a_short_life_is_not_mistaken_for_a_long_rest() {
+    let Some(two) = Two::start(APP, "5m\"\nidle = \"8h\"\nlifetime = \"1h", |plan| plan).await else { return };
+    let alice = two.world.ticket("alice").await;
+    for at in two.both() {
+        assert_eq!(two.status(at, &alice).await, StatusCode::OK);
+    }
+}
+
 #[tokio::test]
 async fn a_logout_on_one_cuts_streams_on_the_other() {
     let upstream = Behind::new(async |mut wire: Wire| {
@@ -125,6 +135,22 @@ async fn a_logout_on_one_cuts_streams_on_the_other() {
     let rest = stream.rest().await;
     assert!(!rest.contains("\r\n0\r\n"), "it must not look like the whole answer: {rest}");
     assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+}
+
+/// A21: a session in Redis is one only where its own provider vouches for it; there it goes on.
+#[tokio::test]
+async fn a_session_is_none_where_another_voucher_speaks() {
+    let Some(mut two) = Two::start(APP, "5m", |plan| plan).await else { return };
+    let alice = two.world.ticket("alice").await;
+    two.world.claviger.terminate();
+    two.world.claviger.wait();
+    let text = std::fs::read_to_string(two.world.file("claviger.toml")).unwrap();
+    let another = text.replace("client_id = \"claviger\"", "client_id = \"claviger-too\"");
+    assert_ne!(text, another);
+    std::fs::write(two.world.file("claviger.toml"), another).unwrap();
+    two.world.restart().await;
+    assert_eq!(two.status(two.world.at, &alice).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(two.status(two.other.at, &alice).await, StatusCode::OK);
 }
 
 /// A8: a login begins on one instance and comes back to the other, once among both.

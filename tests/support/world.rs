@@ -374,11 +374,6 @@ impl World {
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
-
-    /// The audit lines so far.
-    pub fn audit(&self) -> Vec<Value> {
-        self.claviger.events().into_iter().filter(|event| event["target"] == "claviger::audit").collect()
-    }
 }
 
 fn start(under: &[String], config: &Path, environment: &[(&'static str, String)]) -> Process {
@@ -472,7 +467,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SOURCES: &str = r#"
 state_dir = "{state}"
 log = { level = "{log}" }
-server = { workers = 1, drain = "10s" }
+server = { workers = 1, drain = "10s", watch = false }
 admin = { address = "127.0.0.1:0" }
 
 [listen.main]

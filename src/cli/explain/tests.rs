@@ -30,7 +30,7 @@ const CONFIG: &str = r#"
     claims = { tier = "gold" }
     [route.api]
     host = "api.localhost"
-    upstream = "http://127.0.0.1:1"
+    upstream = ["http://127.0.0.1:1", "http://127.0.0.1:2"]
     allow = { groups = ["batch"] }
     [credentials.aws]
     kind = "web_identity"
@@ -158,6 +158,7 @@ fn what_a_source_makes_of_claims_is_what_counts() {
     let arguments = ["--url=http://api.localhost/x", "--source=services"];
     let (text, allowed) = told(service("gold"), &arguments).unwrap();
     assert!(allowed && text.contains("as services/c-1"), "{text}");
+    assert!(text.contains("http://127.0.0.1:1/x, http://127.0.0.1:2/x\n"), "{text}");
     let refused = told(service("tin"), &arguments).unwrap_err();
     assert!(refused.contains("identity.services would vouch for: the claim `tier`"), "{refused}");
 }

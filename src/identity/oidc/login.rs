@@ -1,6 +1,7 @@
 //! The code flow with PKCE, state and nonce (OpenID Connect Core §3.1, RFC 7636, RFC 9207), renewals, and leaving.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -39,6 +40,10 @@ struct Memory {
 impl Login for Oidc {
     fn label(&self) -> &str {
         &self.label
+    }
+
+    fn voucher(&self) -> &Arc<str> {
+        &self.voucher
     }
 
     async fn begin(&self, callback: &Url) -> Result<Begun, LoginError> {
@@ -98,7 +103,8 @@ impl Login for Oidc {
         let id = dated(id_token, &claims);
         let claims = self.with_userinfo(&provider, claims, &granted.access.text).await?;
         let tokens = Tokens { id: Some(id), access: Some(granted.access), refresh: granted.refresh };
-        Ok(SignedIn { subject, claims: self.with_groups(claims), ends_at: None, tokens, at_provider })
+        let (voucher, claims) = (Arc::clone(&self.voucher), self.with_groups(claims));
+        Ok(SignedIn { subject, voucher, claims, ends_at: None, tokens, at_provider })
     }
 
     async fn renew(&self, subject: &Subject, tokens: &Tokens) -> Result<SignedIn, RenewError> {
@@ -147,8 +153,8 @@ impl Login for Oidc {
             Err(error @ UserinfoError::OtherSubject) => return Err(RenewError::Ended(error.to_string())),
             Err(error) => return Err(incomplete(&renewed, error.into())),
         };
-        let claims = self.with_groups(claims);
-        Ok(SignedIn { subject: subject.clone(), claims, ends_at: None, tokens: renewed, at_provider })
+        let (voucher, claims) = (Arc::clone(&self.voucher), self.with_groups(claims));
+        Ok(SignedIn { subject: subject.clone(), voucher, claims, ends_at: None, tokens: renewed, at_provider })
     }
 
     /// RP-initiated logout. With the hint, the provider need not ask the person (its §2).

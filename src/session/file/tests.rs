@@ -144,12 +144,31 @@ async fn a_login_that_cannot_be_kept_is_none() {
     fs::write(kept.folder.path(), "").unwrap();
     assert!(store.keep(&bob, TWO).await.is_err() && found(&store, &TWO).is_none() && bob.is_over());
     assert!(found(&store, &ONE).is_some());
+    assert!(store.trouble().is_some(), "what may be left of it is still to be removed");
     assert!(store.update(&alice, Changed::Choices).await.is_err() && store.trouble().is_some());
 
     fs::remove_file(kept.folder.path()).unwrap();
     fs::rename(&aside, kept.folder.path()).unwrap();
     store.tend().await;
     assert!(store.trouble().is_none(), "it was tried again");
+}
+
+/// A9, A37: its streams are cut also where the disk can't be told.
+#[tokio::test]
+async fn the_last_ticket_ends_its_session_whatever_the_disk_says() {
+    let kept = Kept::new();
+    let alice = kept.house.session("alice");
+    let store = kept.open().unwrap();
+    store.keep(&alice, ONE).await.unwrap();
+    let aside = kept.folder.path().with_extension("aside");
+    fs::rename(kept.folder.path(), &aside).unwrap();
+    fs::write(kept.folder.path(), "").unwrap();
+    assert!(store.retire(&ONE).await.is_err() && found(&store, &ONE).is_none() && alice.is_over());
+
+    fs::remove_file(kept.folder.path()).unwrap();
+    fs::rename(&aside, kept.folder.path()).unwrap();
+    store.tend().await;
+    assert!(!kept.path(&alice).exists() && store.trouble().is_none());
 }
 
 #[tokio::test]

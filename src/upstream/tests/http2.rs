@@ -8,7 +8,7 @@ use super::*;
 type Asked = (http::Request<RecvStream>, SendResponse<Bytes>);
 
 /// What stands behind us by HTTP/2; `answer` is told the connection's and the request's number.
-async fn behind<F>(most: u32, answer: impl Fn(usize, usize, Asked) -> F + Clone + Send + 'static) -> Behind
+pub(super) async fn behind<F>(most: u32, answer: impl Fn(usize, usize, Asked) -> F + Clone + Send + 'static) -> Behind
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -27,7 +27,7 @@ where
     .await
 }
 
-fn h2c(behind: &Behind) -> Upstream {
+pub(super) fn h2c(behind: &Behind) -> Upstream {
     bounded(behind, PATIENT)
 }
 
@@ -36,7 +36,7 @@ fn bounded(behind: &Behind, bounds: Bounds) -> Upstream {
     to(Destination { protocol: Protocol::H2c, ..Destination::of(address, Trust::system()) }, bounds)
 }
 
-fn ok(mut respond: SendResponse<Bytes>) {
+pub(super) fn ok(mut respond: SendResponse<Bytes>) {
     let mut body = respond.send_response(http::Response::new(()), false).unwrap();
     body.send_data(Bytes::from_static(b"ok"), true).unwrap();
 }

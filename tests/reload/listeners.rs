@@ -1,0 +1,134 @@
+//! Listeners that come and go with a config: new ones are bound before it counts, and old ones finish what they have.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::{edit, put, reload};
+use crate::support::client;
+use crate::support::place::Place;
+use crate::support::wire::{Behind, Wire};
+use crate::support::world::{Plan, World, until};
+
+const ROUTES: &str = r#"
+[route.open]
+host = "*"
+upstream = "{upstream}"
+allow = "anyone"
+add_prefix = "/first"
+inject = { kind = "headers" }
+"#;
+
+async fn status(at: SocketAddr) -> u16 {
+    client::send(at, Method::GET, "/", &HeaderMap::new(), "").await.status.as_u16()
+}
+
+async fn is_gone(at: SocketAddr) {
+    until(async || TcpStream::connect(at).await, Result::is_err).await.unwrap_err();
+}
+
+fn add(world: &World, section: &str) {
+    edit(world, "[listen.main]", &format!("{section}\n[listen.main]"));
+}
+
+#[tokio::test]
+async fn one_that_is_added_serves_and_one_that_is_removed_finishes() {
+    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, waits) = (Arc::clone(&arrived), Arc::clone(&go));
+    let upstream = Behind::new(move |mut wire: Wire| {
+        let (told, waits) = (Arc::clone(&told), Arc::clone(&waits));
+        async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
+            told.notify_one();
+            waits.notified().await;
+            wire.send("done").await;
+        }
+    })
+    .await;
+    let held =
+        format!("[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"anyone\"", upstream.url());
+    let world = Plan::with_routes(&format!("{held}\n{ROUTES}")).start().await;
+    let more = "[listen.more]\naddress = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.1\"]";
+    add(&world, more);
+    assert_eq!(reload(&world).await["config.changed"], "listen.more added");
+    let at = world.claviger.address("more").await;
+    assert_eq!((status(at).await, status(world.at).await), (200, 200));
+    let proxied = client::headers(&[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "https")]);
+    client::send(at, Method::GET, "/", &proxied, "").await;
+    assert!(world.upstream.last().all("x-forwarded-for")[0].contains("192.0.2.7"), "its own settings count");
+    // a free port stays what it is
+    edit(&world, "/first", "/second");
+    reload(&world).await;
+    assert_eq!((status(at).await, &*world.upstream.last().target), (200, "/second/"));
+
+    let mut idle = Wire::to(at).await;
+    idle.ask("/").await;
+    let mut wire = Wire::to(at).await;
+    wire.send(format!("GET /held HTTP/1.1\r\nHost: {at}\r\n\r\n")).await;
+    arrived.notified().await;
+    edit(&world, more, "");
+    assert_eq!(reload(&world).await["config.changed"], "listen.more removed");
+    is_gone(at).await;
+    assert_eq!(idle.rest().await, "", "nothing is asked on it any more");
+    go.notify_one();
+    assert!(wire.rest().await.ends_with("halfdone"), "and it is closed then");
+    assert_eq!(status(world.at).await, 200);
+
+    // it may come back
+    let place = Place::reserve();
+    add(&world, &more.replace("127.0.0.1:0", &place.at().to_string()));
+    reload(&world).await;
+    assert_eq!(status(place.at()).await, 200);
+}
+
+#[tokio::test]
+async fn one_may_move() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let (old, new) = (Place::reserve(), Place::reserve());
+    add(&world, &format!("[listen.more]\naddress = \"{}\"", old.at()));
+    reload(&world).await;
+    assert_eq!(status(old.at()).await, 200);
+    edit(&world, &old.at().to_string(), &new.at().to_string());
+    assert_eq!(reload(&world).await["config.changed"], "listen.more changed");
+    assert_eq!(status(new.at()).await, 200);
+    is_gone(old.at()).await;
+}
+
+/// A33: the whole of a config or nothing of it.
+#[tokio::test]
+async fn one_that_cannot_be_had_changes_nothing() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let good = std::fs::read_to_string(world.file("claviger.toml")).unwrap();
+    let (taken, free) = (TcpListener::bind("127.0.0.1:0").unwrap(), Place::reserve());
+    let taken_at = taken.local_addr().unwrap();
+    let more = |at: SocketAddr| format!("[listen.more]\naddress = \"{at}\"\n[listen.main]");
+    let tls = format!("address = \"{}\"\ntls = {{ certificate = \"tls.crt\", key = \"tls.key\" }}", world.at);
+    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
+    put(&world, "tls.crt", &made.cert.pem());
+    put(&world, "tls.key", &made.signing_key.serialize_pem());
+    for (from, to, problem) in [
+        ("[listen.main]", more(taken_at), format!("listen.more.address: {taken_at} can't be listened on: ")),
+        ("[listen.main]", "[listen.web]".to_owned(), "listen.web.address: is `listen.main`'s until this".to_owned()),
+        (&format!("address = \"{}\"", world.at), tls, "listen.main.tls: comes or goes at an address in use".to_owned()),
+        ("\"anyone\"", "\"everyone\"".to_owned(), "route.open.allow: ".to_owned()),
+    ] {
+        let text = good.replace("/first", "/second").replacen(from, &to, 1);
+        // one that could be had comes along
+        let text = text.replacen("[listen.", &format!("[listen.aside]\naddress = \"{}\"\n[listen.", free.at()), 1);
+        put(&world, "claviger.toml", &text);
+        let outcome = reload(&world).await;
+        let told = outcome["config.errors"].as_str().unwrap_or_default();
+        assert!(told.starts_with(&problem) && !told.contains("; listen."), "{problem}: {outcome}");
+        assert_eq!((status(world.at).await, &*world.upstream.last().target), (200, "/first/"), "{problem}");
+        is_gone(free.at()).await;
+    }
+    drop(taken);
+    put(&world, "claviger.toml", &good.replacen("[listen.main]", &more(taken_at), 1));
+    assert_eq!(reload(&world).await["message"], Value::from("the config was reloaded"));
+    assert_eq!(status(taken_at).await, 200);
+}
