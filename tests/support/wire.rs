@@ -53,6 +53,16 @@ impl Wire {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Sends these bytes again and again, until the other side does not listen any more.
+    pub async fn flood(&mut self, bytes: &str) {
+        while self.is_heard(bytes).await {}
+    }
+
+    /// Sends these bytes; whether the other side still listens.
+    pub async fn is_heard(&mut self, bytes: &str) -> bool {
+        self.stream.write_all(bytes.as_bytes()).await.is_ok()
+    }
+
     /// A message's head with its empty line; empty where the other side has closed.
     pub async fn head(&mut self) -> String {
         let head = self.up_to(b"\r\n\r\n").await;
