@@ -64,14 +64,15 @@ untrained: ## Build the release binary as the compiler does it alone
 	@.ci/packages build
 	cargo build --locked --release
 
+# The names of functions have the whole of the cargo profile in them, by which the training's are found again: both builds
+# have the same.
 trained:
 	rm -rf target/trained/profile
-	RUSTFLAGS="-Cprofile-generate=$(CURDIR)/target/trained/profile" \
+	CARGO_PROFILE_RELEASE_STRIP=none RUSTFLAGS="-Cprofile-generate=$(CURDIR)/target/trained/profile" \
 	    cargo build --locked --release --target $(HOST) --target-dir target/trained
 	cargo test --locked --test bench -- --train $(TRAINED)
 	"$(PROFDATA)" merge -o target/trained/claviger.profdata target/trained/profile
-	CARGO_PROFILE_RELEASE_STRIP=none \
-	RUSTFLAGS="-Cprofile-use=$(CURDIR)/target/trained/claviger.profdata -Clink-arg=-Wl,--emit-relocs" \
+	CARGO_PROFILE_RELEASE_STRIP=none RUSTFLAGS="-Cprofile-use=$(CURDIR)/target/trained/claviger.profdata $(RELOCATABLE)" \
 	    cargo build --locked --release --target $(HOST) --target-dir target/trained
 	mkdir -p target/release
 	if command -v llvm-bolt-$(LLVM); then $(MAKE) laid-out; else strip -o target/release/claviger $(TRAINED); fi
@@ -84,6 +85,7 @@ laid-out:
 	merge-fdata-$(LLVM) target/trained/layout.* -o target/trained/layout
 	llvm-bolt-$(LLVM) $(TRAINED) -o target/release/claviger $(UNTOUCHED) -data=target/trained/layout -remove-symtab \
 	    -reorder-blocks=ext-tsp -reorder-functions=cdsort -split-functions -split-all-cold -split-eh -icf
+RELOCATABLE := -Clink-arg=-Wl,--emit-relocs
 UNTOUCHED := -skip-funcs='aws_lc_.*'
 
 clean: ## Remove what was built; the cache of real servers stays

@@ -13,6 +13,26 @@ mod keys;
 mod several;
 mod tokens;
 
+/// For whoever is known by whatever they show, and for people alone; the upstream is told who it was.
+const KNOWN: &str = r#"
+[route.app]
+host = "*"
+upstream = "{upstream}"
+allow = "signed-in"
+
+[route.app.inject]
+kind = "headers"
+set = { X-User = "{subject.source}/{subject.id}", X-Department = "{claims.department}", X-Name = "{claims.common_name}" }
+
+[route.people]
+host = "*"
+path = "/people"
+upstream = "{upstream}"
+allow = "signed-in"
+identity = ["idp"]
+inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}" } }
+"#;
+
 /// What a caller with these headers gets at a path.
 async fn ask(world: &World, path: &str, headers: &[(&str, &str)]) -> Answer {
     client::send(world.at, Method::GET, path, &client::headers(headers), "").await

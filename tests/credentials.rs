@@ -6,23 +6,13 @@ mod refusals;
 mod rotation;
 mod sharing;
 
-/// A path that is signed for whoever is logged in, and one that is not, to log in without asking STS for anything.
-const SIGNED: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-credentials = "minted"
-allow = "signed-in"
-role = "arn:aws:iam::123456789012:role/anyone"
-source_identity = "{subject.id}"
-inject = [{ kind = "headers" }, { kind = "sigv4", service = "s3", region = "eu-west-1" }]
+use crate::support::routes::{OPEN, SIGNED};
+use crate::support::world::Plan;
 
-[route.open]
-host = "*"
-path = "/open"
-upstream = "{upstream}"
-allow = "signed-in"
-"#;
+/// Requests are signed for whoever is logged in, who may log in without that.
+fn signed(more: &str) -> Plan {
+    Plan::with_routes(&[SIGNED, OPEN, more].concat())
+}
 
 /// Lookups that found nothing at hand.
 const MISSES: &str = "claviger_credentials_lookups_total{verdict=\"miss\"}";

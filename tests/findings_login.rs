@@ -8,14 +8,9 @@ use http::{Method, Request, StatusCode};
 
 use crate::support::client::{self, Answer, headers};
 use crate::support::process::Process;
+use crate::support::routes::APP;
+use crate::support::secure::certificate;
 use crate::support::world::{Plan, World};
-
-const ANY_HOST: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-"#;
 
 /// A navigation to `host`, wherever that name comes from.
 async fn navigate(world: &World, host: &str, target: &str, cookie: &str) -> Answer {
@@ -33,7 +28,7 @@ async fn navigate(world: &World, host: &str, target: &str, cookie: &str) -> Answ
 /// over there, nobody is redirected there, and a ticket of ours opens nothing.
 #[tokio::test]
 async fn a_catch_all_route_hands_no_login_to_names_that_nobody_wrote_down() {
-    let world = Plan::with_routes(ANY_HOST).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let alice = world.browser_of("alice").await;
     let (name, ticket) = alice.cookie("127.0.0.1", "claviger-").unwrap();
     let cookie = format!("{name}={ticket}");
@@ -60,10 +55,10 @@ async fn a_catch_all_route_hands_no_login_to_names_that_nobody_wrote_down() {
 #[tokio::test]
 async fn the_provider_speaks_tls() {
     let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("tls.crt"), made.cert.pem()).unwrap();
-    std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-    std::fs::write(folder.path().join("users.toml"), "").unwrap();
+    let (certificate, key) = certificate("localhost");
+    for (name, content) in [("tls.crt", certificate), ("tls.key", key), ("users.toml", String::new())] {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
     let config = r#"
         state_dir = "state"
         [listen.main]

@@ -18,15 +18,6 @@ mod sources;
 mod targets;
 mod text;
 
-/// Whoever is logged in, on any host; nothing is asked of STS.
-const OPEN: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-"#;
-
 /// Where the provider sends a browser back to after a login at `begin`; nothing there has been opened yet.
 pub async fn callback(browser: &mut Browser, begin: &str, name: &str) -> Url {
     let begun = browser.step(begin).await;
@@ -62,9 +53,7 @@ async fn refused(world: &World, answer: &Answer) {
         "{:?}",
         answer.headers
     );
-    // the access line is the last that a request writes
-    world.claviger.event(|e| e["target"] == "claviger::access" && e["request.id"] == *id).await;
-    let lines: Vec<_> = world.audit().into_iter().filter(|line| line["request.id"] == *id).collect();
+    let lines: Vec<_> = world.audit().await.into_iter().filter(|line| line["request.id"] == *id).collect();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert_eq!(lines[0]["message"], "a login was refused");
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::support::told::is_audit;
 use crate::support::world::World;
 
 mod files;
@@ -12,6 +13,21 @@ mod load;
 mod losses;
 mod other_side;
 mod refused;
+
+/// The config is seen by what an upstream is asked for.
+const ROUTES: &str = r#"
+[route.open]
+host = "*"
+upstream = "{upstream}"
+allow = "anyone"
+add_prefix = "/first"
+
+[route.staff]
+host = "*"
+path = "/staff"
+upstream = "{upstream}"
+allow = "signed-in"
+"#;
 
 /// Changes the config's text; whole at once, as an editor does it.
 pub fn edit(world: &World, from: &str, to: &str) {
@@ -50,5 +66,5 @@ async fn outcome_after(world: &World, count: usize) -> Value {
 /// What came of each reload so far.
 fn outcomes(world: &World) -> Vec<Value> {
     let is_one = |event: &Value| event["message"].as_str().is_some_and(|text| text.starts_with("the config was "));
-    world.audit().into_iter().filter(is_one).collect()
+    world.claviger.events().into_iter().filter(|event| is_audit(event) && is_one(event)).collect()
 }

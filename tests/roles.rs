@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use http::StatusCode;
 use serde_json::Value;
 
-use crate::support::browser::Browser;
 use crate::support::client::Answer;
-use crate::support::world::World;
+use crate::support::routes::OPEN;
+use crate::support::world::{Plan, World};
 
 mod choosing;
 mod losing;
@@ -15,7 +14,7 @@ mod others;
 mod programs;
 
 /// Everybody may read; alice may also work for finance, and nobody here is an engineer but who engineers.
-const ROUTES: &str = r#"
+const CONSOLE: &str = r#"
 [route.console]
 host = "*"
 upstream = "{upstream}"
@@ -38,23 +37,14 @@ allow = { groups = ["finance"] }
 name = "engineer"
 role = "arn:aws:iam::123456789012:role/engineering"
 allow = { groups = ["engineers"] }
-
-[route.open]
-host = "*"
-path = "/open"
-upstream = "{upstream}"
-allow = "signed-in"
 "#;
 
-impl World {
-    /// Somebody who is logged in and has chosen nothing yet.
-    async fn newcomer(&self, name: &str) -> Browser {
-        let mut browser = Browser::default();
-        let answer = self.log_in(&mut browser, &self.url("/open"), name).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-        browser
-    }
+/// Somebody can log in and have chosen nothing yet.
+fn plan() -> Plan {
+    Plan::with_routes(&[CONSOLE, OPEN].concat())
+}
 
+impl World {
     /// The role that the last request was signed with, and the key.
     async fn last_role(&self) -> (String, String) {
         let seen = self.upstream.last();

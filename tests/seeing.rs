@@ -7,22 +7,15 @@ mod secrets;
 mod text;
 mod traces;
 
-/// A path that is signed for whoever is logged in, one that is not, and one that STS refuses to most.
+use crate::support::routes::{FINANCE, OPEN, SIGNED};
+use crate::support::world::Plan;
+
+/// Paths of every kind: signed, open to whoever is logged in, and such as STS or we refuse to some.
+fn plan(more: &str) -> Plan {
+    Plan::with_routes(&[SIGNED, OPEN, FINANCE, ROUTES, more].concat())
+}
+
 const ROUTES: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-credentials = "minted"
-allow = "signed-in"
-role = "arn:aws:iam::123456789012:role/anyone"
-inject = [{ kind = "headers" }, { kind = "sigv4", service = "s3", region = "eu-west-1" }]
-
-[route.open]
-host = "*"
-path = "/open"
-upstream = "{upstream}"
-allow = "signed-in"
-
 [route.direct]
 host = "*"
 path = "/direct"
@@ -31,16 +24,6 @@ credentials = "direct"
 allow = "signed-in"
 role = "arn:aws:iam::123456789012:role/direct"
 inject = { kind = "sigv4", service = "execute-api", region = "eu-west-1" }
-
-[route.finance]
-host = "*"
-path = "/finance"
-upstream = "{upstream}"
-credentials = "minted"
-allow = "signed-in"
-role = "arn:aws:iam::123456789012:role/finance"
-tags = { department = "{claims.department}" }
-inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
 
 [route.staff]
 host = "*"

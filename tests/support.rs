@@ -2,13 +2,18 @@
 
 pub mod browser;
 pub mod client;
+pub mod gate;
+pub mod hostile;
 pub mod place;
 pub mod process;
 pub mod redis;
+pub mod routes;
 #[cfg(feature = "saml")]
 pub mod saml_attacks;
+pub mod secure;
 pub mod side;
 pub mod tap;
+pub mod told;
 pub mod upstream;
 pub mod verdict;
 pub mod wire;

@@ -17,24 +17,12 @@ use http::Method;
 
 use crate::support::client;
 use crate::support::place::Place;
+use crate::support::routes::{APP, PUBLIC};
 use crate::support::side::Side;
 use crate::support::world::{Plan, World};
 
 /// What nobody gets at a path by GET, POST and PUT, without a login, a cookie, a token or a signature.
 type Told = (&'static str, [u16; 3]);
-
-const ROUTES: &str = r#"
-[route.private]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
-"#;
 
 const PROXY: &[Told] = &[
     ("/", [401, 401, 401]),
@@ -150,7 +138,7 @@ fn demo(world: &World) -> Side {
 
 #[tokio::test]
 async fn nobody_gets_nothing_but_what_is_for_everybody() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = Plan::with_routes(&[APP, PUBLIC].concat()).start().await;
     nobody_gets(world.at, "", PROXY).await;
     let passed = world.upstream.seen();
     assert!(passed.iter().all(|seen| seen.target.starts_with("/public")), "{passed:?}");

@@ -24,7 +24,7 @@ pub struct LimitSettings {
     pub connections_per_address: Option<usize>,
     /// Requests on one connection, after which it is closed in good order.
     pub requests_per_connection: u32,
-    /// Requests that are answered at once; absent: as many as there are descriptors for.
+    /// Requests that are answered at once; absent: as many as there are descriptors and memory for.
     pub requests: Option<usize>,
     /// Memory near the end of which requests are refused; absent: what the control group allows.
     pub memory: Option<ByteCount>,
@@ -63,13 +63,14 @@ impl LimitSettings {
     pub fn most(&self) -> server::Most {
         let (connections, requests) = shares_of(server::descriptors());
         let connections = self.connections.unwrap_or(connections);
+        let memory = self.memory.map(|memory| memory.0).or_else(server::memory_limit);
         server::Most {
             connections,
             connections_per_address: self
                 .connections_per_address
                 .unwrap_or_else(|| (connections - connections / 4).max(1)),
-            requests: self.requests.unwrap_or(requests),
-            memory: self.memory.map(|memory| memory.0).or_else(server::memory_limit),
+            requests: self.requests.unwrap_or_else(|| requests.min(memory.map_or(usize::MAX, fitting))),
+            memory,
         }
     }
 
@@ -158,6 +159,14 @@ fn shares_of(descriptors: usize) -> (usize, usize) {
     ((left / 4 * 3).max(1), (left / 4).max(1))
 }
 
+/// Requests for which there is so much memory, when nobody reads what is answered: memory is looked at once a second, and
+/// would have ended before (A37).
+fn fitting(memory: u64) -> usize {
+    usize::try_from(memory / 4 * 3 / UNREAD).unwrap_or(usize::MAX).max(1)
+}
+
+/// What a request holds whose answer is not read: what waits to be written, and what was read ahead from the upstream.
+const UNREAD: u64 = 384 * 1024;
 /// Descriptors that are neither a client's nor for an upstream.
 const OURS: usize = 64;
 /// hyper reads heads into a buffer of no less.
@@ -180,5 +189,15 @@ mod tests {
         }
         let (connections, requests) = shares_of(usize::MAX);
         assert!(connections < usize::MAX - requests);
+    }
+
+    #[test]
+    fn a37_no_more_requests_are_let_in_than_memory_is_for() {
+        for (mib, requests) in [(128, 256), (512, 1024), (0, 1)] {
+            assert_eq!(fitting(mib << 20), requests, "{mib}");
+        }
+        let small = LimitSettings { memory: Some(ByteCount(32 << 20)), ..LimitSettings::default() };
+        assert!(small.most().requests <= 64);
+        assert_eq!(LimitSettings { requests: Some(9_000), ..small }.most().requests, 9_000);
     }
 }

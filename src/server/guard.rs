@@ -162,5 +162,6 @@ impl<S> Drop for Guarded<S> {
     }
 }
 
-/// Thrown away at most of what a client sends after our last answer.
-const DRAIN_LIMIT: usize = 1024 * 1024;
+/// Thrown away at most of what a client sends after our last answer: more than it writes before it looks, as some don't
+/// look any more once a write has failed. It has only so long for that.
+const DRAIN_LIMIT: usize = 64 << 20;

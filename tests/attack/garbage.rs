@@ -16,7 +16,7 @@ const OTHER_SIDE: &str = r#"
 [provider]
 address = "127.0.0.1:0"
 issuer = "http://127.0.0.1:9400"
-users = "{folder}/users.toml"
+users = "users.toml"
 
 [authority]
 address = "127.0.0.1:0"

@@ -4,6 +4,7 @@ use crate::recorder::Arrived;
 use crate::report::Report;
 use crate::site::Site;
 use crate::support::client::{self, headers, raw};
+use crate::support::hostile::FORGED_ORIGIN;
 
 pub async fn check(report: Report) {
     let site = Site::start().await;
@@ -86,7 +87,7 @@ async fn claims(report: &Report, site: &Site) {
         let refused = send(site, "GET", "/private", "", &format!("User-Agent: {agent}\r\n"), "").await.err();
         report.equal("A6", format!("a private page for {agent}"), "401".to_owned(), refused.unwrap_or_default());
     }
-    for (name, value) in FORGED {
+    for (name, value) in FORGED_ORIGIN {
         let lines: String = spellings(name).map(|name| format!("{name}: {value}\r\n")).collect();
         let refused = send(site, "GET", "/private", "", &lines, "").await.err().unwrap_or_else(|| "200".to_owned());
         report.equal("A6", format!("a private page with {name}: {value}"), "401".to_owned(), refused);
@@ -105,7 +106,7 @@ async fn claims(report: &Report, site: &Site) {
 
 /// Where a login leads is configured, whatever the request says.
 async fn origin(report: &Report, site: &Site) {
-    for (name, value) in FORGED {
+    for (name, value) in FORGED_ORIGIN {
         let mut sent =
             headers(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("accept", "text/html")]);
         sent.extend(headers(&[(name, value)]));
@@ -149,23 +150,3 @@ fn spellings(name: &str) -> impl Iterator<Item = String> {
 
 const VOUCHED: [&str; 4] =
     ["X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups"];
-
-const FORGED: &[(&str, &str)] = &[
-    ("x-forwarded-for", "203.0.113.7"),
-    ("x-real-ip", "203.0.113.7"),
-    ("x-client-ip", "203.0.113.7"),
-    ("true-client-ip", "203.0.113.7"),
-    ("forwarded", "for=203.0.113.7;host=evil.test;proto=https"),
-    ("x-forwarded-host", "evil.test"),
-    ("x-original-host", "evil.test"),
-    ("x-forwarded-proto", "https"),
-    ("x-forwarded-scheme", "https"),
-    ("x-forwarded-port", "443"),
-    ("x-forwarded-prefix", "/evil"),
-    ("x-forwarded-uri", "/public"),
-    ("x-original-uri", "/public"),
-    ("x-original-url", "/public"),
-    ("x-rewrite-url", "/public"),
-    ("x-forwarded-method", "GET"),
-    ("x-http-method-override", "GET"),
-];

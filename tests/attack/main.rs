@@ -21,7 +21,7 @@ mod bystander;
 mod canaries;
 mod framing;
 mod garbage;
-mod gate;
+mod group;
 mod headers;
 mod http2;
 mod logins;
@@ -33,12 +33,17 @@ mod shortage;
 mod signing;
 mod site;
 mod slow;
+mod store;
 #[path = "../support"]
 mod support {
     pub mod browser;
     pub mod client;
+    pub mod gate;
+    pub mod hostile;
     pub mod place;
     pub mod process;
+    pub mod routes;
+    pub mod secure;
     pub mod side;
     pub mod tap;
     pub mod upstream;
@@ -90,8 +95,9 @@ const ATTACKS: &[Attack] = &[
     Attack { name: "a29-signing", within: minutes(1), run: |report, _| Box::pin(signing::check(report)) },
     Attack { name: "a36-canaries", within: minutes(1), run: |report, _| Box::pin(canaries::check(report)) },
     Attack { name: "a13-http2", within: minutes(3), run: |report, tools| Box::pin(http2::check(report, tools)) },
-    Attack { name: "a14-slow", within: minutes(2), run: |report, _| Box::pin(slow::check(report)) },
-    Attack { name: "a37-shortage", within: minutes(1), run: |report, _| Box::pin(shortage::check(report)) },
+    Attack { name: "a14-slow", within: minutes(3), run: |report, _| Box::pin(slow::check(report)) },
+    Attack { name: "a37-shortage", within: minutes(2), run: |report, _| Box::pin(shortage::check(report)) },
+    Attack { name: "a37-store", within: minutes(1), run: |report, _| Box::pin(store::check(report)) },
     Attack { name: "garbage", within: minutes(2), run: |report, _| Box::pin(garbage::check(report)) },
 ];
 
@@ -144,5 +150,5 @@ const fn minutes(count: u64) -> Duration {
 /// All attacks together.
 const IN_ALL: Duration = minutes(10);
 
-/// For a few thousand connections, both ends of each.
-const DESCRIPTORS: u32 = 10_000;
+/// For ten thousand connections, and those that they lead to.
+const DESCRIPTORS: u32 = 18_000;

@@ -11,6 +11,20 @@ pub fn resident_mib(pid: u32) -> f64 {
     line.and_then(|kib| kib.trim().parse::<f64>().ok()).unwrap_or_default() / 1024.0
 }
 
+/// The same when it does not change any more: all that was to come has come.
+pub async fn settled_mib(pid: u32) -> f64 {
+    let (mut beat, mut before) = (tokio::time::interval(SETTLING), f64::NEG_INFINITY);
+    for _ in 0..20 {
+        beat.tick().await;
+        let now = resident_mib(pid);
+        if (now - before).abs() < 0.5 {
+            break;
+        }
+        before = now;
+    }
+    before
+}
+
 /// Looks at a process's memory all the time, on a thread of its own.
 pub struct Peak {
     stop: Sender<()>,
@@ -37,4 +51,5 @@ impl Peak {
     }
 }
 
+const SETTLING: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_millis(10);

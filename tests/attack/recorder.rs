@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::gate::Gate;
+use crate::support::gate::Gate;
 
 /// Everything that reached it.
 #[derive(Clone)]

@@ -15,7 +15,8 @@ struct Row {
     name: String,
     expected: String,
     seen: String,
-    met: bool,
+    /// None where it could not be tried.
+    met: Option<bool>,
 }
 
 impl Report {
@@ -27,16 +28,24 @@ impl Report {
 
     /// Expects what `met` says of `seen`; `expected` puts it in words.
     pub fn row(&self, number: &'static str, name: impl Display, expected: impl Display, seen: impl Display, met: bool) {
-        let row = Row { number, name: shown(name), expected: shown(expected), seen: shown(seen), met };
+        self.add(Row { number, name: shown(name), expected: shown(expected), seen: shown(seen), met: Some(met) });
+    }
+
+    fn add(&self, row: Row) {
         let (mark, number) = (row.mark(), row.number);
-        println!("{mark:6}  {number:4}  {}: expected {}; seen {}", row.name, row.expected, row.seen);
+        println!("{mark:7}  {number:4}  {}: expected {}; seen {}", row.name, row.expected, row.seen);
         self.0.borrow_mut().push(row);
+    }
+
+    /// A case that can't be tried here, and why.
+    pub fn skipped(&self, number: &'static str, name: &str, why: &str) {
+        self.add(Row { number, name: name.to_owned(), expected: String::new(), seen: shown(why), met: None });
     }
 
     /// Whether anything was asked, and everything was as expected.
     pub fn all_met(&self) -> bool {
         let rows = self.0.borrow();
-        !rows.is_empty() && rows.iter().all(|row| row.met)
+        !rows.is_empty() && rows.iter().all(|row| row.met != Some(false))
     }
 
     /// The table, and what is not as expected in it with a summary.
@@ -46,18 +55,23 @@ impl Report {
         let (names, expected) = (width(|row| &row.name), width(|row| &row.expected));
         let line = |row: &Row| {
             let (mark, number, name) = (row.mark(), row.number, &row.name);
-            format!("{mark:6}  {number:4}  {name:names$}  {:expected$}  {}\n", row.expected, row.seen)
+            format!("{mark:7}  {number:4}  {name:names$}  {:expected$}  {}\n", row.expected, row.seen)
         };
-        let (passed, failed): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.met);
-        let failures = failed.iter().map(|row| line(row)).collect::<String>();
-        let summary = format!("{failures}{} passed, {} failed\n", passed.len(), failed.len());
+        let count = |met: Option<bool>| rows.iter().filter(|row| row.met == met).count();
+        let failures = rows.iter().filter(|row| row.met == Some(false)).map(line).collect::<String>();
+        let counts = [count(Some(true)), count(Some(false)), count(None)];
+        let summary = format!("{failures}{} passed, {} failed, {} skipped\n", counts[0], counts[1], counts[2]);
         (rows.iter().map(line).collect(), summary)
     }
 }
 
 impl Row {
     fn mark(&self) -> &'static str {
-        if self.met { "ok" } else { "NOT OK" }
+        match self.met {
+            Some(true) => "ok",
+            Some(false) => "NOT OK",
+            None => "SKIPPED",
+        }
     }
 }
 

@@ -1,20 +1,27 @@
-//! A37: too few descriptors, and a stop under load.
+//! A37: too few descriptors, too little memory, and a stop under load.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::bystander::Bystander;
-use crate::gate::Crowd;
+use crate::group::Group;
+use crate::memory::settled_mib;
 use crate::report::Report;
 use crate::site::Site;
+use crate::slow::connect;
+use crate::support::gate::Crowd;
 use crate::support::wire::Wire;
+use crate::support::world::until;
 
 pub async fn check(report: Report) {
     descriptors(&report).await;
+    memory(&report).await;
     stop(&report).await;
 }
 
@@ -44,9 +51,45 @@ async fn descriptors(report: &Report) {
     let well = answered.starts_with("HTTP/1.1 200") || shed;
     let name = format!("{DESCRIPTORS} descriptors, {} connections: who was there is told", crowd.len());
     report.row("A37", name, "200, or 503 with Retry-After", seen, well);
+    drop(crowd);
+    after(report, &site).await;
+}
+
+/// A crowd whose unread answers are more than there is memory.
+async fn memory(report: &Report) {
+    let name = format!("{CROWD} clients that do not read 8 MiB, {MIB} MiB for all");
+    let Some(group) = Group::with(MIB) else {
+        return report.skipped("A37", &name, "no control group can be made here");
+    };
+    let entrance = group.entrance();
+    let site = Site::with("", |plan| plan.under(&entrance.each_ref().map(String::as_str))).await;
+    let known = site.world.metric("claviger_memory_limit_bytes").await / f64::from(1 << 20);
+    report.equal("A37", format!("{MIB} MiB for all: claviger knows of"), MIB as f64, known);
+    let at = site.world.at;
+    let mut crowd = Vec::new();
+    for n in 0..CROWD {
+        let from = Ipv4Addr::new(127, 2, (n / 250) as u8, (n % 250) as u8 + 1);
+        let mut stream = connect(from, at).await.expect("a connection");
+        let request = b"GET /public?bytes=8388608 HTTP/1.1\r\nHost: a.test\r\n\r\n";
+        let _: Result<_, _> = stream.write_all(request).await; // it may be refused by then
+        crowd.push(stream);
+    }
+    let told = head(&mut Wire::to(at).await, at).await;
+    settled_mib(site.world.claviger.id()).await;
+    let shed = told.starts_with("HTTP/1.1 503") && told.to_lowercase().contains("\r\nretry-after:");
+    let seen = told.lines().next().unwrap_or("nothing");
+    report.row("A37", &name, "200, or 503 with Retry-After", seen, shed || told.starts_with("HTTP/1.1 200"));
+    drop(crowd);
+    let is_short = async || site.world.metric("claviger_memory_bytes").await > known * 0.85 * f64::from(1 << 20);
+    until(is_short, |is_short| !is_short).await;
+    after(report, &site).await;
+}
+
+/// When what was too much is gone, all is as before.
+async fn after(report: &Report, site: &Site) {
+    let at = site.world.at;
     let alive = std::path::Path::new(&format!("/proc/{}/exe", site.world.claviger.id())).exists();
     report.equal("A37", "and the process lives", true, alive);
-    drop(crowd);
     let begun = Instant::now();
     let mut again = false;
     while !again && begun.elapsed() < SOON {
@@ -63,7 +106,7 @@ async fn descriptors(report: &Report) {
     let fared = Bystander::with(300, at).await;
     let seen = format!("{} served, {} failed", fared.served(), fared.failed());
     report.row("A37", "and all who come after it", "none fails", seen, fared.served() > 0 && fared.failed() == 0);
-    let opened = open_private(&site).await;
+    let opened = open_private(site).await;
     report.equal("A37", "and nobody is let in for it", 0, opened);
 }
 
@@ -154,6 +197,9 @@ fn client(at: SocketAddr, stopping: &AtomicBool) -> (usize, usize) {
 }
 
 const DESCRIPTORS: usize = 64;
+/// As small machines and containers have it.
+const MIB: u64 = 128;
+const CROWD: usize = 600;
 const SOON: Duration = Duration::from_secs(10);
 const CLIENTS: usize = 16;
 /// Requests that are answered before the stop.

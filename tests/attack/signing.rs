@@ -4,7 +4,8 @@ use http::Method;
 
 use crate::report::Report;
 use crate::site::{SIGNED, Site};
-use crate::support::upstream::Seen;
+use crate::support::client;
+use crate::support::hostile::{PRESIGNED, THEIRS};
 
 pub async fn check(report: Report) {
     let site = Site::with(SIGNED, |plan| plan).await;
@@ -26,7 +27,7 @@ pub async fn check(report: Report) {
             report.equal("A29", name("what is left of theirs"), "nothing".to_owned(), or_nothing(&found));
             let lost: Vec<&str> = KEPT
                 .iter()
-                .filter(|(name, value)| seen.all(name) != [*value] || !is_signed(&seen, name))
+                .filter(|(name, value)| seen.all(name) != [*value] || !seen.signed_headers().contains(name))
                 .map(|(name, _)| *name)
                 .collect();
             report.equal(
@@ -41,41 +42,19 @@ pub async fn check(report: Report) {
         }
     }
     let before = site.world.upstream.seen().len();
-    let sent = crate::support::client::headers(THEIRS);
-    let answer =
-        crate::support::client::send(site.world.at, Method::GET, &format!("/store/x?{PRESIGNED}"), &sent, "").await;
+    let sent = client::headers(THEIRS);
+    let answer = client::send(site.world.at, Method::GET, &format!("/store/x?{PRESIGNED}"), &sent, "").await;
     let seen = format!("{}, {} upstream", answer.status.as_u16(), site.world.upstream.seen().len() - before);
     report.equal("A29", "a signature of nobody's", "401, 0 upstream".to_owned(), seen);
-}
-
-fn is_signed(seen: &Seen, name: &str) -> bool {
-    let authorization = seen.all("authorization").join(" ");
-    let names =
-        authorization.split("SignedHeaders=").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or_default();
-    names.split(';').any(|signed| signed == name)
 }
 
 fn or_nothing(found: &[&str]) -> String {
     if found.is_empty() { "nothing".to_owned() } else { found.join(", ") }
 }
 
-const THEIRS: &[(&str, &str)] = &[
-    ("authorization", "AWS4-HMAC-SHA256 Credential=THEIRS/20260101/eu-west-1/s3/aws4_request, Signature=00"),
-    ("authorization", "Bearer theirs"),
-    ("x-amz-date", "20000101T000000Z"),
-    ("x_amz_date", "20000101T000000Z"),
-    ("x-amz-security-token", "theirs"),
-    ("x.amz.security.token", "theirs"),
-    ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
-    ("x_amz_content_sha256", "theirs"),
-    ("x-amz-region-set", "*"),
-];
 const KEPT: &[(&str, &str)] = &[
     ("x-amz-meta-colour", "blue"),
     ("x-amz-target", "Service.Call"),
     ("x-amz-acl", "private"),
     ("x-amz-tagging", "a=b"),
 ];
-const PRESIGNED: &str = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=THEIRS&x-amz-date=20000101T000000Z\
-                         &X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00&X-Amz-Security-Token=theirs\
-                         &X%2DAmz-Content-Sha256=theirs";

@@ -3,6 +3,7 @@
 use crate::report::Report;
 use crate::site::Site;
 use crate::support::client::raw;
+use crate::support::routes::behind;
 use crate::support::wire::{Behind, Wire};
 
 pub async fn check(report: Report) {
@@ -70,11 +71,7 @@ async fn http_again(report: &Report, site: &Site) {
 async fn unasked(report: &Report) {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
     let upstream = Behind::answering(switch).await;
-    let more = format!(
-        "[route.behind]\nhost = \"*\"\npath = \"/behind\"\nupstream = \"{}\"\nallow = \"anyone\"\n",
-        upstream.url()
-    );
-    let site = Site::with(&more, |plan| plan).await;
+    let site = Site::with(&behind(&upstream.url()), |plan| plan).await;
     let asked = format!(
         "GET /behind HTTP/1.1\r\nHost: {0}\r\n\r\nGET /behind HTTP/1.1\r\nHost: {0}\r\nConnection: close\r\n\r\n",
         site.world.at

@@ -41,14 +41,15 @@ pub(crate) fn idle(url: &str, header: &str, group: u32, count: usize) -> f64 {
         stream
     };
     let held: Vec<TcpStream> = (0..count).map(open).collect();
+    let mut last = held.last().expect("there are some");
+    last.set_read_timeout(Some(Duration::from_millis(500))).expect("a socket has a read timeout");
     let mut least = memory_mib(group);
     let begun = Instant::now();
     // what is given back is given back in seconds; the least seen is what it settles at
     while begun.elapsed() < SETTLED {
-        std::thread::sleep(Duration::from_millis(500));
+        assert!(last.read(&mut [0]).is_err(), "connections that are closed are not held");
         least = least.min(memory_mib(group));
     }
-    drop(held);
     least
 }
 

@@ -5,7 +5,8 @@
 //! `target/bench/`.
 //!
 //! `--beside OTHER` before the binary measures it beside another build of claviger instead, load by load; `--only TEXT`
-//! after that leaves out the loads without the text in their name. `--train` measures nothing: the binary runs under the load that its profile-guided build learns from.
+//! after that leaves out the loads without the text in their name. `--train` measures nothing: the binary runs under the
+//! load that its profile-guided build learns from.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a bench that cannot go on says where and why")]
 #![expect(clippy::print_stdout, reason = "the table is for the person who ran it")]

@@ -12,22 +12,9 @@ pub(crate) async fn until_answered(start: impl FnOnce() -> Running, url: &str) -
     let url = Url::parse(url).expect("a URL");
     let begun = Instant::now();
     let mut process = start();
-    let mut answered = begun.elapsed();
-    process
-        .ready(PATIENCE, async || {
-            for _ in 0..TRIES {
-                if Agent::new().open(&url).await.is_ok_and(|answer| answer.status.is_success()) {
-                    answered = begun.elapsed();
-                    return true;
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            false
-        })
-        .await;
-    (process, answered)
+    let answers = async || Agent::new().open(&url).await.is_ok_and(|answer| answer.status.is_success());
+    process.ready(PATIENCE, answers).await;
+    (process, begun.elapsed())
 }
 
-/// Between two looks at whether the process still lives.
-const TRIES: u32 = 50;
 const PATIENCE: Duration = Duration::from_secs(30);

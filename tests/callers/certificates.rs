@@ -1,7 +1,6 @@
 //! Clients that show a certificate, over real TLS.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,46 +24,28 @@ use tokio_rustls::client::TlsStream;
 
 use super::ends::{STREAM, SWITCH, held};
 use super::issuer::Issuer;
-use super::{fault, seen};
+use super::{KNOWN, fault, seen};
 use crate::support::client::{Answer, headers};
+use crate::support::routes::PUBLIC;
+use crate::support::secure::SECURE_ORIGIN;
 use crate::support::world::{Plan, World, until};
 
 const ROUTES: &str = r#"
 [listen.secure]
 address = "127.0.0.1:0"
 public_url = "https://apps.test"
-tls = { certificate = "{folder}/tls.crt", key = "{folder}/tls.key", client_ca = "{folder}/clients.pem"{more} }
+tls = { certificate = "tls.crt", key = "tls.key", client_ca = "clients.pem"{more} }
 
 [identity.devices]
 kind = "mtls"
 {subject}
 groups_claim = "organizational_unit"
 
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}", X-Name = "{claims.common_name}" } }
-
 [route.grouped]
 host = "*"
 path = "/grouped"
 upstream = "{upstream}"
 allow = { groups = ["payments"], claims = { organization = "Corp" } }
-
-[route.people]
-host = "*"
-path = "/people"
-upstream = "{upstream}"
-allow = "signed-in"
-identity = ["idp"]
-inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}" } }
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
 
 [route.signed]
 host = "*"
@@ -189,10 +170,8 @@ async fn no_session_is_resumed_where_certificates_count() {
 async fn what_was_revoked_makes_no_connection() {
     let ca = Ca::new();
     let serial = SerialNumber::from_slice(&[7, 7]);
-    let gate = Gate::with(&ca, ", client_crl = \"{folder}/revoked.pem\"", "", "", |folder| {
-        std::fs::write(folder.join("revoked.pem"), ca.revoking(&serial)).unwrap();
-    })
-    .await;
+    let plan = Gate::plan(&ca, ", client_crl = \"revoked.pem\"", "", "").file("revoked.pem", &ca.revoking(&serial));
+    let gate = Gate::of(plan).await;
     let mut good = gate.client(Some(ca.leaf(|_| ()))).await;
     assert_eq!(good.get("/x", &[]).await.status, StatusCode::OK);
     assert!(gate.refuses(Some(ca.leaf(|params| params.serial_number = Some(serial.clone())))).await);
@@ -363,38 +342,34 @@ fn params() -> CertificateParams {
 struct Gate {
     world: World,
     at: SocketAddr,
-    folder: tempfile::TempDir,
 }
 
 impl Gate {
     async fn open(ca: &Ca, more: &str, subject: &str) -> Self {
-        Self::with(ca, more, subject, "", |_| ()).await
+        Self::of(Self::plan(ca, more, subject, "")).await
     }
 
     /// One that has more sections.
     async fn open_among(ca: &Ca, sections: &str) -> Self {
-        Self::with(ca, "", "", sections, |_| ()).await
+        Self::of(Self::plan(ca, "", "", sections)).await
     }
 
-    async fn with(ca: &Ca, more: &str, subject: &str, sections: &str, prepare: impl FnOnce(&Path)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-        for (name, content) in
-            [("tls.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem()), ("clients.pem", ca.0.pem())]
-        {
-            std::fs::write(folder.path().join(name), content).unwrap();
-        }
-        prepare(folder.path());
-        let routes = ROUTES.replace("{more}", more).replace("{folder}", folder.path().to_str().unwrap());
-        let routes = format!("{}\n{sections}", routes.replace("{subject}", subject));
-        let world = Plan::with_routes(&routes).public_host("localhost").also_at("https://apps.test").start().await;
-        let at = world.claviger.address("secure").await;
-        Self { world, at, folder }
+    fn plan(ca: &Ca, more: &str, subject: &str, sections: &str) -> Plan {
+        let routes =
+            format!("{}{KNOWN}{PUBLIC}{sections}", ROUTES.replace("{more}", more).replace("{subject}", subject));
+        let plan = Plan::with_routes(&routes).public_host("localhost").also_at(SECURE_ORIGIN);
+        plan.certificate().file("clients.pem", &ca.0.pem())
+    }
+
+    async fn of(plan: Plan) -> Self {
+        let world = plan.start().await;
+        let at = world.secure_at().await;
+        Self { world, at }
     }
 
     fn config(&self, leaf: Option<Leaf>, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.folder.path().join("tls.crt")).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_file(self.world.file("tls.crt")).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let builder = builder.with_root_certificates(roots);

@@ -11,7 +11,7 @@ async fn what_is_open_is_cut_when_the_token_ends() {
     let issuer = Issuer::start();
     let upstream = held().await;
     let route = format!("[route.app]\nhost = \"*\"\nupstream = \"{}\"\nallow = \"signed-in\"", upstream.url());
-    let world = issuer.world("leeway = \"0s\"", &route).await;
+    let world = issuer.plan("leeway = \"0s\"", &route).start().await;
     let lasting = issuer.token_of("lasting");
     let mut others = opened(&world, &lasting, SWITCH).await;
 

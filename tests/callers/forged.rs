@@ -9,11 +9,6 @@ use super::issuer::{Issuer, Key, encoded, forge, now};
 use super::{ask, fault};
 
 const ROUTES: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-
 [route.public]
 host = "*"
 path = "/public"

@@ -17,6 +17,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use super::KNOWN;
 use crate::support::place::Place;
 use crate::support::side::Side;
 use crate::support::world::{Plan, World};
@@ -87,12 +88,13 @@ impl Issuer {
         self.token(&claims)
     }
 
-    /// A claviger with these routes and a source `services` that takes this issuer's tokens; `more` is part of it.
+    /// A claviger with these routes beside [`KNOWN`], and a source `services` that takes this issuer's tokens; `more` is
+    /// part of it.
     pub async fn world(&self, more: &str, routes: &str) -> World {
-        self.plan(more, routes).start().await
+        self.plan(more, &[KNOWN, routes].concat()).start().await
     }
 
-    /// The same, not started.
+    /// One with these routes alone, not started.
     pub fn plan(&self, more: &str, routes: &str) -> Plan {
         let source = format!(
             "[identity.services]\nkind = \"bearer\"\nissuer = \"{}\"\naudiences = [\"claviger\", \"api\"]\n{more}",

@@ -4,20 +4,13 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::issuer::{Issuer, Key};
-use super::{ask_with, fault};
+use super::{KNOWN, ask_with, fault};
 use crate::support::world::until;
-
-const ROUTES: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-"#;
 
 #[tokio::test]
 async fn a_new_key_is_found_with_the_first_token_it_signs() {
     let issuer = Issuer::start();
-    let world = issuer.world("", ROUTES).await;
+    let world = issuer.world("", "").await;
     assert_eq!(ask_with(&world, "/", &issuer.token_of("batch")).await.status, StatusCode::OK);
     let next = Key::new();
     let token = next.sign(&json!({ "alg": "ES256", "kid": next.kid() }), &issuer.claims().to_string());
@@ -32,7 +25,7 @@ async fn a_new_key_is_found_with_the_first_token_it_signs() {
 #[tokio::test]
 async fn a19_unknown_keys_cost_one_fetch() {
     let issuer = Issuer::start();
-    let world = issuer.world("", ROUTES).await;
+    let world = issuer.world("", "").await;
     for n in 0..50 {
         let header = json!({ "alg": "ES256", "kid": format!("random-{n}") });
         let token = Key::new().sign(&header, &issuer.claims().to_string());
@@ -46,7 +39,7 @@ async fn a19_unknown_keys_cost_one_fetch() {
 #[tokio::test]
 async fn an_issuer_out_of_reach_is_503_until_it_is_back() {
     let issuer = Issuer::stopped();
-    let world = issuer.world("", ROUTES).await;
+    let world = issuer.world("", "").await;
     let answer = ask_with(&world, "/", &issuer.token_of("batch")).await;
     assert_eq!((answer.status, fault(&answer).as_str()), (StatusCode::SERVICE_UNAVAILABLE, "issuer_unavailable"));
     assert!(!answer.header("retry-after").is_empty() && answer.header("www-authenticate").is_empty());
@@ -63,12 +56,12 @@ async fn an_issuer_out_of_reach_is_503_until_it_is_back() {
 #[tokio::test]
 async fn keys_may_be_at_a_url_of_their_own() {
     let issuer = Issuer::start();
-    let plan = issuer.plan(&format!("jwks_uri = \"{}/keys\"", issuer.url), ROUTES);
+    let plan = issuer.plan(&format!("jwks_uri = \"{}/keys\"", issuer.url), KNOWN);
     let world = plan.start().await;
     assert_eq!(ask_with(&world, "/", &issuer.token_of("batch")).await.status, StatusCode::OK);
     let source = format!(
         "[identity.legacy]\nkind = \"bearer\"\nissuer = \"kubernetes/serviceaccount\"\njwks_uri = \"{}/keys\"\n\
-         audiences = [\"claviger\"]\n{ROUTES}",
+         audiences = [\"claviger\"]\n",
         issuer.url
     );
     let world = issuer.world("", &source).await;

@@ -6,13 +6,7 @@ use serde_json::json;
 use super::issuer::{Issuer, now};
 use super::{ask, fault, seen};
 
-const ROUTES: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}" } }
-
+const SERVICES: &str = r#"
 [route.services]
 host = "*"
 path = "/services"
@@ -20,20 +14,12 @@ upstream = "{upstream}"
 allow = "signed-in"
 identity = ["services"]
 inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}" } }
-
-[route.people]
-host = "*"
-path = "/people"
-upstream = "{upstream}"
-allow = "signed-in"
-identity = ["idp"]
-inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}" } }
 "#;
 
 #[tokio::test]
 async fn a_ticket_and_a_token_are_one_too_many_unless_the_route_means_one() {
     let issuer = Issuer::start();
-    let world = issuer.world("", ROUTES).await;
+    let world = issuer.world("", SERVICES).await;
     let ticket = world.ticket("alice").await;
     let before = world.upstream.seen().len();
     let mut expired = issuer.claims();
@@ -76,7 +62,7 @@ async fn a21_two_issuers_never_mean_the_same_one() {
          allow = {{ subjects = [\"services/batch\"] }}\n",
         two.url
     );
-    let world = one.world("", &format!("{second}{ROUTES}")).await;
+    let world = one.world("", &second).await;
     let mut forged = two.claims();
     forged["iss"] = json!(one.url);
     for (token, path, expected) in [
@@ -95,7 +81,7 @@ async fn a21_two_issuers_never_mean_the_same_one() {
 #[tokio::test]
 async fn a_browser_is_not_sent_to_log_in_where_only_services_count() {
     let issuer = Issuer::start();
-    let world = issuer.world("", ROUTES).await;
+    let world = issuer.world("", SERVICES).await;
     let answer = ask(&world, "/services", &[("accept", "text/html")]).await;
     assert_eq!((answer.status, answer.location()), (StatusCode::UNAUTHORIZED, ""));
     assert!(answer.header("www-authenticate").starts_with("Bearer "));

@@ -7,12 +7,6 @@ use super::issuer::{Issuer, now};
 use super::{ask, ask_with, fault, seen};
 
 const ROUTES: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers", set = { X-User = "{subject.source}/{subject.id}", X-Department = "{claims.department}" } }
-
 [route.grouped]
 host = "*"
 path = "/grouped"
@@ -24,13 +18,6 @@ host = "*"
 path = "/exact"
 upstream = "{upstream}"
 allow = { subjects = ["services/batch"] }
-
-[route.people]
-host = "*"
-path = "/people"
-upstream = "{upstream}"
-allow = "signed-in"
-identity = ["idp"]
 
 [route.passing]
 host = "*"
@@ -222,11 +209,6 @@ async fn the_token_itself_is_shown_to_sts() {
 kind = "bearer"
 issuer = "{provider}"
 audiences = ["claviger"]
-
-[route.open]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
 
 [route.direct]
 host = "*"

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// A running program, ended when dropped and when the test itself dies, however that happens.
@@ -75,25 +76,28 @@ impl Running {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
+}
 
-    fn signal(&self, signal: &str, whom: &str) {
-        let kill = format!("kill -{signal} -- {whom}{}", self.pid());
-        // Failure means that it is gone already, which is what was wanted.
-        let _ = Command::new("bash").args(["-c", &kill]).stderr(Stdio::null()).status();
-    }
+/// Sends a process a signal, or with a minus before its id the whole of its group.
+fn signal(name: &str, whom: &str) {
+    // Failure means that it is gone already, which is what was wanted.
+    let _ = Command::new("bash").args(["-c", &format!("kill -{name} -- {whom}")]).stderr(Stdio::null()).status();
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.signal("TERM", "");
-        let begun = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
-            std::thread::sleep(BEAT);
-        }
-        // The rest of its group, where it has children; nothing, where all went well.
-        self.signal("KILL", "-");
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let pid = self.pid();
+        signal("TERM", &pid.to_string());
+        let (child, (told, ended)) = (&mut self.child, channel::<()>());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let _ = child.wait();
+                drop(told);
+            });
+            let _ = ended.recv_timeout(PATIENCE);
+            // The rest of its group, where it has children; nothing, where all went well.
+            signal("KILL", &format!("-{pid}"));
+        });
     }
 }
 
@@ -109,8 +113,8 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// How often something is asked whether it is ready, or gone.
-const BEAT: Duration = Duration::from_millis(5);
+/// How often something is asked whether it is ready: the bench tells to the millisecond how long that took.
+const BEAT: Duration = Duration::from_millis(1);
 
 /// How long a program may take to end politely.
 const PATIENCE: Duration = Duration::from_secs(10);

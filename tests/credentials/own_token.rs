@@ -7,23 +7,14 @@ use claviger::provider::Lifetimes;
 use http::{Method, StatusCode};
 use serde_json::json;
 
+use crate::support::routes::DIRECT;
 use crate::support::world::{Plan, until};
-
-const OWN_TOKEN: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-credentials = "direct"
-allow = "signed-in"
-role = "arn:aws:iam::123456789012:role/direct"
-inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
-"#;
 
 /// ID tokens for two seconds.
 fn plan() -> Plan {
     let short = Duration::from_secs(2);
     let lifetimes = Lifetimes { id_token: short, access_token: short, ..Lifetimes::default() };
-    Plan::with_routes(OWN_TOKEN).lifetimes(lifetimes)
+    Plan::with_routes(DIRECT).lifetimes(lifetimes)
 }
 
 #[tokio::test]

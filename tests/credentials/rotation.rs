@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::SIGNED;
-use crate::support::world::{Plan, until};
+use super::signed;
+use crate::support::world::until;
 
 #[tokio::test]
 async fn keys_are_renewed_ahead_of_their_end_without_a_failed_request() {
-    let world = Plan::with_routes(SIGNED).start().await;
+    let world = signed("").start().await;
     world.sts_tap.credentials_live(Duration::from_secs(2));
     let alice = world.ticket("alice").await;
     // until they have been renewed twice in the background; the first answer that is not 200 fails

@@ -10,18 +10,15 @@ use futures_util::stream;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::{MISSES, SIGNED};
+use super::{MISSES, signed};
 use crate::support::browser::Browser;
 use crate::support::client;
 use crate::support::process::allow_descriptors;
-use crate::support::world::{Plan, World, person, until};
+use crate::support::world::{World, person, until};
 
 /// Somebody's ticket, before they have asked for anything that is signed.
 async fn ticket(world: &World, name: &str) -> String {
-    let mut browser = Browser::default();
-    let answer = world.log_in(&mut browser, &world.url("/open"), name).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    world.cookie(&browser)
+    world.cookie(&world.newcomer(name).await)
 }
 
 /// The upstream has seen each of these subjects, each signed for with a key of their own.
@@ -41,7 +38,7 @@ async fn each_has_their_own_key(world: &World, subjects: HashSet<String>) {
 #[tokio::test]
 async fn a27_a_thousand_first_requests_of_one_person_cause_one_call() {
     allow_descriptors(8_192);
-    let world = Plan::with_routes(SIGNED).start().await;
+    let world = signed("").start().await;
     let sent = client::headers(&[("cookie", &ticket(&world, "alice").await)]);
     world.sts_tap.hold();
     let requests: Vec<_> = (0..THOUSAND)
@@ -66,8 +63,8 @@ async fn a27_a_thousand_people_cause_a_thousand_calls_and_get_their_own() {
     let names: Vec<String> = (0..THOUSAND).map(|n| format!("p{n}")).collect();
     let people = names.iter().map(|name| person(name, json!({})));
     // all of them from one address
-    let routes = format!("{SIGNED}\n[limits.rate]\nlogin = \"off\"\n");
-    let world = Arc::new(Plan::with_routes(&routes).log("info").people(people).start().await);
+    let plan = signed("[limits.rate]\nlogin = \"off\"\n");
+    let world = Arc::new(plan.log("info").people(people).start().await);
     let tickets: Vec<String> = stream::iter(&names).map(|name| ticket(&world, name)).buffered(16).collect().await;
     assert_eq!(tickets.iter().collect::<HashSet<_>>().len(), THOUSAND);
     assert_eq!(world.sts_calls(), 0);
@@ -100,7 +97,7 @@ client_id = "claviger-too"
 "#;
     let named = |name: &str, sub: &str| User { sub: sub.into(), ..person(name, json!({})) };
     let people = [named("first", "bcd"), named("second", "cd")];
-    let world = Plan::with_routes(&format!("{sources}{SIGNED}")).people(people).start().await;
+    let world = signed(sources).people(people).start().await;
     for (name, source) in [("first", "a"), ("second", "ab")] {
         let mut browser = Browser::default();
         let page = browser.open(&world.url("/")).await;
@@ -132,7 +129,7 @@ async fn what_a_person_is_for_one_route_they_are_not_for_another() {
     ]
     .map(|(name, want)| route(name, want))
     .concat();
-    let world = Plan::with_routes(&format!("{SIGNED}{routes}")).start().await;
+    let world = signed(&routes).start().await;
     let alice = ticket(&world, "alice").await;
     let mut calls = Vec::new();
     for path in ["/plain", "/plain-too", "/tagged", "/named", "/longer", "/plain"] {

@@ -69,7 +69,7 @@ async fn each_login_has_its_own_token_passed_on() {
         tokens.insert(passed(&world));
     }
     assert_eq!(tokens.len(), 3);
-    let log = world.claviger.log();
+    let log = world.log().await;
     assert!(tokens.iter().all(|token| log.iter().all(|line| !line.contains(token))), "no token is logged");
 
     // on a public path there is nobody's

@@ -152,5 +152,5 @@ async fn a1_nobody_says_it_but_we() {
     let sent = client::headers(&[("cookie", &alice)]);
     client::send(world.at, http::Method::GET, "/x", &sent, "").await;
     let token = token(&world);
-    assert!(world.claviger.log().iter().all(|line| !line.contains(&token)));
+    assert!(world.log().await.iter().all(|line| !line.contains(&token)));
 }

@@ -50,19 +50,13 @@ async fn answer(at: SocketAddr, piece: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn garbage_is_never_more_than_a_closed_connection() {
-    let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("tls.crt"), made.cert.pem()).unwrap();
-    std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-    std::fs::write(folder.path().join("users.toml"), "").unwrap();
-    let files = folder.path().display();
-    let world = plan(&format!(
-        "[listen.secure]\naddress = \"127.0.0.1:0\"\npublic_url = \"https://apps.test\"\n\
-         tls = {{ certificate = \"{files}/tls.crt\", key = \"{files}/tls.key\" }}\n\
-         [provider]\naddress = \"127.0.0.1:0\"\nissuer = \"http://127.0.0.1:1\"\nusers = \"{files}/users.toml\"\n\
+    let world = plan(
+        "[provider]\naddress = \"127.0.0.1:0\"\nissuer = \"http://127.0.0.1:1\"\nusers = \"users.toml\"\n\
          [authority]\naddress = \"127.0.0.1:0\"\naccount = \"123456789012\"\nregion = \"eu-west-1\"\n\
-         [limits]\nhead = \"1s\"\nfirst_byte = \"1s\"\nhandshake = \"1s\"\nbody = \"1s\"\nidle = \"1s\""
-    ))
+         [limits]\nhead = \"1s\"\nfirst_byte = \"1s\"\nhandshake = \"1s\"\nbody = \"1s\"\nidle = \"1s\"\n",
+    )
+    .secure()
+    .file("users.toml", "")
     .start()
     .await;
     for name in ["main", "secure", "admin", "provider", "authority"] {

@@ -1,12 +1,6 @@
 //! A connection whose buffers were given back is one like any other.
 
-use std::sync::Arc;
-
-use claviger::tls::Trust;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::{plan, world};
 use crate::support::wire::{Behind, Wire};
@@ -125,21 +119,8 @@ async fn a_stop_closes_what_is_parked_at_once() {
 
 #[tokio::test]
 async fn tls_is_parked_with_its_keys() {
-    let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("tls.crt"), made.cert.pem()).unwrap();
-    std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-    let files = folder.path().display();
-    let world = plan(&format!(
-        "[listen.secure]\naddress = \"127.0.0.1:0\"\npublic_url = \"https://apps.test\"\n\
-         tls = {{ certificate = \"{files}/tls.crt\", key = \"{files}/tls.key\" }}\n[limits]\npark = \"5ms\""
-    ))
-    .start()
-    .await;
-    let trust = Trust::with_file(&folder.path().join("tls.crt")).unwrap();
-    let connector = TlsConnector::from(Arc::clone(&trust.client_config(&[b"http/1.1"])));
-    let stream = TcpStream::connect(world.claviger.address("secure").await).await.unwrap();
-    let mut stream = connector.connect(ServerName::try_from("apps.test").unwrap(), stream).await.unwrap();
+    let world = plan("[limits]\npark = \"5ms\"\n").secure().start().await;
+    let mut stream = world.tls(b"http/1.1").await;
     for n in 0..3 {
         parked(&world, "secure", 1).await;
         // two at once: the second is decrypted with the first

@@ -1,40 +1,37 @@
 //! 503 before anything runs out.
 
-use std::sync::Arc;
-
-use tokio::sync::Semaphore;
-
 use super::plan;
+use crate::support::gate::{Crowd, Gate};
+use crate::support::routes::behind;
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{World, until};
 
-/// An upstream that answers a request for each permit it is given, and a claviger before it.
-async fn held(limits: &str) -> (World, Arc<Semaphore>) {
-    let go = Arc::new(Semaphore::new(0));
-    let permits = Arc::clone(&go);
+/// An upstream at which requests wait, and a claviger before it.
+async fn held(limits: &str) -> (World, Gate) {
+    let gate = Gate::closed();
+    let before = gate.clone();
     let upstream = Behind::new(move |mut wire| {
-        let permits = Arc::clone(&permits);
+        let gate = before.clone();
         async move {
             while !wire.head().await.is_empty() {
-                permits.acquire().await.unwrap().forget();
+                gate.pass().await;
                 wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await;
             }
         }
     })
     .await;
-    let held =
-        format!("[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"anyone\"", upstream.url());
-    (plan(&format!("{held}\n{limits}")).start().await, go)
+    (plan(&[&behind(&upstream.url()), limits].concat()).start().await, gate)
 }
 
 /// So many requests that are under way: the upstream has each.
-async fn under_way(world: &World, count: usize) -> Vec<Wire> {
+async fn under_way(world: &World, gate: &Gate, count: usize) -> Vec<Wire> {
     let mut wires = Vec::new();
     for _ in 0..count {
         let mut wire = Wire::to(world.at).await;
-        wire.send("GET /held HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        wire.send("GET /behind HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
         wires.push(wire);
     }
+    gate.until(Crowd { waiting: count, through: 0 }).await;
     wires
 }
 
@@ -46,15 +43,14 @@ async fn refused(world: &World) -> String {
 
 #[tokio::test]
 async fn past_so_many_requests_the_next_are_told_to_come_back() {
-    let (world, go) = held("[limits]\nrequests = 3").await;
-    let mut wires = under_way(&world, 3).await;
+    let (world, gate) = held("[limits]\nrequests = 3").await;
+    let mut wires = under_way(&world, &gate, 3).await;
     let head = refused(&world).await.to_lowercase();
     assert!(head.contains("retry-after: 1") && head.contains("connection: close"), "{head}");
     assert_eq!(world.admin("/livez").await.status, 200);
     assert_eq!(world.admin("/readyz").await.status, 200);
     assert!(world.metric("claviger_refused_total{listener=\"main\",reason=\"requests\"}").await >= 1.0);
-    until(async || world.metric("claviger_requests_under_way").await, |count| *count == 3.0).await;
-    go.add_permits(3);
+    gate.let_through(3);
     for wire in &mut wires {
         assert!(wire.answer().await.starts_with("HTTP/1.1 200"));
     }
@@ -65,16 +61,16 @@ async fn past_so_many_requests_the_next_are_told_to_come_back() {
 #[tokio::test]
 async fn when_memory_is_short_a_few_are_served_and_no_more() {
     // A37: with less than it has itself, it is short of memory from the first look on
-    let (world, go) = held("[limits]\nmemory = \"8MiB\"").await;
+    let (world, gate) = held("[limits]\nmemory = \"8MiB\"\nrequests = 100").await;
     world.claviger.event(|e| e["message"] == "memory is short: refusing requests").await;
     let head = Wire::to(world.at).await.ask("/").await;
     assert!(head.starts_with("HTTP/1.1 200") && head.to_lowercase().contains("connection: close"), "{head}");
-    let mut wires = under_way(&world, 16).await;
+    let mut wires = under_way(&world, &gate, 16).await;
     refused(&world).await;
     assert_eq!(world.admin("/readyz").await.status, 200);
     assert!(world.metric("claviger_memory_bytes").await > world.metric("claviger_memory_limit_bytes").await);
     assert!(world.metric("claviger_refused_total{listener=\"main\",reason=\"memory\"}").await >= 1.0);
-    go.add_permits(16);
+    gate.let_through(16);
     for wire in &mut wires {
         assert!(wire.answer().await.starts_with("HTTP/1.1 200"));
     }

@@ -46,21 +46,10 @@ async fn somebody_else_is_served(world: &World) {
 #[tokio::test]
 async fn a14_whoever_lets_us_wait_is_cut_and_others_are_served() {
     allow_descriptors(8_192);
-    let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("tls.crt"), made.cert.pem()).unwrap();
-    std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-    let files = folder.path().display();
-    let world = plan(&format!(
-        "[listen.secure]\naddress = \"127.0.0.1:0\"\npublic_url = \"https://apps.test\"\n\
-         tls = {{ certificate = \"{files}/tls.crt\", key = \"{files}/tls.key\" }}\n\
-         [limits]\nconnections = 4000\nconnections_per_address = 4000\n\
-         first_byte = \"1s\"\nhandshake = \"1s\"\nhead = \"1s\"\nbody = \"1s\""
-    ))
-    .log("info")
-    .start()
-    .await;
-    let secure = world.claviger.address("secure").await;
+    let limits = "[limits]\nconnections = 4000\nconnections_per_address = 4000\n\
+                  first_byte = \"1s\"\nhandshake = \"1s\"\nhead = \"1s\"\nbody = \"1s\"\n";
+    let world = plan(limits).secure().log("info").start().await;
+    let secure = world.secure_at().await;
     for (at, start) in [
         (world.at, &b""[..]),
         (world.at, b"\r\n"),

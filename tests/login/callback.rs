@@ -5,8 +5,9 @@ use std::time::Duration;
 use claviger::provider::Lifetimes;
 use http::{Method, StatusCode};
 
-use super::{OPEN, callback, refused, with_query};
+use super::{callback, refused, with_query};
 use crate::support::browser::Browser;
+use crate::support::routes::APP;
 use crate::support::world::{Plan, World, until};
 
 type Pairs = Vec<(String, String)>;
@@ -31,7 +32,7 @@ async fn nobody_is_logged_in(world: &World, browser: &mut Browser) {
 
 #[tokio::test]
 async fn a8_an_answer_that_was_changed_is_no_login() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let begin = world.url("/.claviger/login?to=/after");
     type Change = fn(&mut Pairs);
     let changes: [(&str, Change); 14] = [
@@ -76,7 +77,7 @@ async fn a8_an_answer_that_was_changed_is_no_login() {
 
 #[tokio::test]
 async fn a8_an_answer_counts_once_and_in_its_own_browser() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let (mut alice, mut mallory) = (Browser::default(), Browser::default());
     let back = callback(&mut alice, &world.url("/"), "alice").await;
     let hers = callback(&mut mallory, &world.url("/"), "mallory").await;
@@ -111,7 +112,7 @@ async fn a8_an_answer_counts_once_and_in_its_own_browser() {
 #[tokio::test]
 async fn a8_a_code_that_has_expired_is_no_login() {
     let lifetimes = Lifetimes { code: Duration::ZERO, ..Lifetimes::default() };
-    let world = Plan::with_routes(OPEN).lifetimes(lifetimes).start().await;
+    let world = Plan::with_routes(APP).lifetimes(lifetimes).start().await;
     let mut browser = Browser::default();
     let back = callback(&mut browser, &world.url("/"), "alice").await;
     let answer = browser.step(back.as_str()).await;
@@ -121,7 +122,7 @@ async fn a8_a_code_that_has_expired_is_no_login() {
 
 #[tokio::test]
 async fn a8_only_a_get_brings_an_answer() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let mut browser = Browser::default();
     let back = callback(&mut browser, &world.url("/"), "alice").await;
     for method in [Method::POST, Method::PUT, Method::DELETE] {
@@ -134,7 +135,7 @@ async fn a8_only_a_get_brings_an_answer() {
 /// The provider is down when the answer comes: that is nobody's fault, and loading the page again helps.
 #[tokio::test]
 async fn a_login_survives_a_provider_that_comes_back() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let mut browser = Browser::default();
     let back = callback(&mut browser, &world.url("/after"), "alice").await;
     world.idp.stop().await;

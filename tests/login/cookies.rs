@@ -2,8 +2,9 @@
 
 use http::StatusCode;
 
-use super::{OPEN, callback, refused};
+use super::{callback, refused};
 use crate::support::browser::Browser;
+use crate::support::routes::APP;
 use crate::support::world::{Plan, World};
 
 /// Neither a session nor a failure of ours.
@@ -19,7 +20,7 @@ fn with_another(text: &str, at: usize, other: &str) -> String {
 
 #[tokio::test]
 async fn a9_a_changed_ticket_opens_nothing() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let (alice, bob) = (world.browser_of("alice").await, world.browser_of("bob").await);
     let [alice, bob] = [alice, bob].map(|browser| world.ticket_in(&browser, world.host()).unwrap());
     let served = world.upstream.seen().len();
@@ -58,7 +59,7 @@ async fn a9_a_changed_ticket_opens_nothing() {
 
 #[tokio::test]
 async fn a9_a_changed_login_cookie_is_no_login() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let mut browser = Browser::default();
     let back = callback(&mut browser, &world.url("/after"), "alice").await;
     let prefix = format!("{}-login-", world.ticket_name());
@@ -84,7 +85,7 @@ async fn a9_a_changed_login_cookie_is_no_login() {
 /// Somebody gave the browser a ticket before the login: the login makes another, and theirs opens nothing.
 #[tokio::test]
 async fn a10_a_ticket_that_was_there_before_is_not_the_ticket_after() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let made_up = "A".repeat(43);
     let mallorys = world.ticket_in(&world.browser_of("mallory").await, world.host()).unwrap();
     for given in [made_up, mallorys] {
@@ -100,7 +101,7 @@ async fn a10_a_ticket_that_was_there_before_is_not_the_ticket_after() {
 
 #[tokio::test]
 async fn a10_every_login_makes_a_new_ticket() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let mut alice = world.browser_of("alice").await;
     let first = world.ticket_in(&alice, world.host()).unwrap();
     let answer = alice.open(&world.url("/.claviger/login?to=/again")).await;
@@ -113,7 +114,7 @@ async fn a10_every_login_makes_a_new_ticket() {
 /// A sibling host can set cookies of our name for the whole domain, and browsers send those first or last.
 #[tokio::test]
 async fn a10_cookies_of_our_name_from_elsewhere_do_not_hide_ours() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let (name, ours) = (world.ticket_name(), world.ticket("alice").await);
     let (like, long) = ("A".repeat(43), "x".repeat(3_000));
     for cookie in [
@@ -136,7 +137,7 @@ async fn a10_cookies_of_our_name_from_elsewhere_do_not_hide_ours() {
 /// The same during a login: a foreign cookie of its name does not stop it.
 #[tokio::test]
 async fn a10_a_foreign_login_cookie_does_not_stop_a_login() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let mut browser = Browser::default();
     let back = callback(&mut browser, &world.url("/after"), "alice").await;
     let (name, value) = browser.cookie(world.host(), &format!("{}-login-", world.ticket_name())).unwrap();

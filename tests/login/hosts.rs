@@ -53,7 +53,7 @@ async fn one_login_serves_all_hosts_and_a_logout_on_one_ends_it_on_all() {
     let tickets =
         ["a.localhost", "b.localhost", "login.localhost"].map(|host| world.ticket_in(&browser, host).unwrap());
     assert!(tickets[0] != tickets[1] && tickets[1] != tickets[2] && tickets[0] != tickets[2]);
-    assert_eq!(world.audit().iter().filter(|line| line["message"] == "a person logged in").count(), 1);
+    assert_eq!(world.audit().await.iter().filter(|line| line["message"] == "a person logged in").count(), 1);
 
     let page = browser.open(&world.url_on("b.localhost", "/.claviger/logout")).await;
     let page = browser.submit(&page, &[]).await;
@@ -141,5 +141,6 @@ async fn a6_forwarded_headers_do_not_lead_a_login_elsewhere() {
     let to = Url::parse(answer.location()).unwrap();
     let redirect_uri = to.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
     assert_eq!(redirect_uri, world.url("/.claviger/callback"));
-    assert!(!answer.location().contains("evil"));
+    // not the bare word, which may be in the state by chance
+    assert!(!answer.location().contains("evil.example") && !answer.location().contains("%2Fevil"));
 }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
+use crate::support::routes::APP;
 use crate::support::world::{Plan, World, person, until};
 
 const SIGNED: &str = r#"
@@ -86,7 +87,8 @@ async fn a_logout_ends_the_session_here_and_at_the_provider_and_drops_its_creden
     assert_eq!(world.get("/", &cookie).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(world.upstream.seen().len(), served, "the old ticket reaches nothing");
     assert_eq!(world.metric("claviger_credentials_entries").await, 0.0);
-    let said = |what: &str| world.audit().iter().filter(|line| line["message"] == what).count();
+    let audit = world.audit().await;
+    let said = |what: &str| audit.iter().filter(|line| line["message"] == what).count();
     assert_eq!((said("a person logged in"), said("a person logged out")), (1, 1));
 
     // `log_in` wants to see the password form
@@ -110,7 +112,7 @@ async fn a_logout_ends_one_login_of_several() {
 /// A session's time is up, however much it is used.
 #[tokio::test]
 async fn a9_a_session_that_has_ended_opens_nothing() {
-    let world = Plan::with_routes(&format!("[session]\nlifetime = \"2s\"\n{}", super::OPEN)).start().await;
+    let world = Plan::with_routes(&format!("[session]\nlifetime = \"2s\"\n{}", APP)).start().await;
     let cookie = world.ticket("alice").await;
     let ended = until(async || world.get("/", &cookie).await, |answer| answer.status != StatusCode::OK).await;
     assert_eq!((ended.status, &ended.json()["error"]), (StatusCode::UNAUTHORIZED, &json!("login_required")));

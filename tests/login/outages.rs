@@ -3,16 +3,15 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::OPEN;
 use crate::support::browser::Browser;
+use crate::support::routes::{APP, PUBLIC};
 use crate::support::world::{Plan, until};
 
 /// Everything is ready before the provider is, and nobody needs to restart anything.
 #[tokio::test]
 async fn a_provider_that_comes_late_is_waited_for() {
     let routes = format!(
-        "{OPEN}\n[route.public]\nhost = \"*\"\npath = \"/public\"\nupstream = \"{{upstream}}\"\nallow = \"anyone\"\n\
-         [limits.rate]\nlogin = \"off\"" // this browser asks again and again
+        "{APP}{PUBLIC}[limits.rate]\nlogin = \"off\"" // this browser asks again and again
     );
     let world = Plan::with_routes(&routes).without_provider().start().await;
     let mut browser = Browser::default();
@@ -43,7 +42,7 @@ async fn a_provider_that_comes_late_is_waited_for() {
 /// A provider that stops answering later shows as soon as it is missed, and is forgiven when it is back.
 #[tokio::test]
 async fn a_provider_that_goes_is_named_by_readyz() {
-    let world = Plan::with_routes(OPEN).start().await;
+    let world = Plan::with_routes(APP).start().await;
     let mut browser = Browser::default();
     let back = super::callback(&mut browser, &world.url("/"), "alice").await;
     assert_eq!(world.admin("/readyz").await.json()["degraded"], json!([]));

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::support::client::{self, headers, raw};
+use crate::support::hostile::{NO_ANSWERS, cookies_like_ours};
+use crate::support::place::Place;
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Plan, World};
 
@@ -33,16 +35,7 @@ fn public(upstream: &Behind) -> String {
 async fn a28_an_upstream_cannot_set_our_cookies() {
     let world =
         Plan::with_routes("[route.public]\nhost = \"*\"\nupstream = \"{upstream}\"\nallow = \"anyone\"").start().await;
-    let port = world.at.port();
-    let hostile = [
-        format!("claviger-{port}=stolen; Path=/"),
-        format!("claviger-{port}-login-0a=x"),
-        format!(" claviger-{port} =stolen"),
-        format!("=claviger-{port}=stolen"),
-        "claviger-1=stolen".to_owned(),
-        "__Host-claviger=stolen; Path=/; Secure".to_owned(),
-        "claviger-provider-1=stolen".to_owned(),
-    ];
+    let hostile = cookies_like_ours(world.at.port());
     let mut query = form_urlencoded::Serializer::new(String::new());
     for cookie in ["app=1; Path=/".to_owned()].iter().chain(&hostile).chain(&["app2=2".to_owned(), "app=3".to_owned()])
     {
@@ -105,22 +98,15 @@ async fn a28_half_an_answer_does_not_look_whole() {
 async fn a28_an_answer_with_two_readings_is_none() {
     let flood = "X: y\r\n".repeat(200);
     let long = "a".repeat(80_000);
-    let answers: Arc<[String]> = [
+    let more = [
         "",
-        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok",
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 2\r\n\r\nok",
         &format!("HTTP/1.1 200 OK\r\n{flood}Content-Length: 2\r\n\r\nok"),
         &format!("HTTP/1.1 200 OK\r\nX: {long}\r\nContent-Length: 2\r\n\r\nok"),
-    ]
-    .map(str::to_owned)
-    .into();
+    ];
+    let answers: Arc<[String]> =
+        more.into_iter().chain(NO_ANSWERS.iter().map(|(_, answer)| *answer)).map(str::to_owned).collect();
     let given = Arc::clone(&answers);
     let upstream = Behind::new(move |mut wire: Wire| {
         let answers = Arc::clone(&given);
@@ -157,7 +143,8 @@ async fn a28_interim_answers_are_passed_over() {
 #[tokio::test]
 async fn an_upstream_that_is_down_is_502_and_one_that_stalls_504() {
     let stalling = Behind::new(async |mut wire: Wire| while !wire.head().await.is_empty() {}).await;
-    let down = closed_port().await;
+    let nobody = Place::reserve();
+    let down = format!("http://{}", nobody.at());
     for (upstream, status, code) in [(down, 502, "upstream_unreachable"), (stalling.url(), 504, "upstream_timeout")] {
         let routes = signed(&upstream, "timeouts = { first_byte = \"50ms\" }");
         let world = Plan::with_routes(&routes).start().await;
@@ -173,7 +160,7 @@ async fn an_upstream_that_is_down_is_502_and_one_that_stalls_504() {
         let page = alice.open(&world.url("/report")).await;
         assert_eq!(page.status, status);
         assert!(page.text().contains(page.header("x-request-id")) && page.text().contains("<html"), "{}", page.text());
-        leaks_nothing(&world, &[answer.text(), page.text()], &upstream);
+        leaks_nothing(&world, &[answer.text(), page.text()], &upstream).await;
     }
     // the keys did go out, signed, to the one that stalled
     assert!(stalling.heads().iter().all(|head| head.contains("authorization: AWS4-HMAC-SHA256 Credential=")));
@@ -209,20 +196,14 @@ async fn an_early_answer_to_a_large_upload_arrives() {
 }
 
 /// Neither pages nor the log say anything of keys, tickets, or where the upstream is.
-fn leaks_nothing(world: &World, shown: &[&str], upstream: &str) {
+async fn leaks_nothing(world: &World, shown: &[&str], upstream: &str) {
     for page in shown {
         for secret in ["AWS4-HMAC", "ASIA", "Signature", "aws4_request", upstream.trim_start_matches("http://")] {
             assert!(!page.contains(secret), "{secret} in {page}");
         }
     }
-    let log = world.claviger.log().join("\n");
+    let log = world.log().await.join("\n");
     for secret in ["AWS4-HMAC", "Signature=", "SecretAccessKey", "session_token"] {
         assert!(!log.contains(secret), "{secret} in the log");
     }
-}
-
-/// A port of this machine on which nobody listens: it was ours a moment ago.
-async fn closed_port() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
 }

@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::support::client::{self, raw};
+use crate::support::routes::{APP, PUBLIC};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::Plan;
 
@@ -10,18 +11,6 @@ const ROUTES: &str = r#"
 [listen.trusting]
 address = "127.0.0.1:0"
 trusted_proxies = ["127.0.0.0/8"]
-
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
 
 [route.crossed]
 host = "*"
@@ -47,10 +36,14 @@ tags = { department = "{claims.department}" }
 inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
 "#;
 
+fn plan(more: &str) -> Plan {
+    Plan::with_routes(&[APP, PUBLIC, ROUTES, more].concat())
+}
+
 /// An address that can't be read is nobody's: the balancer's own network must not be what counts then.
 #[tokio::test]
 async fn a6_a_believed_peer_that_names_no_address_opens_nothing() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let balanced = world.claviger.address("trusting").await;
     let ask = async |line: &[u8]| {
         let start = b"GET /inside HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nX-Forwarded-For: ";
@@ -69,7 +62,7 @@ async fn a6_a_believed_peer_that_names_no_address_opens_nothing() {
 /// What a balancer passes on unread is still the client's word.
 #[tokio::test]
 async fn a6_the_host_is_the_one_that_was_routed_by() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let balanced = world.claviger.address("trusting").await;
     let sent =
         client::headers(&[("host", "a.test"), ("x-forwarded-host", "evil.test"), ("x-forwarded-for", "1.2.3.4")]);
@@ -80,7 +73,7 @@ async fn a6_the_host_is_the_one_that_was_routed_by() {
 /// What is said behind a body is not overwritten by what we say before it.
 #[tokio::test]
 async fn a1_no_trailer_says_who_asks() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let forged = [
         "X-Forwarded-User",
         "x_forwarded_user",
@@ -114,7 +107,7 @@ async fn a1_no_trailer_says_who_asks() {
 /// A preflight needs no login, so it must be able to do nothing.
 #[tokio::test]
 async fn a4_a_preflight_opens_no_tunnel_and_brings_no_body() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let answer = raw(
         world.at,
         "OPTIONS /crossed HTTP/1.1\r\nHost: a.test\r\nOrigin: http://b.test\r\nAccess-Control-Request-Method: PUT\r\n\
@@ -137,7 +130,7 @@ async fn a_logout_cuts_uploads_and_waiting_requests() {
         wire.rest().await;
     })
     .await;
-    let world = Plan::with_routes(&ROUTES.replace("{upstream}", &upstream.url())).start().await;
+    let world = Plan::with_routes(&[APP, PUBLIC].concat().replace("{upstream}", &upstream.url())).start().await;
     let mut alice = world.browser_of("alice").await;
     let (name, value) = alice.cookie("127.0.0.1", "claviger-").unwrap();
     let start = format!("/wait HTTP/1.1\r\nHost: {}\r\nCookie: {name}={value}\r\n", world.at);
@@ -145,9 +138,7 @@ async fn a_logout_cuts_uploads_and_waiting_requests() {
     upload.send(format!("PUT {start}Content-Length: 1000000\r\n\r\nhi")).await;
     let mut waiting = Wire::to(world.at).await;
     waiting.send(format!("GET {start}\r\n")).await;
-    while upstream.heads().iter().filter(|head| head.contains("/wait")).count() < 2 {
-        tokio::task::yield_now().await;
-    }
+    upstream.until(|heads| heads.iter().filter(|head| head.contains("/wait")).count() == 2).await;
     let page = alice.open("/.claviger/logout").await;
     alice.submit(&page, &[]).await;
     for mut wire in [upload, waiting] {
@@ -160,14 +151,14 @@ async fn a_logout_cuts_uploads_and_waiting_requests() {
 #[tokio::test]
 async fn a12_what_is_one_persons_is_kept_by_no_shared_cache() {
     let upstream = Behind::answering("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 2\r\n\r\nok").await;
-    let silent = Plan::with_routes(&ROUTES.replace("{upstream}", &upstream.url())).start().await;
+    let silent = Plan::with_routes(&[APP, PUBLIC].concat().replace("{upstream}", &upstream.url())).start().await;
     let own = client::headers(&[("cookie", &silent.ticket("alice").await)]);
     let private = client::send(silent.at, Method::GET, "/", &own, "").await;
     assert_eq!((private.header("cache-control"), private.header("etag")), ("private", "\"1\""));
     let public = client::send(silent.at, Method::GET, "/public", &client::headers(&[]), "").await;
     assert_eq!(public.header("cache-control"), "");
 
-    let world = Plan::with_routes(ROUTES).start().await; // whose upstream says `no-store`
+    let world = plan("").start().await; // whose upstream says `no-store`
     let own = client::headers(&[("cookie", &world.ticket("alice").await)]);
     let answer = client::send(world.at, Method::GET, "/", &own, "").await;
     assert_eq!(answer.header("cache-control"), "no-store", "the app's own word stays");
@@ -177,7 +168,7 @@ async fn a12_what_is_one_persons_is_kept_by_no_shared_cache() {
 #[tokio::test]
 async fn a5_our_own_paths_reach_no_upstream() {
     let all = "[route.all]\nhost = \"all.test\"\nupstream = \"{upstream}\"\nallow = \"anyone\"\n";
-    let world = Plan::with_routes(&format!("{ROUTES}\n{all}")).start().await;
+    let world = plan(all).start().await;
     let sent = client::headers(&[("host", "all.test")]);
     for path in ["/%2eclaviger/login", "/%2Eclaviger", "/.%63laviger/logout", "/%2e%63laviger/"] {
         let answer = client::send(world.at, Method::GET, path, &sent, "").await;
@@ -189,7 +180,7 @@ async fn a5_our_own_paths_reach_no_upstream() {
 /// A ticket comes along with what sibling hosts ask for, and with anybody's links: neither may use the person's role.
 #[tokio::test]
 async fn a12_another_site_gets_nothing_signed() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let ticket = world.ticket("alice").await;
     let ask = async |method: Method, path: &str, more: &[(&str, &str)]| {
         let before = world.upstream.seen().len();

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::json;
 
 use crate::support::client::{self, Answer, headers};
+use crate::support::hostile::FORGED_ORIGIN;
 use crate::support::world::{Plan, World};
 
 const ROUTES: &str = r#"
@@ -30,26 +31,11 @@ upstream = "{upstream}"
 allow = { who = "anyone", methods = ["GET"] }
 "#;
 
-/// Everything by which a client could claim to be in the office, or elsewhere, or to want something else.
-const FORGED: [(&str, &str); 17] = [
-    ("x-forwarded-for", "203.0.113.7"),
-    ("x-forwarded-for", "203.0.113.8"),
-    ("x_forwarded_for", "203.0.113.7"),
-    ("x-real-ip", "203.0.113.7"),
-    ("x-client-ip", "203.0.113.7"),
-    ("forwarded", "for=203.0.113.7;host=evil.test;proto=https"),
-    ("x-forwarded-host", "evil.test"),
-    ("x-original-host", "evil.test"),
-    ("x-forwarded-proto", "https"),
-    ("x-forwarded-scheme", "https"),
-    ("x-forwarded-port", "443"),
-    ("x-forwarded-prefix", "/evil"),
-    ("x-forwarded-uri", "/public"),
-    ("x-original-url", "/public"),
-    ("x-rewrite-url", "/public"),
-    ("x-forwarded-method", "GET"),
-    ("x-http-method-override", "GET"),
-];
+/// All of it at once, and some of it twice.
+fn forged() -> Vec<(&'static str, &'static str)> {
+    let more = [("x-forwarded-for", "203.0.113.8"), ("x_forwarded_for", "203.0.113.7")];
+    FORGED_ORIGIN.iter().copied().chain(more).collect()
+}
 
 #[tokio::test]
 async fn a6_policy_does_not_believe_just_anyone() {
@@ -63,7 +49,7 @@ async fn a6_policy_does_not_believe_just_anyone() {
         (Method::POST, "/public", ("x-forwarded-method", "GET"), 403),
         (Method::DELETE, "/public", ("x-http-method", "GET"), 403),
     ] {
-        let mut sent = headers(&FORGED);
+        let mut sent = headers(&forged());
         sent.append(more.0, more.1.parse().unwrap());
         let answer = client::send(world.at, method, path, &sent, "").await;
         assert_eq!(answer.status, status, "{path} {more:?}");
@@ -112,7 +98,7 @@ async fn a6_redirects_cookies_and_the_issuer_are_the_configured_origins() {
     let world = Plan::with_routes(ROUTES).start().await;
     let second = world.claviger.address("second").await;
     for at in [world.at, second] {
-        let mut sent = headers(&FORGED);
+        let mut sent = headers(&forged());
         sent.extend(headers(&[
             ("sec-fetch-mode", "navigate"),
             ("sec-fetch-dest", "document"),
@@ -125,10 +111,10 @@ async fn a6_redirects_cookies_and_the_issuer_are_the_configured_origins() {
         assert_eq!(back, format!("http://{at}/.claviger/callback"));
         let cookie = answer.header("set-cookie");
         assert!(cookie.starts_with(&format!("claviger-{}-", at.port())) && !cookie.contains("Domain"), "{cookie}");
-        assert!(!format!("{:?}{}", answer.headers, text(&answer)).contains("evil"));
+        assert!(!is_evil(&format!("{:?}{}", answer.headers, text(&answer))));
     }
     let published = "/.claviger/issuer/.well-known/openid-configuration";
-    let document = client::send(world.at, Method::GET, published, &headers(&FORGED), "").await.json();
+    let document = client::send(world.at, Method::GET, published, &headers(&forged()), "").await.json();
     let issuer = world.url("/.claviger/issuer");
     assert_eq!((&document["issuer"], &document["jwks_uri"]), (&json!(issuer), &json!(format!("{issuer}/jwks"))));
     let sent = headers(&[("host", "evil.test"), ("sec-fetch-mode", "navigate"), ("accept", "text/html")]);
@@ -141,20 +127,25 @@ async fn a6_a_logout_leads_back_to_the_configured_origin() {
     let world = Plan::with_routes(ROUTES).start().await;
     let mut alice = world.browser_of("alice").await;
     let elsewhere = [("origin", "http://evil.test"), ("sec-fetch-site", "cross-site")];
-    let forged: Vec<(&str, &str)> = FORGED.into_iter().chain(elsewhere).collect();
-    let refused = alice.fetch(Method::POST, "/.claviger/logout", &forged, "").await;
+    let sent: Vec<(&str, &str)> = forged().into_iter().chain(elsewhere).collect();
+    let refused = alice.fetch(Method::POST, "/.claviger/logout", &sent, "").await;
     assert_eq!(refused.status, 400, "another site's page asks");
-    let mut sent = FORGED.to_vec();
+    let mut sent = forged();
     let origin = world.url("");
     sent.push(("origin", &origin));
     let away = alice.fetch(Method::POST, "/.claviger/logout", &sent, "").await;
     assert!(away.status.is_redirection(), "{}", away.status);
-    assert!(!away.location().contains("evil"), "{}", away.location());
+    assert!(!is_evil(away.location()), "{}", away.location());
     assert_eq!(who(&world, &mut alice).await, 401);
 }
 
 async fn who(world: &World, browser: &mut crate::support::browser::Browser) -> u16 {
     browser.fetch(Method::GET, &world.url("/"), &[], "").await.status.as_u16()
+}
+
+/// Whether it leads where the client says. The bare word is in many a token by chance.
+fn is_evil(text: &str) -> bool {
+    ["evil.test", "/evil", "%2Fevil"].iter().any(|place| text.contains(place))
 }
 
 fn text(answer: &Answer) -> String {

@@ -3,28 +3,17 @@
 use claviger::proxy::CLAIMS;
 
 use crate::support::client::{self, raw};
+use crate::support::routes::{APP, PUBLIC};
 use crate::support::upstream::Seen;
 use crate::support::world::{Plan, World};
 
 const ROUTES: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-
 [route.custom]
 host = "*"
 path = "/custom"
 upstream = "{upstream}"
 allow = "signed-in"
 inject = { kind = "headers", set = { X-Team = "{claims.department}", Remote-Groups = "{claims.groups}" } }
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
 
 [route.greeting]
 host = "*"
@@ -44,6 +33,10 @@ tags = { department = "{claims.department}" }
 inject = [{ kind = "headers" }, { kind = "sigv4", service = "s3", region = "eu-west-1" }]
 "#;
 
+fn plan() -> Plan {
+    Plan::with_routes(&[APP, PUBLIC, ROUTES].concat())
+}
+
 /// Every header that a route here vouches for.
 const VOUCHED: [&str; 6] = [
     "X-Forwarded-User",
@@ -60,7 +53,7 @@ type Expected<'a> = &'a dyn Fn(&str) -> String;
 /// CVE-2025-64484, CVE-2026-39858, CVE-2024-45614, CVE-2026-30851.
 #[tokio::test]
 async fn a1_the_upstream_sees_our_value_once_or_none() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let (alice, mallory) = (world.ticket("alice").await, world.ticket("mallory").await);
     let usual = |user: &'static str, groups: &'static str| {
         move |name: &str| match name {
@@ -100,7 +93,7 @@ async fn a1_the_upstream_sees_our_value_once_or_none() {
 /// The same for what a request says of itself (CVE-2026-40575, CVE-2026-54763, CVE-2016-5385).
 #[tokio::test]
 async fn a1_what_a_request_claims_of_itself_is_said_by_us_or_not_at_all() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     for name in CLAIMS.iter().map(|name| name.as_str()) {
         let values = as_any_server_reads(&forge(&world, "/public", "", name).await, name);
         match name {
@@ -116,7 +109,7 @@ async fn a1_what_a_request_claims_of_itself_is_said_by_us_or_not_at_all() {
 /// CVE-2025-48865, GHSA-w9mr-28mw-j8hg.
 #[tokio::test]
 async fn a2_connection_cannot_take_away_what_we_set() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let alice = world.ticket("alice").await;
     let ours = "X-Forwarded-User, X-Forwarded-Email, X-Forwarded-Preferred-Username, X-Forwarded-Groups, \
                 X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Request-Id, Host, Content-Length, \
@@ -152,7 +145,7 @@ async fn a2_connection_cannot_take_away_what_we_set() {
 /// RFC 9110 §7.6.1.
 #[tokio::test]
 async fn a2_hop_by_hop_headers_end_here() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let lines = "Connection: close, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\
                  Proxy-Authorization: Basic eDp5\r\nTE: gzip\r\nUpgrade: websocket\r\nX-Kept: 1\r\n";
     let target = "/public?answer-header=connection%3Dx-secret&answer-header=x-secret%3D1&answer-header=x-kept%3D2\
@@ -173,7 +166,7 @@ async fn a2_hop_by_hop_headers_end_here() {
 /// Garbage where a ticket should be is no login, and lets nothing through (CVE-2026-25748).
 #[tokio::test]
 async fn a9_a_cookie_that_is_no_ticket_is_no_login() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let (name, value) = world.browser_of("alice").await.cookie("127.0.0.1", "claviger-").unwrap();
     let seen = world.upstream.seen().len();
     let long = "A".repeat(4000);

@@ -1,77 +1,41 @@
 //! Where people come in: several listeners, TLS, HTTP/2, and how claviger stops.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use claviger::tls::Trust;
 use claviger::web::Body;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Collected, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::support::browser::Browser;
 use crate::support::client::{self, headers, raw};
+use crate::support::gate::{Crowd, Gate};
+use crate::support::routes::{APP, PUBLIC, behind};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Plan, World, until};
 
-const ROUTES: &str = r#"
-[listen.secure]
-address = "127.0.0.1:0"
-public_url = "https://apps.test"
-tls = { certificate = "{folder}/tls.crt", key = "{folder}/tls.key" }
-
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
-
-[route.behind]
-host = "*"
-path = "/behind"
-upstream = "{behind}"
-allow = "anyone"
-"#;
-
 #[tokio::test]
 async fn what_is_under_way_at_a_sigterm_is_finished() {
-    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (told, waits) = (Arc::clone(&arrived), Arc::clone(&go));
+    let gate = Gate::closed();
+    let before = gate.clone();
     let upstream = Behind::new(move |mut wire: Wire| {
-        let (told, waits) = (Arc::clone(&told), Arc::clone(&waits));
+        let gate = before.clone();
         async move {
             wire.head().await;
-            told.notify_one();
-            waits.notified().await;
+            gate.pass().await;
             wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await;
         }
     })
     .await;
-    let routes = format!(
-        "[route.held]\nhost = \"*\"\nupstream = \"{}\"\nallow = \"anyone\"\n\
-         [route.public]\nhost = \"*\"\npath = \"/public\"\nupstream = \"{{upstream}}\"\nallow = \"anyone\"",
-        upstream.url()
-    );
-    let world = Plan::with_routes(&routes).start().await;
+    let world = Plan::with_routes(&[PUBLIC, &behind(&upstream.url())].concat()).start().await;
     let mut idle = Wire::to(world.at).await;
     idle.send(format!("GET /public HTTP/1.1\r\nHost: {}\r\n\r\n", world.at)).await;
     assert!(idle.head().await.starts_with("HTTP/1.1 200"));
     let mut under_way = Wire::to(world.at).await;
-    under_way.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", world.at)).await;
-    arrived.notified().await;
+    under_way.send(format!("GET /behind HTTP/1.1\r\nHost: {}\r\n\r\n", world.at)).await;
+    gate.until(Crowd { waiting: 1, through: 0 }).await;
 
     let mut claviger = world.claviger;
     claviger.terminate();
@@ -79,7 +43,7 @@ async fn what_is_under_way_at_a_sigterm_is_finished() {
     idle.rest().await;
     until(async || TcpStream::connect(world.at).await.is_err(), |refused| *refused).await;
 
-    go.notify_one();
+    gate.open();
     assert!(under_way.head().await.starts_with("HTTP/1.1 200"));
     assert_eq!(under_way.rest().await, "done");
     let status = tokio::task::spawn_blocking(move || claviger.wait()).await.unwrap();
@@ -89,12 +53,11 @@ async fn what_is_under_way_at_a_sigterm_is_finished() {
 /// A login over TLS and HTTP/2, from the first page to the app, and HTTP/1.1 for those who want it.
 #[tokio::test]
 async fn a_login_over_tls_and_http2() {
-    let secure = Secure::start("{upstream}").await;
-    let world = &secure.world;
+    let world = secure("{upstream}").await;
     let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("accept", "text/html")];
 
     // off to the provider, which knows the origin that is configured
-    let mut http2 = secure.http2().await;
+    let mut http2 = Http2::to(&world).await;
     let away = http2.get("/reports?q=1", &navigation).await;
     assert_eq!(away.status, 303);
     let under_way = cookie_of(&away.headers);
@@ -122,7 +85,7 @@ async fn a_login_over_tls_and_http2() {
     let sent = [("cookie", "a=1"), ("cookie", ticket), ("cookie", "b=2"), ("x_forwarded_user", "admin")];
     assert_eq!(http2.get("/reports?q=1", &sent).await.status, 200);
     let over_http2 = world.upstream.last();
-    let mut http1 = secure.http1().await;
+    let mut http1 = Http1(world.tls(b"http/1.1").await);
     let sent = format!("Cookie: a=1; {ticket}; b=2\r\nX_Forwarded_User: admin\r\n");
     http1.send(&format!("GET /reports?q=1 HTTP/1.1\r\nHost: apps.test\r\n{sent}Connection: close\r\n\r\n")).await;
     assert!(http1.read().await.starts_with("HTTP/1.1 200"));
@@ -144,8 +107,8 @@ async fn a_login_over_tls_and_http2() {
 /// A3, A4 in HTTP/2's words.
 #[tokio::test]
 async fn http2_requests_that_two_readers_could_read_differently_are_refused() {
-    let secure = Secure::start("{upstream}").await;
-    let mut http2 = secure.http2().await;
+    let world = secure("{upstream}").await;
+    let mut http2 = Http2::to(&world).await;
     for (uri, sent, status) in [
         ("https://apps.test/public", &[("host", "apps.test")][..], 200),
         ("https://apps.test/public", &[("host", "other.test")], 400),
@@ -162,9 +125,10 @@ async fn http2_requests_that_two_readers_could_read_differently_are_refused() {
     }
     let connect = http::Request::connect("other.test:443").body(Body::Empty).unwrap();
     assert_eq!(http2.send(connect).await.status, 405);
-    assert_eq!(secure.world.upstream.seen().len(), 1);
+    assert_eq!(world.upstream.seen().len(), 1);
     // nor is TLS left out where it is configured
-    let plain = raw(secure.at, "GET /public HTTP/1.1\r\nHost: apps.test\r\nConnection: close\r\n\r\n").await;
+    let plain =
+        raw(world.secure_at().await, "GET /public HTTP/1.1\r\nHost: apps.test\r\nConnection: close\r\n\r\n").await;
     assert!(!plain.contains("HTTP/1.1 2"), "{plain}");
 }
 
@@ -178,8 +142,8 @@ async fn http2_bodies_and_trailers_pass_both_ways() {
         wire.send(format!("{answer}grpc-status: 0\r\n\r\n")).await;
     })
     .await;
-    let secure = Secure::start(&upstream.url()).await;
-    let mut http2 = secure.http2().await;
+    let world = secure(&upstream.url()).await;
+    let mut http2 = Http2::to(&world).await;
     let frames = [Frame::data("hello".into()), Frame::trailers(headers(&[("x-sum", "1")]))];
     let body = Body::boxed(StreamBody::new(futures_util::stream::iter(frames.map(Ok::<_, std::io::Error>))));
     let request = http::Request::post("https://apps.test/behind").header("te", "trailers").header("trailer", "x-sum");
@@ -189,49 +153,8 @@ async fn http2_bodies_and_trailers_pass_both_ways() {
 }
 
 /// A claviger with a listener that speaks TLS.
-struct Secure {
-    world: World,
-    at: std::net::SocketAddr,
-    trust: Trust,
-    _folder: tempfile::TempDir,
-}
-
-impl Secure {
-    async fn start(behind: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let certificate = certificate(folder.path());
-        let routes = ROUTES.replace("{folder}", folder.path().to_str().unwrap()).replace("{behind}", behind);
-        let world = Plan::with_routes(&routes).also_at("https://apps.test").start().await;
-        let at = world.claviger.address("secure").await;
-        Self { world, at, trust: certificate, _folder: folder }
-    }
-
-    async fn connect(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
-        let connector = TlsConnector::from(self.trust.client_config(&[protocol]));
-        let stream = TcpStream::connect(self.at).await.unwrap();
-        let stream = connector.connect(ServerName::try_from("apps.test").unwrap(), stream).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
-        stream
-    }
-
-    async fn http2(&self) -> Http2 {
-        let stream = TokioIo::new(self.connect(b"h2").await);
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
-        tokio::spawn(connection);
-        Http2(sender)
-    }
-
-    async fn http1(&self) -> Http1 {
-        Http1(self.connect(b"http/1.1").await)
-    }
-}
-
-/// Makes a certificate for `apps.test` there; what believes it.
-fn certificate(folder: &Path) -> Trust {
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    std::fs::write(folder.join("tls.crt"), made.cert.pem()).unwrap();
-    std::fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-    Trust::with_file(&folder.join("tls.crt")).unwrap()
+async fn secure(upstream: &str) -> World {
+    Plan::with_routes(&[APP, PUBLIC, &behind(upstream)].concat()).secure().start().await
 }
 
 struct Http2(http2::SendRequest<Body>);
@@ -243,6 +166,13 @@ struct Answer {
 }
 
 impl Http2 {
+    async fn to(world: &World) -> Self {
+        let stream = TokioIo::new(world.tls(b"h2").await);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        Self(sender)
+    }
+
     async fn get(&mut self, target: &str, sent: &[(&str, &str)]) -> Answer {
         let mut request = http::Request::get(format!("https://apps.test{target}"));
         for (name, value) in sent {

@@ -3,16 +3,11 @@
 use http::Method;
 
 use crate::support::client::{self, headers, raw};
+use crate::support::routes::{APP, PUBLIC};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Plan, World};
 
 const ROUTES: &str = r#"
-[route.public]
-host = "*"
-path = "/public"
-upstream = "{upstream}"
-allow = "anyone"
-
 [route.authorized]
 host = "*"
 path = "/authorized"
@@ -27,12 +22,6 @@ upstream = "{upstream}"
 allow = "anyone"
 preserve_host = false
 
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-
 [route.api]
 host = "*"
 path = "/api"
@@ -44,9 +33,13 @@ inject = [{ kind = "headers" }, { kind = "sigv4", service = "s3", region = "eu-w
 cors_preflight = true
 "#;
 
+fn plan() -> Plan {
+    Plan::with_routes(&[APP, PUBLIC, ROUTES].concat())
+}
+
 #[tokio::test]
 async fn authorization_and_host_pass_as_the_route_says() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let sent = headers(&[("authorization", "Bearer mine"), ("host", "apps.test:81"), ("cookie", "a=1; b=2")]);
     let upstream = world.upstream_at.to_string();
     for (path, authorization, host) in [
@@ -65,7 +58,7 @@ async fn authorization_and_host_pass_as_the_route_says() {
 
 #[tokio::test]
 async fn a_preflight_passes_only_where_the_route_says_so_and_with_nothing_on_it() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let alice = world.ticket("alice").await;
     let preflight = [("origin", "http://other.test"), ("access-control-request-method", "PUT")];
     let forged = [("x-forwarded-user", "admin"), ("x_forwarded_groups", "admin"), ("authorization", "Bearer x")];
@@ -118,7 +111,7 @@ async fn trailers_pass_both_ways() {
 /// Some servers merge trailers into the headers (RFC 9110 §6.5.1).
 #[tokio::test]
 async fn a1_trailers_cannot_say_what_only_we_say() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let alice = world.ticket("alice").await;
     let names = "X-Forwarded-User, x_forwarded_user, X-Forwarded-For, x.forwarded.for, Cookie, Authorization, X-Sum";
     let trailers: String = names.split(", ").map(|name| format!("{name}: admin\r\n")).collect();
@@ -181,7 +174,7 @@ async fn answers_without_a_body_pass_as_such() {
 #[tokio::test]
 async fn large_bodies_stream_both_ways() {
     const SIZE: usize = 32 << 20;
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let alice = world.ticket("alice").await;
     for path in ["/app", "/api"] {
         let sent = headers(&[("cookie", &alice)]);

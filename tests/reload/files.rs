@@ -6,79 +6,54 @@ use std::os::unix::fs::symlink;
 use claviger::secret::Secret;
 use claviger::tls::Trust;
 use claviger::users::hash_password;
-use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{edit, outcome_after, outcomes, put, reload};
+use super::{ROUTES, edit, outcome_after, outcomes, put, reload};
 use crate::login::callback;
 use crate::support::browser::Browser;
 use crate::support::place::Place;
-use crate::support::world::{Plan, World, until};
-
-const SECURE: &str = r#"
-[listen.secure]
-address = "127.0.0.1:0"
-public_url = "https://apps.test"
-tls = { certificate = "tls.crt", key = "tls.key" }
-"#;
-
-const ROUTES: &str = r#"
-[route.open]
-host = "*"
-upstream = "{upstream}"
-allow = "anyone"
-add_prefix = "/first"
-
-[route.staff]
-host = "*"
-path = "/staff"
-upstream = "{upstream}"
-allow = "signed-in"
-"#;
+use crate::support::secure::{certificate, shake};
+use crate::support::world::{Plan, World};
 
 #[tokio::test]
 async fn a_new_certificate_counts_for_the_next_handshake_and_no_connection_is_lost() {
-    let (certificate, key) = pair();
-    let plan = Plan::with_routes(&format!("{SECURE}\n{ROUTES}")).file("tls.crt", &certificate).file("tls.key", &key);
-    let world = plan.start().await;
-    let mut old = shake(&world, &certificate).await.unwrap();
+    let world = Plan::with_routes(ROUTES).secure().start().await;
+    let first = world.trust();
+    let mut old = world.tls(b"http/1.1").await;
     assert!(ask(&mut old).await.starts_with("HTTP/1.1 200"));
 
-    let (newer, key) = pair();
+    let (newer, key) = certificate("apps.test");
     put(&world, "tls.crt", &newer);
     let outcome = reload(&world).await;
     assert!(outcome["config.errors"].as_str().unwrap().starts_with("listen.secure.tls: "), "they don't match yet");
-    assert!(shake(&world, &certificate).await.is_ok() && shake(&world, &newer).await.is_err());
+    assert!(is_shown(&world, &first).await && !is_shown(&world, &world.trust()).await);
     put(&world, "tls.key", &key);
     let changed = reload(&world).await["config.changed"].as_str().unwrap().to_owned();
     assert!(changed.contains("tls.crt` changed") && changed.contains("tls.key` changed"), "{changed}");
-    assert!(shake(&world, &newer).await.is_ok() && shake(&world, &certificate).await.is_err());
+    assert!(is_shown(&world, &world.trust()).await && !is_shown(&world, &first).await);
     assert!(ask(&mut old).await.starts_with("HTTP/1.1 200"), "a connection stays up");
 }
 
 /// Without a signal: whatever way the file is changed in.
 #[tokio::test]
 async fn changed_files_are_found_by_themselves() {
-    let (certificate, key) = pair();
-    let plan = Plan::with_routes(&format!("{SECURE}\n{ROUTES}")).file("tls.crt", &certificate).file("tls.key", &key);
-    let world = plan.start().await;
+    let world = Plan::with_routes(ROUTES).secure().start().await;
     // as Kubernetes mounts secrets: tls.crt -> data/tls.crt, data -> v1
     for version in ["v1", "v2"] {
         fs::create_dir(world.file(version)).unwrap();
     }
-    let (newer, newer_key) = pair();
-    for (name, text) in
-        [("v1/tls.crt", &certificate), ("v1/tls.key", &key), ("v2/tls.crt", &newer), ("v2/tls.key", &newer_key)]
-    {
-        fs::write(world.file(name), text).unwrap();
+    let (newer, key) = certificate("apps.test");
+    for name in ["tls.crt", "tls.key"] {
+        fs::copy(world.file(name), world.file("v1").join(name)).unwrap();
     }
+    fs::write(world.file("v2/tls.crt"), newer).unwrap();
+    fs::write(world.file("v2/tls.key"), key).unwrap();
     symlink("v1", world.file("data")).unwrap();
     edit(&world, "\"tls.crt\"", "\"data/tls.crt\"");
     edit(&world, "\"tls.key\"", "\"data/tls.key\"");
-    edit(&world, "drain = \"10s\"", "drain = \"10s\", watch_every = \"20ms\"");
+    edit(&world, "watch = false", "watch_every = \"20ms\"");
     reload(&world).await;
 
     symlink("v2", world.file("data.new")).unwrap();
@@ -88,28 +63,29 @@ async fn changed_files_are_found_by_themselves() {
         (&outcome["message"], &outcome["why"]),
         (&Value::from("the config was reloaded"), &Value::from("files"))
     );
-    assert!(shake(&world, &newer).await.is_ok());
+    assert!(is_shown(&world, &Trust::with_file(&world.file("v2/tls.crt")).unwrap()).await);
 
-    // the config itself, by an atomic rename; then in place, with a fault that is mended
+    // the config itself, by an atomic rename; no change of content is no change
     edit(&world, "/first", "/second");
     assert_eq!(outcome_after(&world, 2).await["config.changed"], "route.open changed");
     let good = fs::read_to_string(world.file("claviger.toml")).unwrap();
-    fs::write(world.file("claviger.toml"), "half of").unwrap();
-    assert!(outcome_after(&world, 3).await["config.errors"].is_string());
-    fs::write(world.file("claviger.toml"), good.replace("/second", "/third")).unwrap();
-    assert_eq!(outcome_after(&world, 4).await["config.changed"], "route.open changed");
-    world.get("/", "").await;
-    assert_eq!(world.upstream.last().target, "/third/");
+    put(&world, "claviger.toml", &good);
+    edit(&world, "/second", "/third");
+    assert_eq!(outcome_after(&world, 3).await["config.generation"], 5);
+    assert_eq!(outcomes(&world).len(), 4);
 
-    // no change of content is no change
-    put(&world, "claviger.toml", &good.replace("/second", "/third"));
-    edit(&world, "/third", "/fourth");
-    assert_eq!(outcome_after(&world, 5).await["config.generation"], 6);
-    assert_eq!(outcomes(&world).len(), 6);
+    // and in place, where it may be seen when it is empty, with a fault that is mended
+    fs::write(world.file("claviger.toml"), "half of").unwrap();
+    assert!(outcome_after(&world, 4).await["config.errors"].is_string());
+    fs::write(world.file("claviger.toml"), good.replace("/second", "/fourth")).unwrap();
+    let mended = |event: &Value| event["config.generation"] == 6 && event["config.changed"] == "route.open changed";
+    world.claviger.event(mended).await;
+    world.get("/", "").await;
+    assert_eq!(world.upstream.last().target, "/fourth/");
 
     // and it can be switched off
     edit(&world, "watch_every = \"20ms\"", "watch = false");
-    outcome_after(&world, 6).await;
+    world.claviger.event(|event| event["config.generation"] == 7).await;
     edit(&world, "/fourth", "/fifth");
     assert_eq!(reload(&world).await["why"], "signal");
 }
@@ -129,7 +105,7 @@ async fn a_client_secret_in_a_file_is_rotated() {
     assert!(changed.ends_with("secret` changed"), "{changed}");
     let alice = ticket_at(&world, "/staff").await;
     assert_eq!(world.get("/staff", &alice).await.status, 200);
-    let log = world.claviger.log().join("\n");
+    let log = world.log().await.join("\n");
     assert!(!log.contains("the-old-secret") && !log.contains("the-new-secret"), "A36");
 }
 
@@ -202,19 +178,9 @@ async fn a_users_file_is_read_again() {
     assert!(back.location().starts_with("http://127.0.0.1/cb?code="), "{} {}", back.status, back.text());
 }
 
-/// A fresh certificate for `apps.test`, and its key.
-fn pair() -> (String, String) {
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    (made.cert.pem(), made.signing_key.serialize_pem())
-}
-
-/// A handshake in which only this certificate is believed.
-async fn shake(world: &World, certificate: &str) -> std::io::Result<TlsStream<TcpStream>> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), certificate).unwrap();
-    let connector = TlsConnector::from(Trust::with_file(file.path()).unwrap().client_config(&[b"http/1.1"]));
-    let stream = TcpStream::connect(world.claviger.address("secure").await).await?;
-    connector.connect(ServerName::try_from("apps.test").unwrap(), stream).await
+/// Whether a handshake succeeds in which only this certificate is believed.
+async fn is_shown(world: &World, trust: &Trust) -> bool {
+    shake(world.secure_at().await, trust, b"http/1.1").await.is_ok()
 }
 
 /// One request on a connection that stays open.
@@ -232,6 +198,5 @@ async fn ask(stream: &mut TlsStream<TcpStream>) -> String {
 async fn ticket_at(world: &World, path: &str) -> String {
     let mut browser = Browser::default();
     world.log_in(&mut browser, &world.url(path), "alice").await;
-    let ticket = until(async || world.ticket_in(&browser, world.host()), Option::is_some).await.unwrap();
-    format!("{}={ticket}", world.ticket_name())
+    world.cookie(&browser)
 }

@@ -3,26 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use claviger::tls::Trust;
 use claviger::web::Body;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
 use super::edit;
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Plan, World, until};
 
 const ROUTES: &str = r#"
-[listen.secure]
-address = "127.0.0.1:0"
-tls = { certificate = "tls.crt", key = "tls.key" }
-
 [route.app]
 host = "*"
 upstream = "{upstream}"
@@ -52,12 +45,8 @@ allow = "anyone"
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a33_a_hundred_reloads_fail_no_request_and_mix_none() {
     let echo = echoing().await;
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    let plan = Plan::with_routes(&ROUTES.replace("{echo}", &echo.url()));
-    let plan = plan.file("tls.crt", &made.cert.pem()).file("tls.key", &made.signing_key.serialize_pem());
-    let world = Arc::new(plan.start().await);
+    let world = Arc::new(Plan::with_routes(&ROUTES.replace("{echo}", &echo.url())).secure().start().await);
     let alice = world.ticket("alice").await;
-    let trust = Trust::with_file(&world.file("tls.crt")).unwrap();
     let mut tunnel = Wire::to(world.at).await;
     let ask = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n";
     tunnel.send(format!("GET /echo HTTP/1.1\r\nHost: {}\r\n{ask}", world.at)).await;
@@ -68,8 +57,8 @@ async fn a33_a_hundred_reloads_fail_no_request_and_mix_none() {
     callers.spawn(load.clone().kept_alive(Arc::clone(&world), alice.clone()));
     callers.spawn(load.clone().kept_alive(Arc::clone(&world), alice.clone()));
     callers.spawn(load.clone().one_each(Arc::clone(&world), alice));
-    callers.spawn(load.clone().over_tls(Arc::clone(&world), trust.clone(), b"http/1.1"));
-    callers.spawn(load.clone().over_tls(Arc::clone(&world), trust, b"h2"));
+    callers.spawn(load.clone().over_tls(Arc::clone(&world), b"http/1.1"));
+    callers.spawn(load.clone().over_tls(Arc::clone(&world), b"h2"));
 
     for turn in 1..=100 {
         edit(&world, &format!("turn-{}\"", turn - 1), &format!("turn-{turn}\""));
@@ -140,11 +129,8 @@ impl Load {
     }
 
     /// One after the other on one TLS connection, which lives through it all.
-    async fn over_tls(self, world: Arc<World>, trust: Trust, protocol: &'static [u8]) {
-        let at = world.claviger.address("secure").await;
-        let stream = TcpStream::connect(at).await.unwrap();
-        let connector = TlsConnector::from(trust.client_config(&[protocol]));
-        let stream = TokioIo::new(connector.connect(ServerName::try_from("apps.test").unwrap(), stream).await.unwrap());
+    async fn over_tls(self, world: Arc<World>, protocol: &'static [u8]) {
+        let stream = TokioIo::new(world.tls(protocol).await);
         if protocol == b"h2" {
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
             tokio::spawn(connection);

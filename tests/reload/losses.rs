@@ -1,18 +1,17 @@
 //! What a new config takes away: sources with their sessions, rules with the credentials they gave.
 
-use std::sync::Arc;
-
 use http::Method;
 use serde_json::json;
-use tokio::sync::Notify;
 
 use super::{edit, reload};
 use crate::callers::issuer::Issuer;
 use crate::login::callback;
 use crate::support::browser::Browser;
 use crate::support::client::{self, headers};
+use crate::support::gate::{Crowd, Gate};
+use crate::support::routes::{OPEN, behind};
 use crate::support::wire::{Behind, Wire};
-use crate::support::world::{Plan, until};
+use crate::support::world::Plan;
 
 const ROUTES: &str = r#"
 [route.app]
@@ -22,17 +21,15 @@ credentials = "minted"
 allow = [{ groups = ["staff"] }, { groups = ["board"] }]
 role = "arn:aws:iam::123456789012:role/anyone"
 inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
-
-[route.open]
-host = "*"
-path = "/open"
-upstream = "{upstream}"
-allow = "signed-in"
 "#;
+
+fn plan(more: &str) -> Plan {
+    Plan::with_routes(&[ROUTES, OPEN, more].concat())
+}
 
 #[tokio::test]
 async fn a_rule_that_is_gone_takes_its_credentials_along() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let alice = world.ticket("alice").await;
     assert_eq!((world.get("/", &alice).await.status.as_u16(), world.sts_calls()), (200, 1));
     // a rule more is no rule less
@@ -88,7 +85,7 @@ async fn a21_what_was_issued_to_a_namesake_is_nobodys() {
 
 #[tokio::test]
 async fn a_credentials_section_that_changes_issues_anew() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let alice = world.ticket("alice").await;
     let key = || world.upstream.last().all("authorization")[0].to_owned();
     world.get("/", &alice).await;
@@ -102,7 +99,7 @@ async fn a_credentials_section_that_changes_issues_anew() {
 
 #[tokio::test]
 async fn a_source_that_is_gone_or_speaks_for_others_ends_its_sessions() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     for (from, to) in
         [("[identity.idp]", "[identity.other]"), ("client_id = \"claviger\"", "client_id = \"claviger-too\"")]
     {
@@ -118,7 +115,7 @@ async fn a_source_that_is_gone_or_speaks_for_others_ends_its_sessions() {
         edit(&world, from, to);
         reload(&world).await;
         assert_eq!(world.get("/open", &alice).await.status, 401, "{to}");
-        let ended = world.audit().into_iter().filter(|event| event["why"] == "source_gone").count();
+        let ended = world.audit().await.into_iter().filter(|event| event["why"] == "source_gone").count();
         assert!(ended > 0);
         edit(&world, "label = \"Here\"\n", "");
         edit(&world, &format!("{to} # a comment"), from);
@@ -129,17 +126,17 @@ async fn a_source_that_is_gone_or_speaks_for_others_ends_its_sessions() {
 /// A21: a login that began before another speaks by the source's name comes back after, and is none.
 #[tokio::test]
 async fn a_login_under_way_is_none_under_another_voucher() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let mut browser = Browser::default();
     let back = callback(&mut browser, &world.url("/open"), "alice").await;
+    let so_far = world.idp_tap.said().len();
     world.idp_tap.hold();
     let coming_back = async {
         let answer = browser.step(back.as_str()).await;
         (answer, world.ticket_in(&browser, world.host()))
     };
     let changing = async {
-        let waiting = async || (world.admin("/livez").await, world.idp_tap.waiting()).1;
-        until(waiting, |waiting| *waiting > 0).await;
+        world.idp_tap.until_asked(so_far + 1).await;
         edit(&world, "client_id = \"claviger\"", "client_id = \"claviger-too\"");
         let outcome = reload(&world).await;
         world.idp_tap.release();
@@ -148,7 +145,7 @@ async fn a_login_under_way_is_none_under_another_voucher() {
     let ((answer, ticket), outcome) = tokio::join!(coming_back, changing);
     assert_eq!(outcome["message"], "the config was reloaded");
     assert_eq!((answer.status.as_u16(), ticket), (400, None), "{}", answer.text());
-    let refused = world.audit().into_iter().find(|event| event["message"] == "a login was refused").unwrap();
+    let refused = world.audit().await.into_iter().find(|event| event["message"] == "a login was refused").unwrap();
     assert!(refused["reason"].as_str().unwrap().contains("another's now"), "{refused}");
     assert_eq!(world.metric("claviger_sessions").await, 0.0);
 }
@@ -156,7 +153,7 @@ async fn a_login_under_way_is_none_under_another_voucher() {
 /// A21: what is kept outlives the process, and so does whose word it is.
 #[tokio::test]
 async fn a_kept_session_is_none_under_another_voucher() {
-    let mut world = Plan::with_routes(&format!("[session]\nkind = \"file\"\n{ROUTES}")).start().await;
+    let mut world = plan("[session]\nkind = \"file\"\n").start().await;
     let alice = world.ticket("alice").await;
     world.claviger.terminate();
     world.claviger.wait();
@@ -173,28 +170,26 @@ async fn a_kept_session_is_none_under_another_voucher() {
 /// A request sees one config: it is finished by the one it began with, also where its route is gone.
 #[tokio::test]
 async fn requests_under_way_finish_although_their_route_is_gone() {
-    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (told, waits) = (Arc::clone(&arrived), Arc::clone(&go));
+    let gate = Gate::closed();
+    let before = gate.clone();
     let upstream = Behind::new(move |mut wire: Wire| {
-        let (told, waits) = (Arc::clone(&told), Arc::clone(&waits));
+        let gate = before.clone();
         async move {
             wire.head().await;
             wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
-            told.notify_one();
-            waits.notified().await;
+            gate.pass().await;
             wire.send("done").await;
         }
     })
     .await;
-    let held =
-        format!("[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"anyone\"", upstream.url());
-    let world = Plan::with_routes(&format!("{held}\n{ROUTES}")).start().await;
+    let behind = behind(&upstream.url());
+    let world = plan(&behind).start().await;
     let mut wire = Wire::to(world.at).await;
-    wire.send(format!("GET /held HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", world.at)).await;
-    arrived.notified().await;
-    edit(&world, &held, "");
-    assert_eq!(reload(&world).await["config.changed"], "route.held removed");
-    assert_eq!(world.get("/held", "").await.status, 401, "it is another route's now");
-    go.notify_one();
+    wire.send(format!("GET /behind HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", world.at)).await;
+    gate.until(Crowd { waiting: 1, through: 0 }).await;
+    edit(&world, &behind, "");
+    assert_eq!(reload(&world).await["config.changed"], "route.behind removed");
+    assert_eq!(world.get("/behind", "").await.status, 401, "it is another route's now");
+    gate.open();
     assert!(wire.rest().await.ends_with("halfdone"));
 }

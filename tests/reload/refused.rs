@@ -2,16 +2,8 @@
 
 use serde_json::json;
 
-use super::{edit, outcomes, problem, put, reload};
+use super::{ROUTES, edit, outcomes, problem, put, reload};
 use crate::support::world::Plan;
-
-const ROUTES: &str = r#"
-[route.open]
-host = "*"
-upstream = "{upstream}"
-allow = "anyone"
-add_prefix = "/first"
-"#;
 
 /// A33
 #[tokio::test]

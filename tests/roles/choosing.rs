@@ -3,12 +3,11 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::{ROUTES, form_for};
-use crate::support::world::Plan;
+use super::{form_for, plan};
 
 #[tokio::test]
 async fn a_person_chooses_once_and_comes_back_to_where_they_wanted_to_go() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let mut alice = world.newcomer("alice").await;
     let page = alice.open(&world.url("/bucket/key?x=%2f&y")).await;
     assert_eq!((page.status, alice.at.as_ref().unwrap().path()), (StatusCode::OK, "/.claviger/roles"));
@@ -39,7 +38,7 @@ async fn a_person_chooses_once_and_comes_back_to_where_they_wanted_to_go() {
     let (other, other_key) = world.last_role().await;
     assert!(other.ends_with(":role/anyone") && other_key != key, "{other}");
 
-    let lines = world.audit();
+    let lines = world.audit().await;
     let chosen = lines.iter().filter(|line| line["message"] == "a person chose a role");
     let chosen: Vec<_> = chosen.map(|line| (&line["route.name"], &line["role.name"])).collect();
     assert_eq!(chosen, [(&json!("console"), &json!("accountant")), (&json!("console"), &json!("reader"))]);
@@ -47,7 +46,7 @@ async fn a_person_chooses_once_and_comes_back_to_where_they_wanted_to_go() {
 
 #[tokio::test]
 async fn who_has_only_one_role_is_not_asked() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let mut bob = world.newcomer("bob").await;
     let answer = bob.open(&world.url("/bucket")).await;
     assert_eq!((answer.status, bob.at.as_ref().unwrap().path()), (StatusCode::OK, "/bucket"));
@@ -58,7 +57,7 @@ async fn who_has_only_one_role_is_not_asked() {
 
 #[tokio::test]
 async fn each_login_chooses_for_itself() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     for role in ["accountant", "reader"] {
         let mut alice = world.newcomer("alice").await;
         let page = alice.open(&world.url("/bucket")).await;
@@ -71,7 +70,7 @@ async fn each_login_chooses_for_itself() {
 /// A route without roles has no such page, nor has a place that nobody serves.
 #[tokio::test]
 async fn where_there_is_no_choice_there_is_no_page() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let mut alice = world.newcomer("alice").await;
     let answer = alice.open(&world.url("/.claviger/roles?to=%2Fopen")).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);

@@ -5,14 +5,14 @@ use std::time::Duration;
 use claviger::provider::Lifetimes;
 use http::StatusCode;
 
-use super::{ROUTES, form_for};
-use crate::support::world::{Plan, until};
+use super::{form_for, plan};
+use crate::support::world::until;
 
 #[tokio::test]
 async fn who_loses_a_role_loses_the_choice() {
     let short = Duration::from_secs(1);
     let lifetimes = Lifetimes { id_token: short, access_token: short, ..Lifetimes::default() };
-    let world = Plan::with_routes(ROUTES).lifetimes(lifetimes).start().await;
+    let world = plan().lifetimes(lifetimes).start().await;
     let mut alice = world.newcomer("alice").await;
     let page = alice.open(&world.url("/bucket")).await;
     alice.submit(&form_for(&page, "accountant"), &[]).await;

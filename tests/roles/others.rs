@@ -3,13 +3,12 @@
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::ROUTES;
+use super::plan;
 use crate::support::client;
-use crate::support::world::Plan;
 
 #[tokio::test]
 async fn a12_only_our_own_page_chooses() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let mut alice = world.newcomer("alice").await;
     let cookie = world.cookie(&alice);
     let choose = async |headers: &[(&str, &str)], method: Method| {
@@ -38,7 +37,7 @@ async fn a12_only_our_own_page_chooses() {
 
 #[tokio::test]
 async fn the_page_gives_nobody_what_is_not_theirs() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let mut alice = world.newcomer("alice").await;
     let mut answers = Vec::new();
     for role in ["engineer", "no-such-role", ""] {

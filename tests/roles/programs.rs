@@ -3,15 +3,14 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{ROUTES, form_for, offered};
+use super::{form_for, offered, plan};
 use crate::support::client;
-use crate::support::world::Plan;
 
 const HEADER: &str = "x-claviger-role";
 
 #[tokio::test]
 async fn a_program_names_its_role_or_is_told_to() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let mut browser = world.newcomer("alice").await;
     let alice = world.cookie(&browser);
     let ask = async |role: &str| {
@@ -43,7 +42,7 @@ async fn a_program_names_its_role_or_is_told_to() {
 
 #[tokio::test]
 async fn a_role_that_is_not_theirs_is_answered_like_one_that_is_not_there() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan().start().await;
     let (alice, bob) = (world.newcomer("alice").await, world.newcomer("bob").await);
     for (browser, theirs) in [(&alice, &["reader", "accountant"][..]), (&bob, &["reader"])] {
         let mut answers = Vec::new();

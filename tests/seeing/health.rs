@@ -5,13 +5,13 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::ROUTES;
+use super::plan;
 use crate::support::client;
-use crate::support::world::{Plan, until};
+use crate::support::world::until;
 
 #[tokio::test]
 async fn a_claviger_that_serves_is_alive_and_ready() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     assert_eq!((world.admin("/livez").await.status, world.admin("/livez").await.text()), (StatusCode::OK, "alive\n"));
     let ready = world.admin("/readyz").await;
     assert_eq!((ready.status, ready.json()), (StatusCode::OK, json!({ "status": "ready", "degraded": [] })));
@@ -32,7 +32,7 @@ async fn a_claviger_that_serves_is_alive_and_ready() {
 /// A load balancer must hear it on new connections, as it makes one for each probe; what is under way goes on.
 #[tokio::test]
 async fn readyz_is_503_while_draining_and_what_is_under_way_finishes() {
-    let mut world = Plan::with_routes(ROUTES).start().await;
+    let mut world = plan("").start().await;
     let alice = world.ticket("alice").await;
     let mut upload = TcpStream::connect(world.at).await.unwrap();
     let head = format!("PUT /open HTTP/1.1\r\nhost: {}\r\ncookie: {alice}\r\ncontent-length: 6\r\n\r\nabc", world.at);

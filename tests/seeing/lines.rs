@@ -7,11 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::ROUTES;
+use super::plan;
 use crate::login::{callback, with_query};
-use crate::support::browser::Browser;
 use crate::support::client;
-use crate::support::world::{Plan, World, person};
+use crate::support::world::{World, person};
 
 /// The access line of the request with this id.
 async fn access(world: &World, id: &str) -> Value {
@@ -20,7 +19,7 @@ async fn access(world: &World, id: &str) -> Value {
 
 #[tokio::test]
 async fn every_request_has_one_access_line() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let alice = world.ticket("alice").await;
     let always = [
         "timestamp",
@@ -73,20 +72,21 @@ async fn every_request_has_one_access_line() {
     }
     // as many lines as requests: bob's login was 4 of them, his first page included
     world.get("/open", "").await;
-    let last = |events: &[Value]| events.iter().filter(|e| e["target"] == "claviger::access").count();
-    let count = crate::support::world::until(async || last(&world.claviger.events()), |n| *n >= before + 11).await;
-    assert_eq!(count, before + 11);
+    let count = |events: &[Value]| events.iter().filter(|e| e["target"] == "claviger::access").count();
+    let come = |count: usize| (count >= before + 11).then_some(count);
+    assert_eq!(world.claviger.until(|claviger| come(count(&claviger.events()))).await, before + 11);
 }
 
 /// One line joins session, subject, role session, STS's request and the key that CloudTrail will show.
 #[tokio::test]
 async fn every_credential_has_one_audit_line_that_joins_all_sides() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let alice = world.ticket("alice").await;
     for _ in 0..3 {
         assert_eq!(world.get("/", &alice).await.status, 200);
     }
-    let issued: Vec<_> = world.audit().into_iter().filter(|l| l["message"] == "credentials were issued").collect();
+    let issued: Vec<_> =
+        world.audit().await.into_iter().filter(|l| l["message"] == "credentials were issued").collect();
     assert_eq!((issued.len(), world.sts_calls()), (1, 1));
     let line = &issued[0];
 
@@ -116,9 +116,8 @@ async fn a36_nobody_writes_a_line_of_their_own() {
         display_name: Some(FORGED.to_owned()),
         ..person("trudy", json!({ "groups": [FORGED], "department": FORGED }))
     };
-    let world = Plan::with_routes(ROUTES).log("trace").people([hostile]).start().await;
-    let mut browser = Browser::default();
-    world.log_in(&mut browser, &world.url("/open"), "trudy").await;
+    let world = plan("").log("trace").people([hostile]).start().await;
+    let mut browser = world.newcomer("trudy").await;
     for path in ["/finance", "/staff", "/.claviger/logout"] {
         browser.open(&world.url(path)).await;
     }

@@ -7,21 +7,17 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use super::ROUTES;
+use super::plan;
 use crate::support::client;
 use crate::support::place::Place;
 use crate::support::side::Side;
 use crate::support::upstream::Upstream;
-use crate::support::world::{Plan, until};
+use crate::support::world::until;
 
 /// A name and its labels.
 type Table = BTreeMap<String, BTreeSet<String>>;
 
 const MORE: &str = r#"
-[listen.secure]
-address = "127.0.0.1:0"
-tls = { certificate = "tls.crt", key = "tls.key" }
-
 [identity.services]
 kind = "bearer"
 issuer = "https://idp.invalid"
@@ -41,17 +37,14 @@ async fn the_table_of_metrics_is_what_is_shown() {
         assert!(named.contains(&name), "the README names {name}, which the table does not");
     }
 
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
     let collector = Side::new("collector", Place::reserve(), Arc::new(Upstream::default()));
     collector.start();
-    let routes = format!("{}\n{ROUTES}", MORE.replace("{collector}", &collector.at().to_string()));
-    let plan = Plan::with_routes(&routes).file("tls.crt", &made.cert.pem());
-    let world = plan.file("tls.key", &made.signing_key.serialize_pem()).start().await;
+    let world = plan(&MORE.replace("{collector}", &collector.at().to_string())).secure().start().await;
     let bob = world.ticket("bob").await;
     for (path, status) in [("/", 200), ("/", 200), ("/finance", 403), ("/open", 200)] {
         assert_eq!(world.get(path, &bob).await.status, status, "{path}");
     }
-    client::raw(world.claviger.address("secure").await, "no handshake").await;
+    client::raw(world.secure_at().await, "no handshake").await;
     let mut alice = world.browser_of("alice").await;
     let page = alice.open(&world.url("/.claviger/logout")).await;
     alice.submit(&page, &[]).await;

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::ROUTES;
+use super::plan;
 use crate::login::{callback, with_query};
 use crate::support::browser::Browser;
 use crate::support::client;
-use crate::support::world::{Plan, World, person_with_password, until};
+use crate::support::world::{World, person_with_password, until};
 
 /// Everything that must not be found anywhere, with where it comes from.
 #[derive(Default)]
@@ -102,7 +102,7 @@ const CANARY: &str = "canary-8c1f40d2";
 async fn a36_no_secret_is_logged_counted_or_shown() {
     let (client_secret, password) = (format!("{CANARY}-client"), format!("{CANARY}-password"));
     let zoe = person_with_password("zoe", &password, json!({ "groups": ["staff"], "department": "engineering" }));
-    let mut world = Plan::with_routes(ROUTES).log("trace").client_secret(&client_secret).people([zoe]).start().await;
+    let mut world = plan("").log("trace").client_secret(&client_secret).people([zoe]).start().await;
     let mut zoe = Browser::default();
 
     // the ordinary way, with a wrong password first

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::ROUTES;
+use super::plan;
 use crate::support::client;
 use crate::support::place::Place;
 use crate::support::side::Side;
 use crate::support::upstream::Upstream;
-use crate::support::world::{Plan, World, until};
+use crate::support::world::{World, until};
 
 const CALLERS: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test]
 async fn a_context_goes_on_as_it_came_and_a_malformed_one_is_made_anew() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = plan("").start().await;
     let alice = world.ticket("alice").await;
     for (sent, kept, state) in [
         (vec![("traceparent", CALLERS), ("tracestate", "a=1,b=2")], true, vec!["a=1,b=2"]),
@@ -113,10 +113,9 @@ async fn a_collector_that_is_away_holds_nobody_up_and_a_sample_is_a_part() {
         assert_eq!(client::send(world.at, Method::GET, "/open", &headers, "").await.status, 401);
     }
     until(async || world.metric("claviger_spans_total{outcome=\"failed\"}").await, |count| *count >= 40.0).await;
-    let told =
-        || world.claviger.events().iter().filter(|e| e["message"] == "spans can't be sent, and are lost").count();
-    until(async || told(), |times| *times > 0).await;
-    assert_eq!(told(), 1, "said once");
+    let lost = |event: &Value| event["message"] == "spans can't be sent, and are lost";
+    world.claviger.event(lost).await;
+    assert_eq!(world.claviger.events().iter().filter(|event| lost(event)).count(), 1, "said once");
 }
 
 /// A collector that keeps what it is sent; not started yet.
@@ -127,7 +126,7 @@ fn collector() -> (Side, Upstream) {
 
 async fn traced(collector: &Side, more: &str) -> World {
     let telemetry = format!("[telemetry]\notlp = \"http://{}\"\n{more}", collector.at());
-    Plan::with_routes(&format!("{telemetry}\n{ROUTES}")).start().await
+    plan(&telemetry).start().await
 }
 
 /// All spans so far.

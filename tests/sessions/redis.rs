@@ -12,6 +12,7 @@ use crate::login::callback;
 use crate::support::browser::Browser;
 use crate::support::client::{self, Answer, headers};
 use crate::support::redis::{PASSWORD, RedisServer};
+use crate::support::routes::{APP, DIRECT};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Another, Plan, World, until};
 
@@ -73,24 +74,6 @@ fn has_ticket(answer: &Answer, name: &str) -> bool {
     let set = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
     set.filter(|line| line.starts_with(&format!("{name}="))).any(|line| !line.contains("Max-Age=0"))
 }
-
-pub const APP: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-inject = { kind = "headers" }
-"#;
-
-const SIGNED: &str = r#"
-[route.app]
-host = "*"
-upstream = "{upstream}"
-allow = "signed-in"
-credentials = "direct"
-role = "arn:aws:iam::123456789012:role/direct"
-inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
-"#;
 
 #[tokio::test]
 async fn a_login_on_one_is_a_login_on_both_and_so_is_a_logout() {
@@ -231,7 +214,7 @@ async fn tokens_are_renewed_once_among_both() {
 /// One instance asks STS, and the other takes what it got; without Redis each asks for itself.
 #[tokio::test]
 async fn credentials_are_issued_once_among_both() {
-    let Some(mut two) = Two::start(SIGNED, "5m", |plan| plan).await else { return };
+    let Some(mut two) = Two::start(DIRECT, "5m", |plan| plan).await else { return };
     let alice = two.world.ticket("alice").await;
     for at in two.both() {
         assert_eq!(two.status(at, &alice).await, StatusCode::OK);
@@ -250,7 +233,7 @@ async fn credentials_are_issued_once_among_both() {
 /// A36, A9: what Redis sees opens nothing and names nobody.
 #[tokio::test]
 async fn redis_sees_no_names_no_tokens_and_no_tickets() {
-    let Some(two) = Two::start(SIGNED, "5m", |plan| plan).await else { return };
+    let Some(two) = Two::start(DIRECT, "5m", |plan| plan).await else { return };
     let browser = two.world.browser_of("alice").await;
     let ticket = two.world.ticket_in(&browser, two.world.host()).unwrap();
     assert_eq!(two.status(two.other.at, &two.world.cookie(&browser)).await, StatusCode::OK);

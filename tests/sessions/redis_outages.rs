@@ -3,9 +3,10 @@
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 
-use super::redis::{APP, Two};
+use super::redis::Two;
 use crate::support::browser::Browser;
 use crate::support::client;
+use crate::support::routes::APP;
 use crate::support::world::until;
 
 const OK: StatusCode = StatusCode::OK;

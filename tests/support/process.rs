@@ -22,10 +22,11 @@ impl Process {
         Self::run(Command::new(env!("CARGO_BIN_EXE_claviger")), config, environment)
     }
 
-    /// Starts it with limits on the descriptors that it may have open: `64:4096` is the soft and the hard one.
-    pub fn start_with_descriptors(limits: &str, config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new("prlimit"); // it becomes what it starts
-        command.arg(format!("--nofile={limits}")).arg(env!("CARGO_BIN_EXE_claviger"));
+    /// Starts it by a program with these arguments, which becomes what it starts.
+    pub fn start_under(program: &[String], config: &Path, environment: &[(&str, &str)]) -> Self {
+        let [program, arguments @ ..] = program else { return Self::start(config, environment) };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_claviger"));
         Self::run(command, config, environment)
     }
 
@@ -72,7 +73,8 @@ impl Process {
         self.until(|process| process.log().into_iter().find(|line| wanted(line))).await
     }
 
-    async fn until<T>(&self, find: impl Fn(&Self) -> Option<T>) -> T {
+    /// Waits until this is found, looking at each line that is logged; fails when the process ends before.
+    pub async fn until<T>(&self, find: impl Fn(&Self) -> Option<T>) -> T {
         let mut told = self.told.clone();
         loop {
             told.borrow_and_update();

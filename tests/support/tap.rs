@@ -1,6 +1,5 @@
 //! What a service is told and answers, overheard; and its answers held up or changed on the way.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ use tokio::sync::watch;
 /// A service with somebody on the line.
 pub struct Tap {
     service: Arc<dyn Handler>,
-    said: Mutex<Vec<Said>>,
+    asked: watch::Sender<usize>,
+    said: watch::Sender<Vec<Said>>,
     held: watch::Sender<bool>,
-    waiting: AtomicUsize,
     lives: Mutex<Option<Duration>>,
 }
 
@@ -30,23 +29,32 @@ pub struct Said {
 impl Tap {
     /// On this service's line.
     pub fn on(service: Arc<dyn Handler>) -> Arc<Self> {
-        let (held, waiting) = (watch::Sender::new(false), AtomicUsize::new(0));
-        Arc::new(Self { service, said: Mutex::default(), held, waiting, lives: Mutex::default() })
+        let (asked, said, held) = (watch::Sender::new(0), watch::Sender::default(), watch::Sender::new(false));
+        Arc::new(Self { service, asked, said, held, lives: Mutex::default() })
     }
 
     /// All that was said so far.
     pub fn said(&self) -> Vec<Said> {
-        self.said.lock().unwrap().clone()
+        self.said.borrow().clone()
+    }
+
+    /// Waits until so many questions have come, whether they are held up or not.
+    pub async fn until_asked(&self, count: usize) {
+        let mut asked = self.asked.subscribe();
+        let come = asked.wait_for(|asked| *asked >= count);
+        tokio::time::timeout(PATIENCE, come).await.expect("it is asked").unwrap();
+    }
+
+    /// Waits until so many have been answered.
+    pub async fn until_said(&self, count: usize) {
+        let mut said = self.said.subscribe();
+        let come = said.wait_for(|said| said.len() >= count);
+        tokio::time::timeout(PATIENCE, come).await.expect("it is answered").unwrap();
     }
 
     /// Lets nothing through until [`Tap::release`].
     pub fn hold(&self) {
         self.held.send_replace(true);
-    }
-
-    /// How many questions are held now.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Lets through what was held, and all that comes.
@@ -76,16 +84,18 @@ impl Handler for Tap {
         let asked = body.collect(MOST).await.unwrap();
         let target = head.uri.to_string();
         let question = String::from_utf8_lossy(&asked).into_owned();
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.asked.send_modify(|asked| *asked += 1);
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
         let response = self.service.handle(Request::from_parts(head, Body::full(asked))).await;
         let (mut head, body) = response.into_parts();
         let answered = self.changed(String::from_utf8_lossy(&body.collect(MOST).await.unwrap()).into_owned());
         head.headers.remove("content-length");
-        self.said.lock().unwrap().push(Said { target, asked: question, answered: answered.clone() });
+        let said = Said { target, asked: question, answered: answered.clone() };
+        self.said.send_modify(|all| all.push(said));
         Response::from_parts(head, Body::from(answered))
     }
 }
 
 const MOST: usize = 16 << 20;
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,12 +1,14 @@
 //! An upstream that tells what it was sent.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use claviger::server::Handler;
 use claviger::web::{self, Body, Request, Response};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
+use tokio::sync::watch;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -25,18 +27,31 @@ impl Seen {
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
+
+    /// The names of the headers that its SigV4 signature covers; none where it has no signature.
+    pub fn signed_headers(&self) -> Vec<&str> {
+        let line = self.all("authorization").into_iter().find_map(|line| line.split_once("SignedHeaders="));
+        line.map_or_else(Vec::new, |(_, rest)| rest.split(',').next().unwrap_or_default().split(';').collect())
+    }
 }
 
 /// Everything an upstream has seen, and how it answers.
 #[derive(Clone, Default)]
 pub struct Upstream {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<watch::Sender<Vec<Seen>>>,
 }
 
 impl Upstream {
     /// What arrived so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.seen.borrow().clone()
+    }
+
+    /// Waits until what arrived is as it should be.
+    pub async fn until(&self, is_as_it_should_be: impl Fn(&[Seen]) -> bool) {
+        let mut seen = self.seen.subscribe();
+        let arrived = seen.wait_for(|seen| is_as_it_should_be(seen));
+        tokio::time::timeout(PATIENCE, arrived).await.expect("it arrives").unwrap();
     }
 
     /// The last that arrived.
@@ -61,7 +76,7 @@ impl Handler for Upstream {
         let answer = json!({ "target": seen.target, "body_length": seen.body.len() });
         let asked: Vec<(String, String)> =
             form_urlencoded::parse(seen.target.split('?').nth(1).unwrap_or("").as_bytes()).into_owned().collect();
-        self.seen.lock().unwrap().push(seen);
+        self.seen.send_modify(|all| all.push(seen));
         let mut response = web::json(StatusCode::OK, &answer);
         for (key, value) in asked {
             match key.as_str() {
@@ -77,3 +92,6 @@ impl Handler for Upstream {
         response
     }
 }
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);

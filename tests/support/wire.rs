@@ -1,17 +1,18 @@
 //! A connection byte by byte: for what hyper would not send, and for upstreams that misbehave.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 /// One end of a connection.
 pub struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
-    heads: Arc<Mutex<Vec<String>>>,
+    heads: Arc<watch::Sender<Vec<String>>>,
 }
 
 impl Wire {
@@ -42,7 +43,7 @@ impl Wire {
         head
     }
 
-    fn of(stream: TcpStream, heads: Arc<Mutex<Vec<String>>>) -> Self {
+    fn of(stream: TcpStream, heads: Arc<watch::Sender<Vec<String>>>) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, unread: Vec::new(), heads }
     }
@@ -52,11 +53,21 @@ impl Wire {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Sends these bytes again and again, until the other side does not listen any more.
+    pub async fn flood(&mut self, bytes: &str) {
+        while self.is_heard(bytes).await {}
+    }
+
+    /// Sends these bytes; whether the other side still listens.
+    pub async fn is_heard(&mut self, bytes: &str) -> bool {
+        self.stream.write_all(bytes.as_bytes()).await.is_ok()
+    }
+
     /// A message's head with its empty line; empty where the other side has closed.
     pub async fn head(&mut self) -> String {
         let head = self.up_to(b"\r\n\r\n").await;
         if !head.is_empty() {
-            self.heads.lock().unwrap().push(head.clone());
+            self.heads.send_modify(|heads| heads.push(head.clone()));
         }
         head
     }
@@ -107,7 +118,7 @@ impl Wire {
 /// An upstream that does with each connection as it is told.
 pub struct Behind {
     pub at: SocketAddr,
-    heads: Arc<Mutex<Vec<String>>>,
+    heads: Arc<watch::Sender<Vec<String>>>,
 }
 
 impl Behind {
@@ -149,7 +160,14 @@ impl Behind {
 
     /// The heads of all requests it has read.
     pub fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
+        self.heads.borrow().clone()
+    }
+
+    /// Waits until the heads it has read are as they should be.
+    pub async fn until(&self, is_as_it_should_be: impl Fn(&[String]) -> bool) {
+        let mut heads = self.heads.subscribe();
+        let read = heads.wait_for(|heads| is_as_it_should_be(heads));
+        tokio::time::timeout(PATIENCE, read).await.expect("it reads them").unwrap();
     }
 }
 

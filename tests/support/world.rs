@@ -48,6 +48,7 @@ pub struct World {
     pub sts_tap: Arc<Tap>,
     people: Vec<User>,
     environment: Vec<(&'static str, String)>,
+    under: Vec<String>,
     folder: tempfile::TempDir,
     _place: Place,
 }
@@ -62,12 +63,12 @@ pub struct Another {
 
 /// How a world is made.
 pub struct Plan {
-    config: String,
+    pub(super) config: String,
     host: Option<String>,
     also_at: Vec<String>,
     files: Vec<(String, String)>,
     log: &'static str,
-    descriptors: Option<&'static str>,
+    under: Vec<String>,
     client_secret: Option<String>,
     environment: Vec<(&'static str, String)>,
     provider_is_up: bool,
@@ -85,7 +86,7 @@ impl Plan {
             also_at: Vec::new(),
             files: Vec::new(),
             log: "debug",
-            descriptors: None,
+            under: Vec::new(),
             client_secret: None,
             environment: Vec::new(),
             provider_is_up: true,
@@ -126,8 +127,13 @@ impl Plan {
     }
 
     /// A claviger that may have so many descriptors open: `64:4096` is the soft and the hard limit.
-    pub fn descriptors(mut self, limits: &'static str) -> Self {
-        self.descriptors = Some(limits);
+    pub fn descriptors(self, limits: &str) -> Self {
+        self.under(&["prlimit", &format!("--nofile={limits}")])
+    }
+
+    /// A claviger that is started by this program, which becomes it. `{state}` stands for the folder of its state.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -178,34 +184,27 @@ impl Plan {
         let folder = tempfile::tempdir().unwrap();
         let public_url = self.host.as_ref().map_or_else(String::new, |_| format!("public_url = \"{origin}\""));
         let client_secret = self.client_secret.as_ref().map_or("", |_| "client_secret = { env = \"CLIENT_SECRET\" }");
-        let mut config = self.config;
-        for (name, value) in [
-            ("{provider}", format!("http://{provider_at}").as_str()),
-            ("{authority}", &format!("http://{authority_at}")),
-            ("{upstream}", &format!("http://{upstream_at}")),
-            ("{folder}", folder.path().to_str().unwrap()),
-            ("{state}", folder.path().join("state").to_str().unwrap()),
-            ("{address}", &here.at().to_string()),
-            ("{public_url}", &public_url),
-            ("{client_secret}", client_secret),
-            ("{log}", self.log),
-        ] {
-            config = config.replace(name, value);
-        }
+        let values = [
+            ("{provider}", format!("http://{provider_at}")),
+            ("{authority}", format!("http://{authority_at}")),
+            ("{upstream}", format!("http://{upstream_at}")),
+            ("{folder}", folder.path().display().to_string()),
+            ("{state}", folder.path().join("state").display().to_string()),
+            ("{address}", here.at().to_string()),
+            ("{public_url}", public_url),
+            ("{client_secret}", client_secret.to_owned()),
+            ("{log}", self.log.to_owned()),
+        ];
+        let written = |text: &str| values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
         for (name, text) in self.files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let file = folder.path().join("claviger.toml");
-        std::fs::write(&file, config).unwrap();
+        std::fs::write(&file, written(&self.config)).unwrap();
+        let under: Vec<String> = self.under.iter().map(|word| written(word)).collect();
         let secret = self.client_secret.iter().map(|secret| ("CLIENT_SECRET", secret.clone()));
         let environment: Vec<_> = secret.chain(self.environment).collect();
-        let claviger = match self.descriptors {
-            None => start(&file, &environment),
-            Some(limits) => {
-                let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                Process::start_with_descriptors(limits, &file, &environment)
-            }
-        };
+        let claviger = start(&under, &file, &environment);
         let at = claviger.address("main").await;
         assert_eq!(at, here.at());
 
@@ -251,6 +250,7 @@ impl Plan {
             sts_tap,
             people: self.people,
             environment,
+            under,
             folder,
             _place: here,
         };
@@ -267,7 +267,7 @@ impl World {
     /// Starts claviger again, on the same config and state, after it was asked to stop or was killed.
     pub async fn restart(&mut self) {
         self.claviger.wait();
-        self.claviger = start(&self.file("claviger.toml"), &self.environment);
+        self.claviger = start(&self.under, &self.file("claviger.toml"), &self.environment);
         assert_eq!(self.claviger.address("main").await, self.at);
     }
 
@@ -282,7 +282,7 @@ impl World {
         let config = config.replace(self.file("state").to_str().unwrap(), self.file(&state).to_str().unwrap());
         let file = self.file(&format!("{state}.toml"));
         std::fs::write(&file, config).unwrap();
-        let claviger = start(&file, &self.environment);
+        let claviger = start(&self.under, &file, &self.environment);
         assert_eq!(claviger.address("main").await, place.at());
         Another { claviger, at: place.at(), _place: place }
     }
@@ -374,27 +374,25 @@ impl World {
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
-
-    /// The audit lines so far.
-    pub fn audit(&self) -> Vec<Value> {
-        self.claviger.events().into_iter().filter(|event| event["target"] == "claviger::audit").collect()
-    }
 }
 
-fn start(config: &Path, environment: &[(&'static str, String)]) -> Process {
+fn start(under: &[String], config: &Path, environment: &[(&'static str, String)]) -> Process {
     let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Process::start(config, &environment)
+    Process::start_under(under, config, &environment)
 }
 
-/// Asks again and again until the answer is as it should be; fails when it never is.
+/// Asks claviger again and again until the answer is as it should be; fails when it never is. What happens in this
+/// process is waited for instead: see [`Upstream::until`], [`Tap::until_asked`], [`Process::until`].
 pub async fn until<T>(mut ask: impl AsyncFnMut() -> T, is_as_it_should_be: impl Fn(&T) -> bool) -> T {
-    for _ in 0..TRIES {
-        let answer = ask().await;
-        if is_as_it_should_be(&answer) {
-            return answer;
+    let asking = async {
+        loop {
+            let answer = ask().await;
+            if is_as_it_should_be(&answer) {
+                return answer;
+            }
         }
-    }
-    panic!("not once in {TRIES} tries");
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("not once in {PATIENCE:?}"))
 }
 
 /// A person with the usual password.
@@ -463,13 +461,13 @@ fn account(minted: &str, direct: &str) -> Account {
 
 /// Everybody's who has none of their own.
 pub const PASSWORD: &str = "password";
-/// At a millisecond or more each.
-const TRIES: usize = 20_000;
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const SOURCES: &str = r#"
 state_dir = "{state}"
 log = { level = "{log}" }
-server = { workers = 1, drain = "10s" }
+server = { workers = 1, drain = "10s", watch = false }
 admin = { address = "127.0.0.1:0" }
 
 [listen.main]

@@ -1,6 +1,5 @@
 //! Where requests may go, and under which name.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use claviger::server::{Listener, Manner, Workers};
@@ -14,21 +13,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
 use crate::support::client::{self, headers};
+use crate::support::secure::certificate;
 use crate::support::upstream::Upstream;
 use crate::support::world::Plan;
-
-/// Writes a certificate for `name` there, and its key.
-fn certificate(folder: &Path, name: &str) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    std::fs::write(folder.join(format!("{name}.crt")), made.cert.pem()).unwrap();
-    std::fs::write(folder.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
-}
 
 #[tokio::test]
 async fn an_upstream_with_a_name_roots_and_wishes_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    ["app.internal", "claviger.internal", "stranger"].iter().for_each(|name| certificate(folder.path(), name));
     let file = |name: &str| folder.path().join(name);
+    for name in ["app.internal", "claviger.internal", "stranger"] {
+        let (certificate, key) = certificate(name);
+        std::fs::write(file(&format!("{name}.crt")), certificate).unwrap();
+        std::fs::write(file(&format!("{name}.key")), key).unwrap();
+    }
     let read = |name: &str| CertificateDer::from_pem_file(file(name)).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();

@@ -3,23 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
-use claviger::tls::Trust;
 use claviger::web::Body;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio_rustls::TlsConnector;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 
 use crate::support::client::headers;
-use crate::support::world::{Plan, World, until};
+use crate::support::world::{Plan, World};
 
 /// An upstream that speaks HTTP/2 by prior knowledge. It sends every piece back as it comes, and ends with a status.
 struct Echo {
@@ -27,7 +23,7 @@ struct Echo {
     heads: Arc<Mutex<Vec<(http::Uri, HeaderMap)>>>,
     trailers: Arc<Mutex<Vec<HeaderMap>>>,
     /// Streams that the other side reset.
-    reset: Arc<AtomicUsize>,
+    reset: Arc<watch::Sender<usize>>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -36,7 +32,7 @@ impl Echo {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (heads, trailers) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
-        let (reset, connections) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (reset, connections) = (Arc::new(watch::Sender::new(0)), Arc::<AtomicUsize>::default());
         let echo = Self { at, heads, trailers, reset, connections };
         let (heads, trailers) = (Arc::clone(&echo.heads), Arc::clone(&echo.trailers));
         let (reset, connections) = (Arc::clone(&echo.reset), Arc::clone(&echo.connections));
@@ -51,7 +47,7 @@ impl Echo {
                         let (trailers, reset) = (Arc::clone(&trailers), Arc::clone(&reset));
                         tokio::spawn(async move {
                             if serve(request, respond, &trailers).await.is_err() {
-                                reset.fetch_add(1, Ordering::Relaxed);
+                                reset.send_modify(|reset| *reset += 1);
                             }
                         });
                     }
@@ -89,41 +85,25 @@ async fn serve(
 struct Place {
     world: World,
     sender: http2::SendRequest<Body>,
-    _folder: tempfile::TempDir,
 }
 
 impl Place {
     async fn before(echo: &Echo) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-        let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let routes = format!(
             r#"
-[listen.secure]
-address = "127.0.0.1:0"
-public_url = "https://apps.test"
-tls = {{ certificate = "{}", key = "{}" }}
-
 [route.app]
 host = "*"
 upstream = {{ url = "http://{}", protocol = "h2c" }}
 allow = "anyone"
 inject = {{ kind = "headers" }}
 "#,
-            certificate.display(),
-            key.display(),
             echo.at
         );
-        let world = Plan::with_routes(&routes).start().await;
-        let at = world.claviger.address("secure").await;
-        let connector = TlsConnector::from(Trust::with_file(&certificate).unwrap().client_config(&[b"h2"]));
-        let stream = TcpStream::connect(at).await.unwrap();
-        let stream = connector.connect(ServerName::try_from("apps.test").unwrap(), stream).await.unwrap();
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let world = Plan::with_routes(&routes).secure().start().await;
+        let stream = TokioIo::new(world.tls(b"h2").await);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
-        Self { world, sender, _folder: folder }
+        Self { world, sender }
     }
 
     async fn call(&mut self, path: &str, body: Body) -> Response<Incoming> {
@@ -203,11 +183,7 @@ async fn calls_share_a_connection_and_one_that_is_given_up_harms_no_other() {
             pieces.send(Err(std::io::ErrorKind::Other.into())).await.unwrap();
         }
     }
-    let reset = async || {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        echo.reset.load(Ordering::Relaxed)
-    };
-    until(reset, |reset| *reset == 10).await;
+    echo.reset.subscribe().wait_for(|reset| *reset == 10).await.unwrap();
     for (pieces, answer) in &mut kept {
         pieces.send(Ok(Frame::data("still".into()))).await.unwrap();
         assert_eq!(data(answer.body_mut()).await, "still");

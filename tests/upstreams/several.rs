@@ -1,17 +1,17 @@
 //! Several addresses, of which one goes away and comes back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Method;
+use tokio::sync::watch;
 
 use crate::support::client::{self, headers};
 use crate::support::place::Place;
 use crate::support::side::Side;
 use crate::support::upstream::Upstream;
 use crate::support::wire::{Behind, Wire};
-use crate::support::world::{Plan, until};
+use crate::support::world::Plan;
 
 #[tokio::test]
 async fn one_dies_under_load_and_nothing_fails_that_was_not_sent() {
@@ -24,7 +24,7 @@ async fn one_dies_under_load_and_nothing_fails_that_was_not_sent() {
         sides[1].at()
     );
     let world = Plan::with_routes(&routes).start().await;
-    let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(watch::Sender::new(0)));
     let load = (0..8).map(|_| {
         let (at, stop, asked) = (world.at, Arc::clone(&stop), Arc::clone(&asked));
         tokio::spawn(async move {
@@ -32,14 +32,14 @@ async fn one_dies_under_load_and_nothing_fails_that_was_not_sent() {
                 // idempotent, as the one that dies may have begun with some
                 let answer = client::send(at, Method::PUT, "/", &headers(&[]), "").await;
                 assert_eq!(answer.status, 200, "{}", answer.text());
-                asked.fetch_add(1, Ordering::Relaxed);
+                asked.send_modify(|asked| *asked += 1);
             }
         })
     });
     let load: Vec<_> = load.collect();
     let more = async |count: usize| {
-        let before = asked.load(Ordering::Relaxed);
-        until(a_while, |()| asked.load(Ordering::Relaxed) >= before + count).await;
+        let before = *asked.borrow();
+        asked.subscribe().wait_for(|asked| *asked >= before + count).await.unwrap();
     };
     more(50).await;
     assert!(!one.seen().is_empty() && !other.seen().is_empty());
@@ -49,16 +49,12 @@ async fn one_dies_under_load_and_nothing_fails_that_was_not_sent() {
     assert!(world.metric(&label).await < 0.5, "{label}");
     sides[1].start();
     let before = other.seen().len();
-    until(a_while, |()| other.seen().len() > before).await;
+    other.until(|seen| seen.len() > before).await;
     stop.store(true, Ordering::Relaxed);
     for load in load {
         load.await.unwrap();
     }
     assert!(world.metric(&label).await > 0.5);
-}
-
-async fn a_while() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl fmt::Display for End {
 
 /// Sends and reads at once, until the other side has had enough.
 async fn flood(site: &Site, first: Round, round: Round) -> End {
-    let (mut reader, mut writer) = tokio::io::split(site.tls(b"h2").await);
+    let (mut reader, mut writer) = tokio::io::split(site.world.tls(b"h2").await);
     let mut frames = 0;
     let told = async {
         while let Some((kind, _, _, payload)) = read(&mut reader).await {

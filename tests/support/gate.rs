@@ -1,6 +1,7 @@
-//! Where requests wait until they are let through, so that a case knows what is under way.
+//! Where requests wait until they are let through, so that a test knows what is under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
@@ -35,7 +36,9 @@ impl Gate {
 
     /// Waits until the crowd is this one.
     pub async fn until(&self, crowd: Crowd) {
-        self.crowd.subscribe().wait_for(|now| *now == crowd).await.unwrap();
+        let mut now = self.crowd.subscribe();
+        let come = now.wait_for(|now| *now == crowd);
+        tokio::time::timeout(PATIENCE, come).await.expect("they come").unwrap();
     }
 
     pub async fn pass(&self) {
@@ -44,3 +47,6 @@ impl Gate {
         self.crowd.send_modify(|crowd| *crowd = Crowd { waiting: crowd.waiting - 1, through: crowd.through + 1 });
     }
 }
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
