@@ -3,6 +3,12 @@
 use http::StatusCode;
 use serde_json::json;
 
+mod attack_documents;
+mod logouts;
+mod metadata;
+mod refusals;
+mod unasked;
+
 use crate::support::browser::Browser;
 use crate::support::client::Answer;
 use crate::support::saml_attacks::{ALICE, Attack, attacks};
@@ -22,6 +28,30 @@ fn document(name: &str) -> Attack {
 /// An honest Response: the assertion signed.
 fn honest(waiting: &Waiting) -> Vec<u8> {
     document("control: the assertion signed").document(&waiting.stage())
+}
+
+/// The answer is the page that every refusal gets, names the request and gives no ticket. What it says beside that.
+fn refused(world: &World, answer: &Answer) -> String {
+    let id = answer.header("x-request-id").to_owned();
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
+    assert!(answer.header("content-type").starts_with("text/html"), "{:?}", answer.headers);
+    assert!(!id.is_empty() && answer.text().contains(&id), "the page names the request: {}", answer.text());
+    let ticket = format!("{}=", world.ticket_name());
+    let set = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+    assert!(
+        set.filter(|line| line.starts_with(&ticket)).all(|line| line.contains("Max-Age=0")),
+        "{:?}",
+        answer.headers
+    );
+    answer.text().replace(&id, "")
+}
+
+/// The one audit line of this answer: why.
+async fn reason(world: &World, answer: &Answer) -> String {
+    let id = answer.header("x-request-id");
+    let lines: Vec<_> = world.audit().await.into_iter().filter(|line| line["request.id"] == *id).collect();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    lines[0]["reason"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Follows redirects at claviger until an answer is none.

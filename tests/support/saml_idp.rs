@@ -41,11 +41,23 @@ pub fn metadata_with(signing: &[&Certificate]) -> String {
 
 /// A claviger where people log in at this provider, by the source `corp`; `more` of its section.
 pub fn plan(more: &str) -> Plan {
-    let corp = format!("[identity.corp]\nissuer = \"{ISSUER}\"\nentity_id = \"{ENTITY_ID}\"\n{CORP}\n{more}\n");
-    Plan::with_routes(&format!("{corp}\n{APP}"))
+    plan_of(&format!("metadata_file = \"idp.xml\"\n{KEYS}\n{more}"))
+}
+
+/// The same with this metadata and these keys of ours.
+pub fn plan_of(section: &str) -> Plan {
+    let corp = format!("[identity.corp]\nissuer = \"{ISSUER}\"\nentity_id = \"{ENTITY_ID}\"\n{CORP}\n{section}\n");
+    Plan::with_routes(&format!("{APP}\n{corp}"))
         .file("idp.xml", &metadata())
         .file("sp.crt", &pem(&OURSELVES.certificate))
         .file("sp.key", OURSELVES.key_pem.expose())
+}
+
+/// The same in front of this upstream.
+pub fn plan_to(upstream: &str) -> Plan {
+    let mut plan = plan("");
+    plan.config = plan.config.replace("{upstream}", upstream);
+    plan
 }
 
 /// A certificate as a file has it.
@@ -53,11 +65,14 @@ pub fn pem(certificate: &Certificate) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", certificate.base64())
 }
 
-const CORP: &str = r#"
-kind = "saml"
-metadata_file = "idp.xml"
+/// Our keys, as a section names them.
+pub const KEYS: &str = r#"
 signing = [{ key = { file = "sp.key" }, certificate = "sp.crt" }]
 decryption = [{ key = { file = "sp.key" }, certificate = "sp.crt" }]
+"#;
+
+const CORP: &str = r#"
+kind = "saml"
 claims = { groups = "groups", email = "mail" }
 emails_are_verified = true
 "#;
