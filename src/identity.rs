@@ -19,6 +19,7 @@ use crate::secret::Secret;
 use crate::telemetry::Metrics;
 use crate::web::{BoxError, Caller};
 
+mod assertion;
 mod bearer;
 mod derived;
 mod email;
@@ -30,6 +31,7 @@ mod secret_text;
 mod seen;
 mod shards;
 
+pub use assertion::{RolePair, SamlResponse};
 pub use derived::Derived;
 pub use email::Email;
 
@@ -175,6 +177,8 @@ impl Debug for HolderId {
 pub enum Evidence {
     /// An OpenID Connect ID token.
     OidcToken(Secret),
+    /// A SAML response that was made for AWS.
+    SamlResponse(SamlResponse),
 }
 
 /// Where proof of identity comes from. Asked on a miss or a renewal only, as a token dies long before a session.
@@ -384,6 +388,9 @@ pub struct Tokens {
     /// The refresh token; opaque, so its end is unknown.
     #[serde(with = "crate::identity::secret_text")]
     pub refresh: Option<Secret>,
+    /// The SAML response, where it was made for AWS too.
+    #[serde(default)]
+    pub saml: Option<SamlResponse>,
 }
 
 /// A token and when it ends.
@@ -460,7 +467,7 @@ mod tests {
     #[test]
     fn debug_shows_no_token() {
         let token = Token { text: Secret::new("canary"), ends: SystemTime::UNIX_EPOCH };
-        let tokens = Tokens { id: Some(token), access: None, refresh: Some(Secret::new("canary")) };
+        let tokens = Tokens { id: Some(token), access: None, refresh: Some(Secret::new("canary")), saml: None };
         assert!(!format!("{tokens:?}").contains("canary"));
         let sealed = serde_json::to_string(&tokens).unwrap();
         let back: Tokens = serde_json::from_str(&sealed).unwrap();

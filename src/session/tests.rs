@@ -106,6 +106,7 @@ impl Corp {
                 id: Some(token("id")),
                 access: Some(token("access")),
                 refresh: refresh.then(|| Secret::new(format!("refresh-{name}-{serial}"))),
+                ..Tokens::default()
             },
             at_provider: Some(format!("sid-{name}")),
         }
@@ -176,7 +177,9 @@ impl Login for Corp {
 }
 
 async fn id_token(session: &Session, valid_for: u64) -> Result<String, EvidenceError> {
-    let Evidence::OidcToken(token) = session.evidence(Duration::from_secs(valid_for)).await?;
+    let Evidence::OidcToken(token) = session.evidence(Duration::from_secs(valid_for)).await? else {
+        panic!("it has an ID token")
+    };
     Ok(token.expose().to_owned())
 }
 

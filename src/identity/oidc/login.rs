@@ -102,7 +102,8 @@ impl Login for Oidc {
         let at_provider = claims.get("sid").and_then(Value::as_str).map(str::to_owned);
         let id = dated(id_token, &claims);
         let claims = self.with_userinfo(&provider, claims, &granted.access.text).await?;
-        let tokens = Tokens { id: Some(id), access: Some(granted.access), refresh: granted.refresh };
+        let tokens =
+            Tokens { id: Some(id), access: Some(granted.access), refresh: granted.refresh, ..Tokens::default() };
         let (voucher, claims) = (Arc::clone(&self.voucher), self.with_groups(claims));
         Ok(SignedIn { subject, voucher, claims, ends_at: None, tokens, at_provider })
     }
@@ -121,6 +122,7 @@ impl Login for Oidc {
             id: tokens.id.clone(),
             access: Some(access.clone()),
             refresh: Some(refresh.unwrap_or_else(|| old.clone())),
+            ..Tokens::default()
         };
         let incomplete = |tokens: &Tokens, source| RenewError::Incomplete { tokens: Box::new(tokens.clone()), source };
 
