@@ -19,6 +19,7 @@ use crate::secret::Secret;
 use crate::telemetry::Metrics;
 use crate::web::{BoxError, Caller};
 
+mod assertion;
 mod bearer;
 mod claims;
 mod derived;
@@ -35,6 +36,7 @@ mod secret_text;
 mod seen;
 mod shards;
 
+pub use assertion::{RolePair, SamlResponse};
 pub use claims::Claims;
 pub use derived::Derived;
 pub use email::Email;
@@ -137,6 +139,8 @@ impl Debug for HolderId {
 pub enum Evidence {
     /// An OpenID Connect ID token.
     OidcToken(Secret),
+    /// A SAML response that was made for AWS.
+    SamlResponse(SamlResponse),
 }
 
 /// Where proof of identity comes from. Asked on a miss or a renewal only, as a token dies long before a session.
@@ -374,7 +378,11 @@ pub struct Tokens {
     /// The refresh token; opaque, so its end is unknown.
     #[serde(with = "crate::identity::secret_text")]
     pub refresh: Option<Secret>,
+    /// The SAML response, where it was made for AWS too.
+    #[serde(default)]
+    pub saml: Option<SamlResponse>,
     /// What a SAML provider calls the person and the login, to be asked to end it.
+    #[serde(default)]
     pub saml_login: Option<SamlLogin>,
 }
 

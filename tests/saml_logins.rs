@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 mod attack_documents;
+mod instances;
 mod logouts;
 mod metadata;
 mod refusals;

@@ -9,6 +9,7 @@
 //! | `provider` | the provider's metadata: read, kept, refreshed |
 //! | `login` | the request, and the login as other sources have it |
 //! | `answer` | a Response, from the form to a person |
+//! | `aws` | what of a Response is kept for AssumeRoleWithSAML |
 //! | `person` | from an assertion to subject and claims |
 //! | `logout` | logout messages, both ways, and our metadata |
 
@@ -25,6 +26,7 @@ use crate::saml::{Binding, SigningKey, Workers};
 use crate::web::Caller;
 
 mod answer;
+mod aws;
 mod login;
 mod logout;
 mod person;

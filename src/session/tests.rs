@@ -178,7 +178,9 @@ impl Login for Corp {
 }
 
 async fn id_token(session: &Session, valid_for: u64) -> Result<String, EvidenceError> {
-    let Evidence::OidcToken(token) = session.evidence(Duration::from_secs(valid_for)).await?;
+    let Evidence::OidcToken(token) = session.evidence(Duration::from_secs(valid_for)).await? else {
+        panic!("it has an ID token")
+    };
     Ok(token.expose().to_owned())
 }
 

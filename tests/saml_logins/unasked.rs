@@ -11,7 +11,7 @@ use crate::support::saml_idp::{ENTITY_ID, ISSUER, field, plan, this_second};
 use crate::support::world::World;
 
 /// A Response that nobody asked for.
-fn unasked(world: &World) -> String {
+pub fn unasked(world: &World) -> String {
     let acs = world.url("/.claviger/saml/corp/acs");
     let name_id = NameId { value: ALICE.into(), format: None, name_qualifier: None, sp_name_qualifier: None };
     let response = ResponseOf {

@@ -46,9 +46,17 @@ pub fn plan(more: &str) -> Plan {
 
 /// The same with this metadata and these keys of ours.
 pub fn plan_of(section: &str) -> Plan {
-    let corp = format!("[identity.corp]\nissuer = \"{ISSUER}\"\nentity_id = \"{ENTITY_ID}\"\n{CORP}\n{section}\n");
-    Plan::with_routes(&format!("{APP}\n{corp}"))
-        .file("idp.xml", &metadata())
+    with_files(Plan::with_routes(&routes(section)))
+}
+
+/// The section, and a route for whoever logs in there.
+pub fn routes(section: &str) -> String {
+    format!("{APP}\n[identity.corp]\nissuer = \"{ISSUER}\"\nentity_id = \"{ENTITY_ID}\"\n{CORP}\n{section}\n")
+}
+
+/// The files that such a section names.
+pub fn with_files(plan: Plan) -> Plan {
+    plan.file("idp.xml", &metadata())
         .file("sp.crt", &pem(&OURSELVES.certificate))
         .file("sp.key", OURSELVES.key_pem.expose())
 }

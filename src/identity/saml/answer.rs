@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::person::{Mapping, login_of};
-use super::{Saml, provider};
+use super::{Saml, aws, provider};
 use crate::identity::{LoginError, Once, SignedIn, Tokens};
 use crate::saml::{
     Answer, Assertion, Certificate, DecryptionKey, Expected, Guarded, Kind, NO_PASSIVE, Reason, Refused, SKEW, Trust,
@@ -57,7 +57,7 @@ impl Saml {
             verdict => verdict,
         };
         let assertion = assertion.map_err(|refused| as_login_error(refused, asked))?;
-        self.signed_in(&assertion, asked)
+        self.signed_in(&assertion, asked, response)
     }
 
     /// Guard, verifier and expectations, all of them off the async threads.
@@ -67,7 +67,7 @@ impl Saml {
         self.workers.run(move || rules.accept(&response, &asked, certificates, now)).await
     }
 
-    fn signed_in(&self, assertion: &Assertion, asked: &Asked) -> Result<SignedIn, LoginError> {
+    fn signed_in(&self, assertion: &Assertion, asked: &Asked, response: &str) -> Result<SignedIn, LoginError> {
         // a provider that does not know ForceAuthn answers as if it had not been there
         if asked.proven_since.is_some_and(|since| assertion.authn_instant + SKEW < since) {
             return Err(LoginError::Refused("the person was not asked for a proof anew".into()));
@@ -75,13 +75,15 @@ impl Saml {
         let read = self.rules.mapping.read(&self.name, assertion);
         let (subject, claims) = read.map_err(LoginError::Refused)?;
         let login = login_of(assertion);
+        let is_for_aws = |aws: &&Aws| (&aws.recipient, &aws.audience) == (&assertion.recipient, &assertion.audience);
+        let saml = self.rules.aws.as_ref().filter(is_for_aws).map(|_| aws::kept(response, assertion));
         Ok(SignedIn {
             subject,
             voucher: Arc::clone(&self.voucher),
             claims,
             ends_at: assertion.session_ends_at,
             at_provider: login.session_index.clone(),
-            tokens: Tokens { saml_login: Some(login), ..Tokens::default() },
+            tokens: Tokens { saml, saml_login: Some(login), ..Tokens::default() },
             // A17: unique at its issuer, so both together are the name
             once: Some(Once {
                 name: format!("assertion {} {}", assertion.issuer, assertion.once.id),
