@@ -25,13 +25,15 @@ mod lease;
 mod listening;
 mod pool;
 mod registry;
+mod spare;
 mod standing;
 mod target;
 
 use body::{Outgoing, Progress, Reply};
 use connect::Use;
-use failure::{Failure, Spare};
+use failure::Failure;
 use lease::{Late, Lease, Sent};
+use spare::Spare;
 use target::{Endpoint, Target};
 
 pub use destination::{Address, Destination, Health, Protocol};
