@@ -105,18 +105,21 @@ pub enum Unidentified {
 }
 
 impl Generation {
-    /// Reads a config and builds it. `parts` is asked once the config is read, as some parts depend on it.
+    /// Reads a config and builds it. `parts` is asked once the config is read, as some parts depend on it; what it finds
+    /// wrong there it adds to the errors.
     ///
     /// # Errors
     /// Everything that is wrong, of the file's own and of what is built from it.
     pub fn load(
         file: &Path,
         environment: &Environment,
-        parts: impl FnOnce(&Config) -> Result<Parts, ConfigErrors>,
+        parts: impl FnOnce(&Config, &mut ConfigErrors) -> Parts,
     ) -> Result<(Config, Self), ConfigErrors> {
-        let reading = Config::read(file, environment)?;
-        let Reading { config, mut errors } = reading;
-        let built = parts(&config).and_then(|parts| Self::build(&config, &parts));
+        let Reading { config, mut errors } = Config::read(file, environment)?;
+        let mut of_parts = ConfigErrors::default();
+        let parts = parts(&config, &mut of_parts);
+        let built = Self::build(&config, &parts);
+        errors.append_news(of_parts);
         match built.map_err(|more| errors.append_news(more)) {
             Ok(generation) if errors.is_empty() => Ok((config, generation)),
             _ => Err(errors.located(&config.text)),

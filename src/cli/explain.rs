@@ -14,7 +14,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::check::columns::Columns;
-use super::check::{build, injected, pretty, refuse, tell};
+use super::check::{injected, pretty, refuse, tell};
+use crate::app::look_at;
+use crate::built_in::Environment;
 use crate::clock::{Clock as _, SystemClock, rfc3339};
 use crate::config::Config;
 use crate::generation::Generation;
@@ -74,7 +76,7 @@ struct Answer {
 
 impl Explain {
     pub(super) fn run(self) -> ExitCode {
-        let (config, generation) = match build(&self.file) {
+        let (config, generation) = match look_at(&self.file, &Environment::of_this_process()) {
             Ok(built) => built,
             Err(errors) => return refuse(&self.file, &errors, self.json),
         };

@@ -2,7 +2,6 @@ use clap::Parser;
 
 use super::*;
 use crate::built_in::Environment;
-use crate::config::ConfigErrors;
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::telemetry::Metrics;
@@ -90,8 +89,7 @@ fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), Str
         metrics: Metrics::new(),
         identity_issuer: None,
     };
-    let (config, generation) =
-        Generation::load(&file, &Environment::default(), |_| Ok::<_, ConfigErrors>(parts)).unwrap();
+    let (config, generation) = Generation::load(&file, &Environment::default(), |_, _| parts).unwrap();
     Line::try_parse_from(line).unwrap().explain.explain(&config, &generation)
 }
 
