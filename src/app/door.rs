@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, header, request};
 
 use super::App;
 use super::current::Current;
-use crate::fault::Fault;
+use crate::fault::{Fault, LoggedIn, Reader};
 use crate::proxy::{Arrival, Client, Note};
 use crate::route::{Host, is_ours};
 use crate::server::{Handler, Refusal};
@@ -29,7 +29,7 @@ impl Handler for Door {
     async fn handle(&self, request: Request) -> Response {
         let started = Instant::now();
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
-            return Fault::Internal("a request came without its connection").answer("-", false);
+            return Fault::Internal("a request came without its connection").answer("-", Reader::Program);
         };
         let current = self.app.current.load_full();
         let entrance = current.generation.entrances.get(&self.name);
@@ -66,7 +66,15 @@ impl Handler for Door {
                 if let Fault::TooMany(too_many) = &fault {
                     self.app.requests.limited(too_many.limit);
                 }
-                (fault.answer(&id, for_a_person), Some(fault.code()))
+                let answer = match for_a_person {
+                    true if fault.depends_on_the_account() => {
+                        let who = Box::pin(self.logged_in(&current, &note)).await;
+                        fault.answer(&id, Reader::Person(who.as_ref()))
+                    }
+                    true => fault.answer(&id, Reader::Person(None)),
+                    false => fault.answer(&id, Reader::Program),
+                };
+                (answer, Some(fault.code()))
             }
         };
 
@@ -165,6 +173,13 @@ impl Door {
             Err(fault) if fault.calls_for_a_role() => self.begin_choice(current, navigation, arrival, fault),
             other => other,
         }
+    }
+
+    /// Who is logged in; none where they asked without a login.
+    async fn logged_in(&self, current: &Arc<Current>, note: &Note<'_>) -> Option<LoggedIn> {
+        let (_, holder) = note.asker.as_ref()?;
+        let session = self.app.sessions.by_id(*holder).await.ok()??;
+        Some(self.site(current)?.logged_in(&session))
     }
 
     /// Sends a person to log in, who then comes back to where this request wanted to go. A program gets the fault.
