@@ -170,9 +170,8 @@ impl Generation {
         route: &Route,
         session: Option<&Arc<Session>>,
     ) -> Result<Option<Identity>, Unidentified> {
-        let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
-        let mut found = session.filter(|session| counts(&session.subject().source)).map(Session::identity);
-        for (name, source) in self.sources.iter().filter(|(name, _)| counts(name)) {
+        let mut found = session.filter(|session| route.counts(&session.subject().source)).map(Session::identity);
+        for (name, source) in self.sources.iter().filter(|(name, _)| route.counts(name)) {
             let recognition = match source.glance(caller) {
                 Some(recognition) => recognition,
                 None => source.recognize(caller).await,
@@ -201,8 +200,7 @@ impl Generation {
         &'g self,
         route: &'g Route,
     ) -> impl Iterator<Item = (&'g SourceName, &'g Arc<dyn IdentitySource>)> {
-        let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
-        self.sources.iter().filter(move |(name, source)| counts(name) && source.login().is_some())
+        self.sources.iter().filter(move |(name, source)| route.counts(name) && source.login().is_some())
     }
 }
 

@@ -24,7 +24,7 @@ use crate::identity::{
     Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, IdentitySource, SourceName, Subject,
 };
 use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Wanted, Way};
-use crate::route::{Host, OURS, Route, is_ours};
+use crate::route::{Host, OURS, is_ours};
 
 /// Say what would become of a request, and why: route, rule, role, and everything STS would be told and how.
 ///
@@ -176,7 +176,7 @@ impl Explain {
             answer.to = Some(each.collect::<Vec<_>>().join(", "));
             answer.inject = injected(written).into_iter().map(str::to_owned).collect();
         }
-        let counts = |identity: &&Identity| counts(route, &identity.subject.source);
+        let counts = |identity: &&Identity| route.counts(&identity.subject.source);
         if let Some(who) = identity.filter(|identity| !counts(identity)) {
             answer.note =
                 Some(format!("identity.{} does not count on this route, so nobody is logged in", who.subject.source));
@@ -298,10 +298,6 @@ fn way(way: Way) -> &'static str {
 
 fn name(identity: &Identity) -> String {
     format!("{}/{}", identity.subject.source, identity.subject.id)
-}
-
-fn counts(route: &Route, source: &SourceName) -> bool {
-    route.sources.as_ref().is_none_or(|sources| sources.contains(source))
 }
 
 fn read_claims(file: &Path) -> Result<Map<String, Value>, String> {

@@ -306,8 +306,7 @@ impl Builder<'_> {
 
 /// Whether anybody may log in for this route, or comes with what a login left: a token or a certificate leaves nothing.
 fn logs_in(route: &RouteConfig, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>) -> bool {
-    let counts = |name: &Arc<str>| route.identity.as_ref().is_none_or(|names| names.contains(name));
-    sources.iter().any(|(name, source)| counts(name) && source.login().is_some())
+    sources.iter().any(|(name, source)| route.counts(name) && source.login().is_some())
 }
 
 /// What to call an upstream to itself: of several addresses without a `host` none is its name.

@@ -120,8 +120,7 @@ impl SignIn {
         session: &Arc<Session>,
         path: &NormalPath<'_>,
     ) -> Result<Vec<Offered>, Fault> {
-        let counts = route.sources.as_ref().is_none_or(|sources| sources.contains(&session.subject().source));
-        let identity = counts.then(|| session.identity());
+        let identity = route.counts(&session.subject().source).then(|| session.identity());
         let ask = Ask {
             identity: identity.as_ref(),
             method: &Method::GET,
