@@ -26,31 +26,29 @@ pub(super) struct Door {
 
 #[async_trait]
 impl Handler for Door {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, connection: &Connection, request: Request) -> Response {
+        let (mut head, body) = request.into_parts(); // before anything borrows it: the request's state holds it once
         let started = Instant::now();
-        let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
-            return Fault::Internal("a request came without its connection").answer("-", Reader::Program);
-        };
         let current = self.app.current.load_full();
         let entrance = current.generation.entrances.get(&self.name);
         let trusted = entrance.map_or(&[][..], |entrance| &entrance.trusted_proxies);
         let id = request_id();
-        let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
-        let client = Client::read(request.headers(), connection.peer, connection.tls, trusted);
+        let host = head.headers.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+        let client = Client::read(&head.headers, connection.peer, connection.tls, trusted);
         let is_believed = client.as_ref().is_ok_and(Client::is_believed);
         let now = self.app.clock.now();
-        let trace = Trace::of(request.headers(), self.app.exporter.as_ref(), is_believed, now);
+        let trace = Trace::of(&head.headers, self.app.exporter.as_ref(), is_believed, now);
         let arrival = Arrival {
             id: &id,
             trace: &trace,
             now,
-            connection: &connection,
+            connection,
             client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
             cookies: entrance.and_then(|entrance| entrance.cookies.as_ref()),
         };
 
-        let (mut note, (mut head, body)) = (Note::default(), request.into_parts());
+        let mut note = Note::default();
         let for_a_person = is_navigation(&head);
         let is_told = current.config.log_access || trace.is_recorded();
         let asked = is_told.then(|| (head.method.clone(), head.uri.clone()));

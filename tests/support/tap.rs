@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use claviger::clock::{Clock as _, SystemClock, rfc3339};
 use claviger::server::Handler;
-use claviger::web::{Body, Request, Response};
+use claviger::web::{Body, Connection, Request, Response};
 use tokio::sync::watch;
 
 use super::watched::until;
@@ -77,14 +77,14 @@ impl Tap {
 
 #[async_trait]
 impl Handler for Tap {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, connection: &Connection, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let asked = body.collect(MOST).await.unwrap();
         let target = head.uri.to_string();
         let question = String::from_utf8_lossy(&asked).into_owned();
         self.asked.send_modify(|asked| *asked += 1);
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
-        let response = self.service.handle(Request::from_parts(head, Body::full(asked))).await;
+        let response = self.service.handle(connection, Request::from_parts(head, Body::full(asked))).await;
         let (mut head, body) = response.into_parts();
         let answered = self.changed(String::from_utf8_lossy(&body.collect(MOST).await.unwrap()).into_owned());
         head.headers.remove("content-length");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use claviger::server::Handler;
-use claviger::web::{self, Body, Request, Response};
+use claviger::web::{self, Body, Connection, Request, Response};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
@@ -61,7 +61,7 @@ impl Upstream {
 
 #[async_trait]
 impl Handler for Upstream {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let (body, trailers, broken) = match http_body_util::BodyExt::collect(body).await {
             Ok(read) => {
