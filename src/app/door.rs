@@ -227,11 +227,7 @@ impl Door {
         let site = self.site(current).ok_or(Fault::NoRoute)?;
         let host = arrival.host()?;
         let visit = Visit { head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
-        let answer = self.app.sign_in.answer(&site, &visit).await;
-        if self.app.current.load().number != current.number {
-            self.app.sessions.sweep().await; // the source of a login that has just come may have gone meanwhile
-        }
-        answer
+        self.app.sign_in.answer(&site, &visit).await
     }
 
     /// This listener as the generation has it; none where nobody can log in.

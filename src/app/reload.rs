@@ -195,7 +195,6 @@ impl Reload {
                 Err(error) => tracing::error!(listener = &*name, %error, "it can't be listened on"),
             }
         }
-        app.sessions.sweep().await;
         self.counts.reloaded.increment(1);
         self.counts.in_use(&app.current.load(), app);
         tracing::info!(
