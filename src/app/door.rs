@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, header, request};
 
 use super::App;
 use super::current::Current;
-use crate::fault::Fault;
+use crate::fault::{Fault, LoggedIn, Reader};
 use crate::proxy::{Arrival, Client, Note};
 use crate::route::{Host, is_ours};
 use crate::server::{Handler, Refusal};
@@ -64,7 +64,15 @@ impl Handler for Door {
                 if let Fault::TooMany(too_many) = &fault {
                     self.app.requests.limited(too_many.limit);
                 }
-                (fault.answer(&id, for_a_person), Some(fault.code()))
+                let answer = match for_a_person {
+                    true if fault.depends_on_the_account() => {
+                        let who = Box::pin(self.logged_in(&current, &note)).await;
+                        fault.answer(&id, Reader::Person(who.as_ref()))
+                    }
+                    true => fault.answer(&id, Reader::Person(None)),
+                    false => fault.answer(&id, Reader::Program),
+                };
+                (answer, Some(fault.code()))
             }
         };
 
@@ -165,6 +173,13 @@ impl Door {
         }
     }
 
+    /// Who is logged in; none where they asked without a login.
+    async fn logged_in(&self, current: &Arc<Current>, note: &Note<'_>) -> Option<LoggedIn> {
+        let (_, holder) = note.asker.as_ref()?;
+        let session = self.app.sessions.by_id(*holder).await.ok()??;
+        Some(self.site(current)?.logged_in(&session))
+    }
+
     /// Sends a person to log in, who then comes back to where this request wanted to go. A program gets the fault.
     async fn begin_login(
         &self,
@@ -212,11 +227,7 @@ impl Door {
         let site = self.site(current).ok_or(Fault::NoRoute)?;
         let host = arrival.host()?;
         let visit = Visit { head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
-        let answer = self.app.sign_in.answer(&site, &visit).await;
-        if self.app.current.load().number != current.number {
-            self.app.sessions.sweep().await; // the source of a login that has just come may have gone meanwhile
-        }
-        answer
+        self.app.sign_in.answer(&site, &visit).await
     }
 
     /// This listener as the generation has it; none where nobody can log in.

@@ -9,6 +9,8 @@ use claviger::server::Handler;
 use claviger::web::{Body, Connection, Request, Response};
 use tokio::sync::watch;
 
+use super::watched::until;
+
 /// A service with somebody on the line.
 pub struct Tap {
     service: Arc<dyn Handler>,
@@ -40,16 +42,12 @@ impl Tap {
 
     /// Waits until so many questions have come, whether they are held up or not.
     pub async fn until_asked(&self, count: usize) {
-        let mut asked = self.asked.subscribe();
-        let come = asked.wait_for(|asked| *asked >= count);
-        tokio::time::timeout(PATIENCE, come).await.expect("it is asked").unwrap();
+        until(&self.asked, |asked| *asked >= count).await;
     }
 
     /// Waits until so many have been answered.
     pub async fn until_said(&self, count: usize) {
-        let mut said = self.said.subscribe();
-        let come = said.wait_for(|said| said.len() >= count);
-        tokio::time::timeout(PATIENCE, come).await.expect("it is answered").unwrap();
+        until(&self.said, |said| said.len() >= count).await;
     }
 
     /// Lets nothing through until [`Tap::release`].
@@ -97,5 +95,3 @@ impl Handler for Tap {
 }
 
 const MOST: usize = 16 << 20;
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
