@@ -74,7 +74,8 @@ impl Saml {
         let (subject, claims) = read.map_err(LoginError::Refused)?;
         let login = login_of(assertion);
         let is_for_aws = |aws: &&Aws| (&aws.recipient, &aws.audience) == (&assertion.recipient, &assertion.audience);
-        let saml = self.rules.aws.as_ref().filter(is_for_aws).map(|_| aws::kept(response, assertion));
+        let aws = self.rules.aws.as_ref().filter(is_for_aws).filter(|_| asked.request.is_some());
+        let saml = aws.map(|_| aws::kept(response, assertion));
         Ok(SignedIn {
             subject,
             voucher: Arc::clone(&self.voucher),
