@@ -8,6 +8,8 @@ use super::asked::Asked;
 use super::authorize::AuthorizationRequest;
 use super::form::Form;
 use super::pages::{SignInPage, refusal, show};
+#[cfg(feature = "saml")]
+use super::saml;
 use super::{OpenIdProvider, device};
 use crate::secret::Secret;
 use crate::telemetry::AUDIT;
@@ -27,7 +29,7 @@ impl OpenIdProvider {
         if !self.is_sealed(asked, next) {
             return refusal("This form is out of date, or your browser did not keep its cookie.");
         }
-        let goal = match Goal::read(self, next) {
+        let goal = match Goal::read(self, asked, next) {
             Ok(goal) => goal,
             Err(response) => return *response,
         };
@@ -59,6 +61,8 @@ impl OpenIdProvider {
         let mut response = match goal {
             Goal::Client(request) => self.grant(*request, person, asked.now),
             Goal::Device(next) => redirect(&self.at(&format!("/{next}"))),
+            #[cfg(feature = "saml")]
+            Goal::Party(saml, request) => self.saml_grant(saml, &request, &person, asked.now),
         };
         self.cookies.set_session(&mut response, cookie.expose());
         response
@@ -102,19 +106,29 @@ impl OpenIdProvider {
 }
 
 /// Where a sign-in leads.
-enum Goal {
+enum Goal<'p> {
     Client(Box<AuthorizationRequest>),
     /// `device?…`
     Device(String),
+    #[cfg(feature = "saml")]
+    Party(&'p saml::SamlProvider, Box<saml::Request>),
 }
 
-impl Goal {
-    fn read(provider: &OpenIdProvider, next: &str) -> Result<Self, Box<Response>> {
+impl<'p> Goal<'p> {
+    fn read(provider: &'p OpenIdProvider, asked: &Asked, next: &str) -> Result<Self, Box<Response>> {
         match next.split_once('?') {
             Some(("authorize", text)) => {
                 let form = Form::parse(text.as_bytes()).map_err(|e| refusal(&format!("The address is wrong: {e}.")))?;
                 let request = AuthorizationRequest::read(&form, &provider.clients).map_err(|e| provider.refuse(e))?;
                 Ok(Self::Client(Box::new(request)))
+            }
+            #[cfg(feature = "saml")]
+            Some((saml::ANSWER, text)) => {
+                let Some(saml) = &provider.saml else { return Err(Box::new(refusal("This form leads nowhere."))) };
+                let form = Form::parse(text.as_bytes()).map_err(|_| saml::Unanswerable::NoMessage);
+                let request = form.and_then(|form| saml::Request::read(&form, saml));
+                let request = request.map_err(|refused| provider.saml_refuse(&refused, asked))?;
+                Ok(Self::Party(saml, Box::new(request)))
             }
             Some(("device", _)) => Ok(Self::Device(next.to_owned())),
             _ => Err(Box::new(refusal("This form leads nowhere."))),
@@ -125,6 +139,8 @@ impl Goal {
         match self {
             Self::Client(request) => &request.client.name,
             Self::Device(_) => device::SOMETHING,
+            #[cfg(feature = "saml")]
+            Self::Party(_, request) => &request.party.name,
         }
     }
 }
