@@ -77,6 +77,34 @@ impl FromStr for RoleArn {
     }
 }
 
+/// The ARN of a SAML provider registered with IAM: `arn:aws:iam::123456789012:saml-provider/name`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SamlProviderArn(Arc<str>);
+
+impl SamlProviderArn {
+    /// The whole ARN.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SamlProviderArn {
+    type Err = ArnError;
+
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let expected = "a SAML provider's ARN; expected arn:aws:iam::<12-digit account>:saml-provider/<name>";
+        let (account, name) = text.split_once(":saml-provider/").unwrap_or_default();
+        let (partition, account) = account.split_once(":iam::").unwrap_or_default();
+        let partition = partition.strip_prefix("arn:").unwrap_or_default();
+        let partition_ok = !partition.is_empty() && partition.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        // IAM CreateSAMLProvider, Name
+        let name_ok = (1..=128).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        let ok = partition_ok && name_ok && account.parse::<AccountId>().is_ok();
+        if ok { Ok(Self(text.into())) } else { Err(ArnError::new(text, expected)) }
+    }
+}
+
 /// A 12-digit AWS account number.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AccountId(Arc<str>);
@@ -268,7 +296,7 @@ macro_rules! by_its_text {
         }
     )+};
 }
-by_its_text!(RoleArn, AccountId, Region, ServiceName, SessionName, SourceIdentity, TagKey, TagValue);
+by_its_text!(RoleArn, SamlProviderArn, AccountId, Region, ServiceName, SessionName, SourceIdentity, TagKey, TagValue);
 
 #[cfg(test)]
 mod tests {

@@ -75,6 +75,9 @@ pub enum Fault {
     /// A login did not come back as it was sent out (A8).
     #[error("the login came back wrong: {0}")]
     BadLogin(String),
+    /// A provider's logout message is not one that can be heeded.
+    #[error("the logout was refused: {0}")]
+    BadLogout(String),
     /// A login failed at the provider.
     #[error("the login failed")]
     Login(#[source] LoginError),
@@ -368,13 +371,19 @@ impl Fault {
                 "The app behind this proxy can't be reached, or broke off.".into(),
             )
             .with(Next::TryAgain),
-            Self::BadLogin(_) | Self::Login(LoginError::Refused(_)) => face(
+            Self::BadLogin(_) | Self::Login(LoginError::Refused(_) | LoginError::WouldAsk) => face(
                 400,
                 "login_invalid",
                 "This login can't be completed",
                 "It is too old, was already used, or was begun in another browser. Start again.".into(),
             )
             .with(Next::LogIn),
+            Self::BadLogout(_) => face(
+                400,
+                "logout_invalid",
+                "This logout can't be completed",
+                "It is too old, was already used, or is not your identity provider's. Nothing was ended by it.".into(),
+            ),
             Self::Login(LoginError::Declined(code)) => {
                 face(400, "login_declined", "The identity provider declined", format!("It answered: {code}."))
                     .with(Next::LogIn)

@@ -19,22 +19,38 @@ use crate::secret::Secret;
 use crate::telemetry::Metrics;
 use crate::web::{BoxError, Caller};
 
+mod assertion;
 mod bearer;
+mod claims;
 mod derived;
 mod email;
 mod groups;
 mod issuer;
 mod mtls;
 mod oidc;
+mod onward;
+mod party;
+#[cfg(feature = "saml")]
+mod saml;
 mod secret_text;
 mod seen;
 mod shards;
 
+pub use assertion::{RolePair, SamlResponse};
+pub use claims::Claims;
 pub use derived::Derived;
 pub use email::Email;
+pub use onward::{Form, Onward};
+pub use party::{Heard, LeaveRequest, Message, Party, SamlLogin};
 
 /// Every kind of `[identity.<name>]`.
-pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[oidc::BUILT_IN, bearer::BUILT_IN, mtls::BUILT_IN];
+pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[
+    oidc::BUILT_IN,
+    #[cfg(feature = "saml")]
+    saml::BUILT_IN,
+    bearer::BUILT_IN,
+    mtls::BUILT_IN,
+];
 
 /// What a source may use.
 #[derive(Clone, Debug)]
@@ -55,58 +71,6 @@ pub struct Subject {
     pub source: SourceName,
     /// The source's own, stable name for the subject (`sub`).
     pub id: Arc<str>,
-}
-
-/// What a source says of a subject.
-#[derive(Clone, Default, Deserialize, Serialize)]
-pub struct Claims(Arc<Map<String, Value>>);
-
-impl Claims {
-    /// These claims.
-    pub fn new(claims: Map<String, Value>) -> Self {
-        Self(Arc::new(claims))
-    }
-
-    /// The claim called `name`. A name that is no claim is read as a path: `realm_access.roles` (a claim with
-    /// the whole name wins, as `https://aws.amazon.com/tags` has dots of its own).
-    pub fn value(&self, name: &str) -> Option<&Value> {
-        if let Some(value) = self.0.get(name) {
-            return Some(value);
-        }
-        let (first, rest) = name.split_once('.')?;
-        rest.split('.').try_fold(self.0.get(first)?, |value, part| value.get(part))
-    }
-
-    /// The claim as one text: texts as they are, numbers and booleans as JSON writes them, nothing else.
-    pub fn text(&self, name: &str) -> Option<String> {
-        match self.value(name)? {
-            Value::String(text) => Some(text.clone()),
-            value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
-            _ => None,
-        }
-    }
-
-    /// The texts of a claim that is a text or a list of texts.
-    pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
-        let (one, many) = match self.value(name) {
-            Some(Value::String(text)) => (Some(text.as_str()), [].as_slice()),
-            Some(Value::Array(values)) => (None, values.as_slice()),
-            _ => (None, [].as_slice()),
-        };
-        one.into_iter().chain(many.iter().filter_map(Value::as_str))
-    }
-
-    /// All of them.
-    pub fn as_map(&self) -> &Map<String, Value> {
-        &self.0
-    }
-}
-
-impl Debug for Claims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // names are enough to see what a provider sends; values are personal
-        f.debug_set().entries(self.0.keys()).finish()
-    }
 }
 
 /// Someone a source has vouched for.
@@ -175,6 +139,8 @@ impl Debug for HolderId {
 pub enum Evidence {
     /// An OpenID Connect ID token.
     OidcToken(Secret),
+    /// A SAML response that was made for AWS.
+    SamlResponse(SamlResponse),
 }
 
 /// Where proof of identity comes from. Asked on a miss or a renewal only, as a token dies long before a session.
@@ -308,25 +274,42 @@ pub trait Login: Send + Sync {
     /// Whose word its logins are: which provider's, and to which client. Under another voucher the same source and id may
     /// be somebody else (A21).
     fn voucher(&self) -> &Arc<str>;
-    /// Starts a login that comes back to `callback`.
-    async fn begin(&self, callback: &Url) -> Result<Begun, LoginError>;
+    /// Starts a login that comes back to `callback`, or to a place of its own under the same origin. Where it is wanted
+    /// `quietly` the person is asked nothing: a provider that would have to ask ends it by [`LoginError::WouldAsk`].
+    async fn begin(&self, callback: &Url, quietly: bool) -> Result<Begun, LoginError>;
     /// Ends it with what the provider sent back and what [`Begun::memory`] kept.
     async fn finish(&self, returned: &Returned, memory: &LoginMemory) -> Result<SignedIn, LoginError>;
     /// Renews tokens and claims. The subject is the same afterwards, or it is an error.
     async fn renew(&self, subject: &Subject, tokens: &Tokens) -> Result<SignedIn, RenewError>;
-    /// Where the provider's own logout is, coming back to `back`.
-    async fn leave(&self, tokens: &Tokens, back: &Url) -> Option<Url>;
+    /// The way to the provider's own logout, coming back to `back`.
+    async fn leave(&self, tokens: &Tokens, back: &Url) -> Option<Leave>;
+    /// What else it answers to the provider, where that speaks to us through the browser.
+    fn party(&self) -> Option<&dyn Party> {
+        None
+    }
 }
 
 /// A login under way.
 #[derive(Debug)]
 pub struct Begun {
     /// Where the browser goes.
-    pub to: Url,
+    pub to: Onward,
+    /// Whether the answer comes by a form that the provider has the browser post: the browser sends `Lax` cookies
+    /// with none that comes from another site.
+    pub is_posted_back: bool,
     /// The unguessable value that comes back with the answer and names this login.
     pub state: String,
     /// What must be known again when it comes back.
     pub memory: LoginMemory,
+}
+
+/// A way to a provider's own logout.
+#[derive(Debug)]
+pub struct Leave {
+    /// Where the browser goes.
+    pub to: Onward,
+    /// The name of the message that asks for it, where an answer will name it.
+    pub asked: Option<String>,
 }
 
 /// What a login must remember until the browser returns; the door keeps it sealed in the browser's per-login cookie.
@@ -372,6 +355,17 @@ pub struct SignedIn {
     pub tokens: Tokens,
     /// The provider's own name for this login (`sid`), for logouts that start there.
     pub at_provider: Option<String>,
+    /// What must not bring anybody in twice: the assertion that says all this.
+    pub once: Option<Once>,
+}
+
+/// What counts once, on whichever instance it comes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Once {
+    /// Its name, unlike any other's.
+    pub name: String,
+    /// When it would be refused anyway.
+    pub until: SystemTime,
 }
 
 /// A provider's tokens.
@@ -384,6 +378,12 @@ pub struct Tokens {
     /// The refresh token; opaque, so its end is unknown.
     #[serde(with = "crate::identity::secret_text")]
     pub refresh: Option<Secret>,
+    /// The SAML response, where it was made for AWS too.
+    #[serde(default)]
+    pub saml: Option<SamlResponse>,
+    /// What a SAML provider calls the person and the login, to be asked to end it.
+    #[serde(default)]
+    pub saml_login: Option<SamlLogin>,
 }
 
 /// A token and when it ends.
@@ -405,6 +405,9 @@ pub enum LoginError {
     /// The provider said no, or the person did: its `error` code, from a fixed set of characters.
     #[error("the identity provider answered `{0}`")]
     Declined(String),
+    /// It was wanted quietly, and the provider would have to ask the person something.
+    #[error("the identity provider would have to ask the person")]
+    WouldAsk,
     /// The provider can't be reached or does not make sense now.
     #[error("the identity provider is unavailable")]
     Unavailable(#[source] BoxError),
@@ -433,22 +436,7 @@ pub enum RenewError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    fn claims(value: Value) -> Claims {
-        Claims::new(value.as_object().cloned().unwrap())
-    }
-
-    #[test]
-    fn claims_are_found_by_name_then_by_path() {
-        let claims = claims(json!({"a.b": "whole", "a": {"b": "path", "c": ["x", 1, "y"]}, "n": 5}));
-        assert_eq!(claims.text("a.b").as_deref(), Some("whole"));
-        assert_eq!(claims.texts("a.c").collect::<Vec<_>>(), ["x", "y"]);
-        assert_eq!(claims.text("n").as_deref(), Some("5"));
-        assert_eq!(claims.text("a"), None);
-    }
 
     #[test]
     fn a_parameter_given_twice_is_absent() {
@@ -460,7 +448,7 @@ mod tests {
     #[test]
     fn debug_shows_no_token() {
         let token = Token { text: Secret::new("canary"), ends: SystemTime::UNIX_EPOCH };
-        let tokens = Tokens { id: Some(token), access: None, refresh: Some(Secret::new("canary")) };
+        let tokens = Tokens { id: Some(token), refresh: Some(Secret::new("canary")), ..Tokens::default() };
         assert!(!format!("{tokens:?}").contains("canary"));
         let sealed = serde_json::to_string(&tokens).unwrap();
         let back: Tokens = serde_json::from_str(&sealed).unwrap();

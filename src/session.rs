@@ -194,7 +194,7 @@ impl Why {
 impl Session {
     fn new(signed_in: SignedIn, settings: &SessionSettings, upkeep: &Arc<Upkeep>) -> Arc<Self> {
         let now = upkeep.clock.now();
-        let SignedIn { subject, voucher, claims, ends_at, tokens, at_provider } = signed_in;
+        let SignedIn { subject, voucher, claims, ends_at, tokens, at_provider, once: _ } = signed_in;
         let end = now + settings.lifetime;
         let ends = ends_at.map_or(end, |at| at.min(end));
         let login = LoginPart {

@@ -12,6 +12,10 @@
 //!   (ticket here)
 //! ```
 //!
+//! A SAML provider's answer is a form that its page posts, and a browser sends no `Lax` cookie with that. So it is verified
+//! first (`saml/<name>/acs`, which sees that login's own cookie only), and the browser arrives by a step of our own, with
+//! all its cookies (`saml/<name>/arrive`).
+//!
 //! Whatever is answered under `issuer/` is not this door's: the app looks there first.
 
 use std::fmt::{self, Debug};
@@ -29,20 +33,23 @@ use crate::identity::{IdentitySource, SourceName};
 use crate::secret::Sealer;
 use crate::session::{CookieNames, Session, Sessions};
 use crate::telemetry::Metrics;
-use crate::web::Response;
+use crate::web::{Body, Response};
 
+mod acs;
 mod begin;
 mod callback;
 mod handover;
 mod leave;
 mod me;
 mod navigation;
+mod onward;
 mod roles;
 mod rounds;
+mod single_logout;
 pub mod target;
 mod underway;
 
-pub use navigation::is_navigation;
+pub use navigation::{is_a_persons_post, is_navigation};
 
 use begin::Ask;
 
@@ -89,6 +96,8 @@ pub struct Wish<'a> {
     pub sources: &'a [SourceName],
     /// Whether a session that exists does not do, as when its proof of identity has expired.
     pub anew: bool,
+    /// Whether the person is asked something only where the provider must: they did not ask to log in.
+    pub quietly: bool,
 }
 
 impl Site {
@@ -169,11 +178,14 @@ impl SignIn {
     }
 
     /// Answers a request under [`PREFIX`].
-    pub async fn answer(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
+    pub async fn answer(&self, site: &Site, visit: &Visit<'_>, body: Body) -> Result<Response, Fault> {
         if !site.serves(visit.host) {
             return Err(Fault::NoRoute);
         }
         let place = visit.head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
+        if let Some(place) = place.strip_prefix("saml/") {
+            return Box::pin(self.answer_party(site, visit, place, body)).await;
+        }
         let reads = matches!(visit.head.method, Method::GET | Method::HEAD);
         match place {
             "login" if reads => self.login(site, visit).await,
@@ -187,6 +199,24 @@ impl SignIn {
             "roles" if visit.head.method == Method::POST => self.choose_role(site, visit).await,
             "callback" if !site.is_public(visit.host) => Err(Fault::NoRoute),
             "login" | "callback" | "enter" | "logout" | "signed-out" | "me" | "roles" => Err(Fault::Method),
+            _ => Err(Fault::NoRoute),
+        }
+    }
+
+    /// What lies under `saml/`, at `public_url` only, as that is what providers know.
+    async fn answer_party(&self, site: &Site, visit: &Visit<'_>, place: &str, body: Body) -> Result<Response, Fault> {
+        let (name, place) = place.split_once('/').filter(|_| site.is_public(visit.host)).ok_or(Fault::NoRoute)?;
+        let login = site.sources.iter().find(|(source, _)| **source == *name);
+        let party = login.and_then(|(source, found)| Some((source, found.login()?.party()?)));
+        let (source, party) = party.ok_or(Fault::NoRoute)?;
+        let reads = matches!(visit.head.method, Method::GET | Method::HEAD);
+        let posts = visit.head.method == Method::POST;
+        match place {
+            "acs" if posts => self.acs(site, visit, (source, party), body).await,
+            "arrive" if reads => self.arrive(site, visit).await,
+            "logout" if reads || posts => self.heed_logout(site, visit, (source, party), body).await,
+            "metadata" if reads => acs::metadata(site, party),
+            "acs" | "arrive" | "logout" | "metadata" => Err(Fault::Method),
             _ => Err(Fault::NoRoute),
         }
     }

@@ -25,6 +25,8 @@ mod reload;
 mod roles;
 #[cfg(feature = "saml")]
 mod saml;
+#[cfg(feature = "saml")]
+mod saml_logins;
 mod seeing;
 mod sessions;
 mod support;

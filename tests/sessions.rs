@@ -1,5 +1,5 @@
 //! Sessions that are kept outside of the process: across restarts, and among several of them.
 
 mod file;
-mod redis;
+pub mod redis;
 mod redis_outages;

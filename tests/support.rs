@@ -10,6 +10,8 @@ pub mod redis;
 pub mod routes;
 #[cfg(feature = "saml")]
 pub mod saml_attacks;
+#[cfg(feature = "saml")]
+pub mod saml_idp;
 pub mod secure;
 pub mod side;
 pub mod tap;

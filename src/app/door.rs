@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::proxy::{Arrival, Client, Note};
 use crate::route::{Host, is_ours};
 use crate::server::{Handler, Refusal};
-use crate::sign_in::{Site, Visit, Wish, is_navigation};
+use crate::sign_in::{Site, Visit, Wish, is_a_persons_post, is_navigation};
 use crate::telemetry::Access;
 use crate::trace::Trace;
 use crate::web::{self, Body, Connection, Request, Response};
@@ -51,11 +51,12 @@ impl Handler for Door {
         };
 
         let (mut note, (mut head, body)) = (Note::default(), request.into_parts());
-        let for_a_person = is_navigation(&head);
+        let is_navigation = is_navigation(&head);
+        let for_a_person = is_navigation || is_a_persons_post(&head);
         let is_told = current.config.log_access || trace.is_recorded();
         let asked = is_told.then(|| (head.method.clone(), head.uri.clone()));
         // kept for a login, which comes back to where this request wanted to go
-        let navigation = for_a_person.then(|| Box::new(remembered(&head)));
+        let navigation = is_navigation.then(|| Box::new(remembered(&head)));
         let answered = match client {
             Ok(_) => self.answer(&current, &mut head, body, navigation, &arrival, &mut note).await,
             Err(fault) => Err(fault),
@@ -156,7 +157,7 @@ impl Door {
     ) -> Result<Response, Fault> {
         current.generation.rates.take_address(arrival.client.address, arrival.now)?;
         if is_ours(head.uri.path()) {
-            return Box::pin(self.ours(current, head, arrival)).await;
+            return Box::pin(self.ours(current, head, body, arrival)).await;
         }
         match self.app.proxy.answer(&current.generation, head, body, arrival, note).await {
             Err(fault) if fault.calls_for_a_login() => {
@@ -181,7 +182,9 @@ impl Door {
         let host = arrival.host()?;
         let visit = Visit { head: &head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
         let sources = note.route.and_then(|route| route.sources.as_deref()).unwrap_or_default();
-        let wish = Wish { sources, anew: fault.calls_for_a_new_login() };
+        // they are logged in: what has ended is what only a login brings, and they need not know
+        let anew = fault.calls_for_a_new_login();
+        let wish = Wish { sources, anew, quietly: anew };
         self.app.sign_in.begin_login(&site, &visit, &wish).await
     }
 
@@ -205,6 +208,7 @@ impl Door {
         &self,
         current: &Arc<Current>,
         head: &request::Parts,
+        body: Body,
         arrival: &Arrival<'_>,
     ) -> Result<Response, Fault> {
         if let Some(response) = current.keys.published(&head.method, head.uri.path()) {
@@ -214,7 +218,7 @@ impl Door {
         let site = self.site(current).ok_or(Fault::NoRoute)?;
         let host = arrival.host()?;
         let visit = Visit { head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
-        let answer = self.app.sign_in.answer(&site, &visit).await;
+        let answer = self.app.sign_in.answer(&site, &visit, body).await;
         if self.app.current.load().number != current.number {
             self.app.sessions.sweep().await; // the source of a login that has just come may have gone meanwhile
         }

@@ -61,7 +61,10 @@ impl CredentialProvider for Provider {
                 IssueError::Unavailable { retry_after: None, source: Box::new(error) }
             }
         })?;
-        let Evidence::OidcToken(token) = evidence;
+        let Evidence::OidcToken(token) = evidence else {
+            let source = "the login came with a SAML response, and `web_identity` shows ID tokens".into();
+            return Err(IssueError::Unavailable { retry_after: None, source });
+        };
         self.service.assume(grant, &token, duration).await
     }
 }

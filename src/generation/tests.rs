@@ -425,6 +425,7 @@ async fn session_at(source: &str) -> Arc<Session> {
         ends_at: None,
         tokens: Tokens::default(),
         at_provider: None,
+        once: None,
     };
     sessions.use_sources([(source.into(), vouches)]).await;
     sessions.start(signed_in, "a.test").await.unwrap().0

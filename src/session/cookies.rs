@@ -47,6 +47,17 @@ impl CookieNames {
         Some(header)
     }
 
+    /// A `Set-Cookie` value for a cookie that must come along when another site's form is posted here. Browsers take
+    /// `SameSite=None` with `Secure` only. On plain http, which is for loopback, most take `Secure` too, as they trust such
+    /// addresses; those that don't (Safari) must be shown https for logins that are posted back.
+    pub fn set_for_posts(&self, name: &str, value: &str, max_age: Option<u64>) -> Option<HeaderValue> {
+        let age = max_age.map_or(String::new(), |seconds| format!("; Max-Age={seconds}"));
+        let cookie = format!("{name}={value}; Path=/{age}; HttpOnly; Secure; SameSite=None");
+        let mut header = HeaderValue::try_from(cookie).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
     /// A `Set-Cookie` value that removes one: with the attributes it was set with, or browsers keep it
     /// (CVE-2025-55162).
     pub fn clear(&self, name: &str) -> Option<HeaderValue> {

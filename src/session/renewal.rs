@@ -69,10 +69,12 @@ impl Word {
         WordPart { claims, tokens, received: self.received, revision: self.revision }
     }
 
-    /// The ID token, if it is valid until `until`.
+    /// The ID token or the SAML response, if it is valid until `until`.
     pub(super) fn evidence(&self, until: SystemTime) -> Option<Evidence> {
-        let token = self.tokens.id.as_ref().filter(|token| token.ends > until)?;
-        Some(Evidence::OidcToken(token.text.clone()))
+        let token = self.tokens.id.as_ref().filter(|token| token.ends > until);
+        let response = self.tokens.saml.as_ref().filter(|response| response.taken_until > until);
+        let token = token.map(|token| Evidence::OidcToken(token.text.clone()));
+        token.or_else(|| response.cloned().map(Evidence::SamlResponse))
     }
 
     /// Whether it has just come, so that asking again would bring nothing fresher.

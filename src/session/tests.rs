@@ -9,7 +9,7 @@ use url::Url;
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::identity::{
-    Begun, IdentitySource, Login, LoginError, LoginMemory, Recognition, RenewError, Returned, Token,
+    Begun, IdentitySource, Leave, Login, LoginError, LoginMemory, Recognition, RenewError, Returned, Token,
 };
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
@@ -106,8 +106,10 @@ impl Corp {
                 id: Some(token("id")),
                 access: Some(token("access")),
                 refresh: refresh.then(|| Secret::new(format!("refresh-{name}-{serial}"))),
+                ..Tokens::default()
             },
             at_provider: Some(format!("sid-{name}")),
+            once: None,
         }
     }
 
@@ -141,7 +143,7 @@ impl Login for Corp {
         &self.voucher
     }
 
-    async fn begin(&self, _callback: &Url) -> Result<Begun, LoginError> {
+    async fn begin(&self, _callback: &Url, _quietly: bool) -> Result<Begun, LoginError> {
         Err(LoginError::Refused("renewals only".into()))
     }
 
@@ -170,13 +172,15 @@ impl Login for Corp {
         }
     }
 
-    async fn leave(&self, _tokens: &Tokens, _back: &Url) -> Option<Url> {
+    async fn leave(&self, _tokens: &Tokens, _back: &Url) -> Option<Leave> {
         None
     }
 }
 
 async fn id_token(session: &Session, valid_for: u64) -> Result<String, EvidenceError> {
-    let Evidence::OidcToken(token) = session.evidence(Duration::from_secs(valid_for)).await?;
+    let Evidence::OidcToken(token) = session.evidence(Duration::from_secs(valid_for)).await? else {
+        panic!("it has an ID token")
+    };
     Ok(token.expose().to_owned())
 }
 

@@ -1,17 +1,20 @@
 //! Beginning a login: where, and for which host.
 
+use std::time::SystemTime;
+
 use askama::Template;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::navigation::is_navigation;
+use super::onward::send_onward;
 use super::target::Target;
 use super::underway::{LIFE, Step, hash};
 use super::{SignIn, Site, Visit, Wish};
 use crate::clock::{epoch_seconds, from_epoch_seconds};
 use crate::fault::Fault;
-use crate::identity::SourceName;
+use crate::identity::{Begun, SourceName};
 use crate::secret::random_token;
 use crate::session::Session;
 use crate::web::{self, Response};
@@ -22,6 +25,9 @@ pub(super) struct Ask {
     pub(super) then: Then,
     sources: Vec<SourceName>,
     pub(super) anew: bool,
+    /// Whether the person is to be asked nothing, where that is possible.
+    #[serde(default)]
+    pub(super) quietly: bool,
     /// Seconds since the epoch.
     begun: u64,
 }
@@ -81,6 +87,7 @@ impl SignIn {
             then,
             sources: wish.sources.to_vec(),
             anew: wish.anew,
+            quietly: wish.quietly,
             begun: epoch_seconds(self.clock.now()),
         };
         if site.is_public(visit.host) || site.logins(wish.sources).next().is_none() {
@@ -126,11 +133,19 @@ impl SignIn {
     }
 
     /// To the provider.
-    async fn go(&self, site: &Site, visit: &Visit<'_>, source: SourceName, ask: Ask) -> Result<Response, Fault> {
+    pub(super) async fn go(
+        &self,
+        site: &Site,
+        visit: &Visit<'_>,
+        source: SourceName,
+        ask: Ask,
+    ) -> Result<Response, Fault> {
         let login = site.source(&source).and_then(|source| source.login()).ok_or(NOWHERE)?;
-        let begun = login.begin(&site.callback().ok_or(NOWHERE)?).await?;
-        let step = Step::Provider { source, state: begun.state, memory: begun.memory, ask };
-        Ok(with_cookies(web::redirect(begun.to.as_str()), self.keep(site, visit, step)))
+        let begun = login.begin(&site.callback().ok_or(NOWHERE)?, ask.quietly).await?;
+        let Begun { to, state, memory, is_posted_back: posted } = begun;
+        let onward = send_onward(to, login.label())?;
+        let step = Step::Provider { source, state, memory, posted, ask };
+        Ok(with_cookies(onward, self.keep(site, visit, step)))
     }
 
     /// Who is logged in at `public_url` already need not be asked again.
@@ -169,6 +184,17 @@ impl SignIn {
 }
 
 impl Ask {
+    /// For a login that nobody here asked for.
+    pub(super) fn unasked(to: Target, now: SystemTime) -> Self {
+        let begun = epoch_seconds(now);
+        Self { then: Then::Here(to), sources: Vec::new(), anew: true, quietly: false, begun }
+    }
+
+    /// The same, where the person may be asked.
+    pub(super) fn aloud(self) -> Self {
+        Self { quietly: false, ..self }
+    }
+
     fn takes(&self, source: &str) -> bool {
         self.sources.is_empty() || self.sources.iter().any(|one| &**one == source)
     }

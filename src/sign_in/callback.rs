@@ -6,7 +6,7 @@ use super::begin::{Ask, NOWHERE, Then, with_cookies};
 use super::underway::{LIFE, Step, hash_text};
 use super::{SignIn, Site, Visit};
 use crate::fault::Fault;
-use crate::identity::{LoginError, Returned, SignedIn, SourceName};
+use crate::identity::{LoginError, Once, Returned, SignedIn, SourceName};
 use crate::session::Session;
 use crate::telemetry::AUDIT;
 use crate::web::{self, Response, chain, cookies};
@@ -15,6 +15,11 @@ impl SignIn {
     /// `/.claviger/callback`: only at `public_url`, as that is what providers know.
     pub(super) async fn callback(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
         let answer = self.come_back(site, visit).await;
+        self.take_down(visit, answer)
+    }
+
+    /// Counts a login that failed, and says why in the audit log: once.
+    pub(super) fn take_down(&self, visit: &Visit<'_>, answer: Result<Response, Fault>) -> Result<Response, Fault> {
         if let Err(fault) = &answer {
             self.count(match fault {
                 Fault::Login(LoginError::Declined(_)) => "declined",
@@ -36,12 +41,26 @@ impl SignIn {
     async fn come_back(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
         let returned = Returned(visit.parameters().collect());
         let state = returned.only("state").ok_or_else(|| bad("there is no state, or more than one"))?;
-        let Some((cookie, Step::Provider { source, memory, ask, .. })) = self.underway(site, visit, state) else {
+        // a posted answer in a query would be in logs and histories
+        let Some((cookie, Step::Provider { source, memory, ask, posted: false, .. })) =
+            self.underway(site, visit, state)
+        else {
             return Err(bad("no login with this state was begun in this browser of late"));
         };
         let signed_in = self.finish(site, &source, state, &returned, &memory).await?;
+        self.let_in(site, visit, signed_in, ask, &cookie).await
+    }
 
-        let cleared = site.names.clear(&cookie);
+    /// Begins the session of a login that is over, whose cookie goes.
+    pub(super) async fn let_in(
+        &self,
+        site: &Site,
+        visit: &Visit<'_>,
+        signed_in: SignedIn,
+        ask: Ask,
+        cookie: &str,
+    ) -> Result<Response, Fault> {
+        let cleared = self.clear(site, cookie);
         let rounds = self.rounds(site, visit, ask.anew).await?;
         if rounds.are_too_many() {
             // nobody comes back with this session's ticket: it is not even begun
@@ -63,7 +82,7 @@ impl SignIn {
         Ok(with_cookies(response, cleared.into_iter().chain(rounds)))
     }
 
-    async fn finish(
+    pub(super) async fn finish(
         &self,
         site: &Site,
         source: &SourceName,
@@ -81,15 +100,31 @@ impl SignIn {
         match login.finish(returned, memory).await {
             // A21: a source vouches in its own name only
             Ok(signed_in) if signed_in.subject.source != *source => Err(bad("it names another source")),
-            Ok(signed_in) => Ok(signed_in),
+            Ok(signed_in) => self.only_once(signed_in).await,
             Err(error) => {
-                if matches!(error, LoginError::Unavailable(_)) {
-                    // the code may still be good: loading the page again may help
+                // the code may still be good, and loading the page again may help; what a form brought that was refused
+                // used nothing up, and may be tried without end: it must not crowd out what did
+                if matches!(error, LoginError::Unavailable(_)) || login.party().is_some() {
                     commons.release(&name).await?;
                 }
                 Err(Fault::Login(error))
             }
         }
+    }
+
+    /// What says who it is counts once among all instances (A17); where that can't be known it does not count.
+    pub(super) async fn only_once(&self, signed_in: SignedIn) -> Result<SignedIn, Fault> {
+        let Some(once) = &signed_in.once else { return Ok(signed_in) };
+        if !self.claim_once(once).await? {
+            return Err(bad("the assertion has come before"));
+        }
+        Ok(signed_in)
+    }
+
+    /// Whether it has not come before.
+    pub(super) async fn claim_once(&self, once: &Once) -> Result<bool, Fault> {
+        let life = once.until.duration_since(self.clock.now()).unwrap_or_default();
+        Ok(self.sessions.commons().claim(&format!("once-{}", hash_text(&once.name)), life).await?)
     }
 
     /// Begins the session. Its tickets are new, and those the browser came with are forgotten (A10).

@@ -76,7 +76,7 @@ impl SignIn {
         let session = self.sessions.by_id(handover.session).await?.filter(|session| !session.is_over());
         let session = session.ok_or_else(|| bad("the session has ended"))?;
 
-        let cleared = site.names.clear(&cookie);
+        let cleared = self.clear(site, &cookie);
         let rounds = self.rounds(site, visit, anew).await?;
         if rounds.are_too_many() {
             return self.explain(site, visit, visit.host).map(|page| with_cookies(page, cleared));

@@ -6,8 +6,10 @@ use http::header::{self, HeaderValue};
 
 use super::begin::{NOWHERE, page, with_cookies};
 use super::navigation::is_from_our_page;
+use super::onward::send_onward;
 use super::{SignIn, Site, Visit};
 use crate::fault::Fault;
+use crate::identity::Leave;
 use crate::session::Why;
 use crate::telemetry::AUDIT;
 use crate::web::{self, Response};
@@ -44,7 +46,7 @@ impl SignIn {
             return Err(Fault::Malformed("a logout must come from our own page".into()));
         }
         let back = site.public_host().and_then(|host| site.url(host, "/.claviger/signed-out")).ok_or(NOWHERE)?;
-        let mut to = back.clone();
+        let mut answer = None;
         if let Some(session) = self.session(site, visit).await? {
             self.sessions.end(&session, Why::Logout).await?;
             tracing::info!(
@@ -58,12 +60,16 @@ impl SignIn {
                 "a person logged out"
             );
             if let Some(login) = site.source(&session.subject().source).and_then(|source| source.login())
-                && let Some(provider) = login.leave(&session.tokens(), &back).await
+                && let Some(Leave { to, asked }) = login.leave(&session.tokens(), &back).await
             {
-                to = provider;
+                if let Some(asked) = asked {
+                    self.await_answer(&asked).await;
+                }
+                answer = Some(send_onward(to, login.label())?);
             }
         }
-        Ok(with_cookies(web::redirect(to.as_str()), site.names.clear(site.names.ticket())))
+        let answer = answer.unwrap_or_else(|| web::redirect(back.as_str()));
+        Ok(with_cookies(answer, site.names.clear(site.names.ticket())))
     }
 }
 

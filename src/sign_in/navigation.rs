@@ -23,6 +23,12 @@ pub fn is_navigation(head: &request::Parts) -> bool {
     }
 }
 
+/// Whether it is a form that a provider has a browser post here: whoever is in front of it gets a page, whatever comes
+/// of it.
+pub fn is_a_persons_post(head: &request::Parts) -> bool {
+    head.method == Method::POST && head.uri.path().starts_with("/.claviger/saml/")
+}
+
 /// Whether a POST comes from a page of this very host (A12). A cross-site one has no ticket anyway, as that is `Lax`; a
 /// sibling host's has. `Origin` is asked where there is no Fetch Metadata; a caller that sends neither is no browser.
 pub(super) fn is_from_our_page(headers: &HeaderMap, origin: &str) -> bool {

@@ -440,7 +440,7 @@ async fn an_expired_proof_of_identity_is_no_reason_to_hand_over_the_same_session
         .unwrap()
         .into_parts();
     let visit = super::Visit { head: &head, host: REPORTS, client: [127, 0, 0, 1].into(), request_id: "r-1" };
-    let wish = super::Wish { sources: &[], anew: true };
+    let wish = super::Wish { anew: true, ..super::Wish::default() };
     let response = house.door.begin_login(&house.site, &visit, &wish).await.unwrap();
     let to_public = response.headers()[header::LOCATION].to_str().unwrap().to_owned();
     let page = browser.get(&format!("{to_public}&source=corp")).await;

@@ -12,6 +12,7 @@ use super::target::Target;
 use super::{Ask, SignIn, Site, Visit};
 use crate::clock::{epoch_seconds, from_epoch_seconds};
 use crate::identity::{LoginMemory, SourceName};
+use crate::session::CookieNames;
 use crate::web::all_cookies;
 
 /// A login under way.
@@ -25,8 +26,8 @@ pub(super) struct Underway {
 /// What it waits for.
 #[derive(Deserialize, Serialize)]
 pub(super) enum Step {
-    /// A provider's answer, at `public_url`.
-    Provider { source: SourceName, state: String, memory: LoginMemory, ask: Ask },
+    /// A provider's answer, at `public_url`; `posted` by a form, or in the query of a redirect.
+    Provider { source: SourceName, state: String, memory: LoginMemory, posted: bool, ask: Ask },
     /// A code from `public_url`, on another host.
     Enter { binding: String, to: Target, anew: bool },
 }
@@ -39,26 +40,40 @@ impl Step {
             Self::Enter { binding, .. } => binding,
         }
     }
+
+    fn is_posted(&self) -> bool {
+        matches!(self, Self::Provider { posted: true, .. })
+    }
 }
 
 impl SignIn {
     /// The cookies that keep a login under way; the oldest of too many go (oauth2-proxy's pile up to a 431).
     pub(super) fn keep(&self, site: &Site, visit: &Visit<'_>, step: Step) -> Vec<HeaderValue> {
-        let name = cookie_name(site, step.key());
+        let name = cookie_name(site, step.key(), step.is_posted());
+        let set = if step.is_posted() { CookieNames::set_for_posts } else { CookieNames::set };
         let underway = Underway { begun: epoch_seconds(self.clock.now()), step };
         // a struct of texts is always JSON
         let plain = serde_json::to_vec(&underway).unwrap_or_default();
         let sealed = self.sealer.load().seal(&[PURPOSE, visit.host, &name], &plain);
         let mut cookies: Vec<HeaderValue> = self.crowd(site, visit, &name);
-        cookies.extend(site.names.set(&name, &sealed, Some(LIFE.as_secs())));
+        cookies.extend(set(&site.names, &name, &sealed, Some(LIFE.as_secs())));
         cookies
     }
 
     /// The login that `key` names, and its cookie. There may be several cookies of the name (A10).
     pub(super) fn underway(&self, site: &Site, visit: &Visit<'_>, key: &str) -> Option<(String, Step)> {
-        let name = cookie_name(site, key);
-        let logins = self.logins(site, visit).filter(|(cookie, login)| *cookie == name && same(login.step.key(), key));
-        logins.map(|(_, login)| (name.clone(), login.step)).next()
+        let mut logins = self.logins(site, visit).filter(|(cookie, login)| {
+            *cookie == cookie_name(site, key, login.step.is_posted()) && same(login.step.key(), key)
+        });
+        logins.next().map(|(name, login)| (name.to_owned(), login.step))
+    }
+
+    /// Removes the cookie of a login under way, by its name.
+    pub(super) fn clear(&self, site: &Site, name: &str) -> Option<HeaderValue> {
+        if name.starts_with(&site.names.other(FOR_POSTS)) {
+            return site.names.set_for_posts(name, "", Some(0));
+        }
+        site.names.clear(name)
     }
 
     /// The logins under way in this browser on this host, with their cookies' names.
@@ -91,7 +106,7 @@ impl SignIn {
         names.sort_unstable_by_key(|name| (age(name), *name));
         names.dedup();
         let too_many = (names.len() + 1).saturating_sub(MOST);
-        names.into_iter().take(too_many).filter_map(|name| site.names.clear(name)).collect()
+        names.into_iter().take(too_many).filter_map(|name| self.clear(site, name)).collect()
     }
 }
 
@@ -112,13 +127,16 @@ pub(super) fn hash_text(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(hash(text))
 }
 
-fn cookie_name(site: &Site, key: &str) -> String {
+fn cookie_name(site: &Site, key: &str, is_posted: bool) -> String {
     let hash = hash(key);
     let [a, b, c, d, ..] = hash;
-    site.names.other(&format!("{PURPOSE}-{a:02x}{b:02x}{c:02x}{d:02x}"))
+    let purpose = if is_posted { FOR_POSTS } else { PURPOSE };
+    site.names.other(&format!("{purpose}-{a:02x}{b:02x}{c:02x}{d:02x}"))
 }
 
 const PURPOSE: &str = "login";
+/// Of a login whose answer another site posts.
+const FOR_POSTS: &str = "login-post";
 /// How long a person may take at the provider.
 pub(super) const LIFE: Duration = Duration::from_secs(600);
 /// In one browser, on one host.

@@ -1,6 +1,6 @@
 //! A browser as far as logins need one: cookies by host, redirects, forms, Fetch Metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::{HeaderMap, Method};
@@ -13,6 +13,8 @@ use super::client::{self, Answer, headers};
 pub struct Browser {
     /// `(host, name)` to value and path. Ports share cookies, as in real browsers.
     pub cookies: BTreeMap<(String, String), (String, String)>,
+    /// Those of them that come along with forms of other sites: `SameSite=None; Secure`.
+    pub with_posts: BTreeSet<(String, String)>,
     /// Where it is.
     pub at: Option<Url>,
     /// Everything it asked for, with the answers.
@@ -55,6 +57,21 @@ impl Browser {
     pub async fn step_form(&mut self, page: &Answer, fill: &[(&str, &str)]) -> Answer {
         let (url, body) = self.filled(page, fill);
         self.exchange(&Method::POST, &url, body, "none").await
+    }
+
+    /// Has a page of another site post a form, without following anything. Only cookies of `SameSite=None` go along.
+    pub async fn post_from_elsewhere(&mut self, url: &str, fields: &[(&str, &str)]) -> Answer {
+        let url = Url::parse(url).unwrap();
+        let kept = self.cookies.clone();
+        self.cookies.retain(|key, _| self.with_posts.contains(key));
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let answer = self.exchange(&Method::POST, &url, body.into_bytes(), "cross-site").await;
+        for (key, value) in kept {
+            if !self.with_posts.contains(&key) && !self.cookies.contains_key(&key) {
+                self.cookies.insert(key, value);
+            }
+        }
+        answer
     }
 
     fn filled(&self, page: &Answer, fill: &[(&str, &str)]) -> (Url, Vec<u8>) {
@@ -118,7 +135,8 @@ impl Browser {
         if *method == Method::POST {
             let origin = self.at.as_ref().unwrap_or(url).origin().ascii_serialization();
             sent.extend(headers(&[("content-type", "application/x-www-form-urlencoded"), ("origin", &origin)]));
-            sent.insert("sec-fetch-site", "same-origin".parse().unwrap());
+            let site = if site == "cross-site" { site } else { "same-origin" };
+            sent.insert("sec-fetch-site", site.parse().unwrap());
         }
         self.add_cookies(url, &mut sent);
         let answer = client::send(address(url), method.clone(), &target(url), &sent, body).await;
@@ -150,6 +168,11 @@ impl Browser {
             let path = attributes.iter().find_map(|a| a.strip_prefix("path=")).unwrap_or("/").to_owned();
             let gone = attributes.iter().any(|a| a == "max-age=0") || value.is_empty();
             let key = (url.host_str().unwrap().to_owned(), name.to_owned());
+            if attributes.iter().any(|a| a == "samesite=none") && attributes.iter().any(|a| a == "secure") {
+                self.with_posts.insert(key.clone());
+            } else {
+                self.with_posts.remove(&key);
+            }
             if gone {
                 self.cookies.remove(&key);
             } else {

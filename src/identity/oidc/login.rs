@@ -18,7 +18,8 @@ use super::tokens::{Granted, TokenError, sanitised};
 use super::userinfo::UserinfoError;
 use crate::clock::from_epoch_seconds;
 use crate::identity::{
-    Begun, Login, LoginError, LoginMemory, RenewError, Returned, SignedIn, Subject, Token, Tokens, secret_text,
+    Begun, Leave, Login, LoginError, LoginMemory, Onward, RenewError, Returned, SignedIn, Subject, Token, Tokens,
+    secret_text,
 };
 use crate::jose::JoseError;
 use crate::secret::{Secret, random_token};
@@ -46,7 +47,7 @@ impl Login for Oidc {
         &self.voucher
     }
 
-    async fn begin(&self, callback: &Url) -> Result<Begun, LoginError> {
+    async fn begin(&self, callback: &Url, _quietly: bool) -> Result<Begun, LoginError> {
         let provider = self.provider().await.map_err(|e| LoginError::Unavailable(e.into()))?;
         let client = self.client(&provider)?;
         let redirect_uri = RedirectUrl::from_url(callback.clone());
@@ -73,7 +74,12 @@ impl Login for Oidc {
             verifier: Secret::new(verifier.into_secret()),
         };
         let memory = serde_json::to_value(memory).map_err(|e| LoginError::Unavailable(e.into()))?;
-        Ok(Begun { to, state: state.into_secret(), memory: LoginMemory(memory) })
+        Ok(Begun {
+            to: Onward::Redirect(to),
+            is_posted_back: false,
+            state: state.into_secret(),
+            memory: LoginMemory(memory),
+        })
     }
 
     async fn finish(&self, returned: &Returned, memory: &LoginMemory) -> Result<SignedIn, LoginError> {
@@ -102,9 +108,10 @@ impl Login for Oidc {
         let at_provider = claims.get("sid").and_then(Value::as_str).map(str::to_owned);
         let id = dated(id_token, &claims);
         let claims = self.with_userinfo(&provider, claims, &granted.access.text).await?;
-        let tokens = Tokens { id: Some(id), access: Some(granted.access), refresh: granted.refresh };
+        let tokens =
+            Tokens { id: Some(id), access: Some(granted.access), refresh: granted.refresh, ..Tokens::default() };
         let (voucher, claims) = (Arc::clone(&self.voucher), self.with_groups(claims));
-        Ok(SignedIn { subject, voucher, claims, ends_at: None, tokens, at_provider })
+        Ok(SignedIn { subject, voucher, claims, ends_at: None, tokens, at_provider, once: None })
     }
 
     async fn renew(&self, subject: &Subject, tokens: &Tokens) -> Result<SignedIn, RenewError> {
@@ -121,6 +128,7 @@ impl Login for Oidc {
             id: tokens.id.clone(),
             access: Some(access.clone()),
             refresh: Some(refresh.unwrap_or_else(|| old.clone())),
+            ..Tokens::default()
         };
         let incomplete = |tokens: &Tokens, source| RenewError::Incomplete { tokens: Box::new(tokens.clone()), source };
 
@@ -154,11 +162,19 @@ impl Login for Oidc {
             Err(error) => return Err(incomplete(&renewed, error.into())),
         };
         let (voucher, claims) = (Arc::clone(&self.voucher), self.with_groups(claims));
-        Ok(SignedIn { subject: subject.clone(), voucher, claims, ends_at: None, tokens: renewed, at_provider })
+        Ok(SignedIn {
+            subject: subject.clone(),
+            voucher,
+            claims,
+            ends_at: None,
+            tokens: renewed,
+            at_provider,
+            once: None,
+        })
     }
 
     /// RP-initiated logout. With the hint, the provider need not ask the person (its §2).
-    async fn leave(&self, tokens: &Tokens, back: &Url) -> Option<Url> {
+    async fn leave(&self, tokens: &Tokens, back: &Url) -> Option<Leave> {
         let mut to = self.provider().await.ok()?.end_session_endpoint?;
         let mut query = to.query_pairs_mut();
         if let Some(token) = &tokens.id {
@@ -167,7 +183,7 @@ impl Login for Oidc {
         query.append_pair("client_id", self.client_id.as_str());
         query.append_pair("post_logout_redirect_uri", back.as_str());
         drop(query);
-        Some(to)
+        Some(Leave { to: Onward::Redirect(to), asked: None })
     }
 }
 

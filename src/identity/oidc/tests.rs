@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::built_in::{Environment, Surroundings, build};
 use crate::clock::{ManualClock, SystemClock};
-use crate::identity::{BUILT_INS, LoginError, LoginMemory, RenewError, SignedIn};
+use crate::identity::{BUILT_INS, LoginError, LoginMemory, Onward, RenewError, SignedIn};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use idp::{Idp, alice};
@@ -189,7 +189,7 @@ async fn a_provider_that_is_down_is_unavailable_and_recovers() {
     let source = idp.source("userinfo = true");
     *idp.broken.lock().unwrap() = Some("/.well-known/openid-configuration");
     let callback = "https://apps.example.com/.claviger/callback".parse().unwrap();
-    assert!(matches!(source.login().unwrap().begin(&callback).await, Err(LoginError::Unavailable(_))));
+    assert!(matches!(source.login().unwrap().begin(&callback, false).await, Err(LoginError::Unavailable(_))));
     assert!(source.trouble().is_some());
     idp.clock.advance(Duration::from_secs(600));
     *idp.broken.lock().unwrap() = None;
@@ -213,7 +213,8 @@ async fn leaving_names_the_login_and_the_way_back() {
     let source = idp.source("");
     let signed_in = idp.log_in(&source).await.unwrap();
     let back = "https://apps.example.com/.claviger/signed-out".parse().unwrap();
-    let url = source.login().unwrap().leave(&signed_in.tokens, &back).await.unwrap();
+    let leave = source.login().unwrap().leave(&signed_in.tokens, &back).await.unwrap();
+    let Onward::Redirect(url) = leave.to else { panic!("a redirect") };
     let query: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
     assert_eq!(query["post_logout_redirect_uri"], "https://apps.example.com/.claviger/signed-out");
     assert_eq!(query["client_id"], "claviger");

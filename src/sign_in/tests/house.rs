@@ -80,7 +80,7 @@ impl House {
     pub(super) async fn serve(&self, host: &str, head: &request::Parts) -> Result<Response, Fault> {
         let visit = Visit { head, host, client: std::net::Ipv4Addr::LOCALHOST.into(), request_id: "r-1" };
         if head.uri.path().starts_with(PREFIX) {
-            return self.door.answer(&self.site, &visit).await;
+            return self.door.answer(&self.site, &visit, crate::web::Body::Empty).await;
         }
         let wanted = self.wanted.lock().unwrap().clone();
         let session = self.sessions.recognize(&head.headers, self.site.names(), host, self.clock.now()).await?;
@@ -91,7 +91,7 @@ impl House {
                 Ok(crate::web::answer(StatusCode::OK, "text/plain", text))
             }
             None => {
-                let wish = Wish { sources: &wanted, anew: false };
+                let wish = Wish { sources: &wanted, ..Wish::default() };
                 self.door.begin_login(&self.site, &visit, &wish).await
             }
         }

@@ -11,7 +11,7 @@ use super::super::*;
 use super::materials;
 use crate::built_in::{Environment, Surroundings, build};
 use crate::clock::ManualClock;
-use crate::identity::{BUILT_INS, LoginError, LoginMemory, Returned, SignedIn};
+use crate::identity::{BUILT_INS, LoginError, LoginMemory, Onward, Returned, SignedIn};
 use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
 use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
@@ -92,8 +92,9 @@ impl Idp {
 
     /// Alice at the provider: what it sends her browser back with, and what the login remembers.
     pub(super) async fn answer(&self, source: &Arc<dyn IdentitySource>) -> (Returned, LoginMemory) {
-        let begun = source.login().unwrap().begin(&CALLBACK.parse().unwrap()).await.unwrap();
-        let (_, form, cookie) = self.send(Request::get(begun.to.as_str()), String::new()).await;
+        let begun = source.login().unwrap().begin(&CALLBACK.parse().unwrap(), false).await.unwrap();
+        let Onward::Redirect(to) = begun.to else { panic!("a redirect") };
+        let (_, form, cookie) = self.send(Request::get(to.as_str()), String::new()).await;
         let hidden = |name: &str| {
             let value = form.split(&format!("name=\"{name}\" value=\"")).nth(1).unwrap().split('"').next().unwrap();
             value.replace("&#38;", "&").replace("&#34;", "\"")

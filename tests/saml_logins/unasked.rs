@@ -1,0 +1,82 @@
+//! Logins that begin at the provider: by opt-in only.
+
+use claviger::saml::{AssertionOf, NameId, ResponseOf, SUCCESS, Signing};
+use http::StatusCode;
+
+use super::{begun, follow, honest, reason, refused};
+use crate::support::browser::Browser;
+use crate::support::client::Answer;
+use crate::support::saml_attacks::{ALICE, PROVIDER};
+use crate::support::saml_idp::{ENTITY_ID, ISSUER, field, plan, this_second};
+use crate::support::world::World;
+
+/// A Response that nobody asked for.
+pub fn unasked(world: &World) -> String {
+    let acs = world.url("/.claviger/saml/corp/acs");
+    let name_id = NameId { value: ALICE.into(), format: None, name_qualifier: None, sp_name_qualifier: None };
+    let response = ResponseOf {
+        issuer: ISSUER,
+        destination: &acs,
+        in_response_to: None,
+        status: SUCCESS,
+        status_detail: None,
+        assertion: Some(AssertionOf {
+            name_id: &name_id,
+            recipient: &acs,
+            audience: ENTITY_ID,
+            attributes: &[],
+            session_index: "_s",
+            authn_instant: this_second(),
+            authn_context: "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
+            session_ends_at: None,
+            lives: std::time::Duration::from_secs(300),
+        }),
+        at: this_second(),
+    };
+    response.build(Signing { key: &PROVIDER.signing, response: false, assertion: true, encrypt: None }).unwrap().xml()
+}
+
+async fn post(world: &World, browser: &mut Browser, document: &str, relay_state: &str) -> Answer {
+    let fields = [("SAMLResponse", field(document)), ("RelayState", relay_state.to_owned())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    browser.post_from_elsewhere(&world.url("/.claviger/saml/corp/acs"), &fields).await
+}
+
+#[tokio::test]
+async fn a_login_that_nobody_began_counts_where_it_is_configured() {
+    let world = plan("").start().await;
+    let answer = post(&world, &mut Browser::default(), &unasked(&world), "").await;
+    refused(&world, &answer);
+
+    let world = plan("idp_initiated = true").start().await;
+    for (relay_state, target) in
+        [("/wiki?x=1", "/wiki?x=1"), ("https://evil.example.org/", "/"), ("//evil.example.org", "/"), ("", "/")]
+    {
+        let mut browser = Browser::default();
+        let document = unasked(&world);
+        let answer = post(&world, &mut browser, &document, relay_state).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
+        let arrive = answer.location().to_owned();
+        let last = follow(&mut browser, answer).await;
+        assert_eq!(last.status, StatusCode::OK, "{}", last.text());
+        assert_eq!(world.upstream.last().target, target, "A7: {relay_state}");
+        assert_eq!(world.upstream.last().all("x-forwarded-user"), [ALICE]);
+        // A17: once
+        let again = post(&world, &mut browser, &document, relay_state).await;
+        refused(&world, &again);
+        assert!(reason(&world, &again).await.contains("come before"));
+        refused(&world, &browser.step(&arrive).await);
+    }
+}
+
+/// An answer to somebody's request is nobody's unasked login.
+#[tokio::test]
+async fn an_answer_to_a_request_is_not_taken_as_unasked() {
+    let world = plan("idp_initiated = true").start().await;
+    let mut mallory = Browser::default();
+    let waiting = begun(&world, &mut mallory, "/").await;
+    let document = String::from_utf8(honest(&waiting)).unwrap();
+    let answer = post(&world, &mut Browser::default(), &document, "").await;
+    refused(&world, &answer);
+    assert!(reason(&world, &answer).await.contains("InResponseTo"));
+}
