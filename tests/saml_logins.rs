@@ -7,6 +7,7 @@ mod attack_documents;
 mod instances;
 mod logouts;
 mod metadata;
+mod our_provider;
 mod refusals;
 mod unasked;
 

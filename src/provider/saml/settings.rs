@@ -165,3 +165,74 @@ fn certificate(surroundings: &Surroundings, file: &Path) -> Result<Certificate, 
         std::fs::read_to_string(&path).map_err(|e| format!("the file `{}` can't be read: {e}", path.display()))?;
     Certificate::from_pem(&pem).map_err(|e| format!("the file `{}`: {e}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::built_in::{Environment, parse_table};
+    use crate::saml::PartyOf;
+
+    #[test]
+    fn a_section_becomes_a_setup_or_says_why_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let made = rcgen::CertificateParams::new(["sp.example.com".to_owned()]).unwrap().self_signed(&pair).unwrap();
+        let certificate = Certificate::from_der(made.der()).unwrap();
+        let metadata = PartyOf {
+            entity_id: "urn:sp",
+            acs_url: "https://sp.example.com/acs",
+            logout_url: None,
+            signing: &[&certificate],
+            encryption: &[],
+            wants_signed_assertions: true,
+            valid_until: None,
+        };
+        let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        write("sp.xml", metadata.write(None).unwrap());
+        write("idp.crt", made.pem());
+        write("idp.key", pair.serialize_pem());
+        let good = r#"
+            entity_id = "urn:idp"
+            signing = [{ key = { file = "idp.key" }, certificate = "idp.crt" }]
+            [party.one]
+            metadata_file = "sp.xml"
+            signs = "assertion"
+            name_id_format = "emailAddress"
+            [party.two]
+            entity_id = "urn:two"
+            acs_url = "https://two.example.com/acs"
+            logout_url = "https://two.example.com/slo"
+            certificates = ["idp.crt"]
+            encrypt = true
+            recipient = "https://signin.aws.amazon.com/saml"
+            [party.two.aws]
+            provider = "arn:aws:iam::123456789012:saml-provider/corp"
+            roles = ["arn:aws:iam::123456789012:role/{department}"]
+            session_duration = 900
+        "#;
+        let read = |text: &str| {
+            let settings: SamlSettings = parse_table(text.parse().unwrap())?;
+            settings.read(&Surroundings::new(folder.path(), Environment::default()))
+        };
+        let setup = read(good).unwrap();
+        let ids: Vec<&str> = setup.parties.iter().map(|party| &*party.entity_id).collect();
+        assert_eq!((ids, setup.signing.len()), (vec!["urn:sp", "urn:two"], 1));
+        for (from, to, key) in [
+            ("idp.key", "none.key", "saml.signing[0]"),
+            ("certificate = \"idp.crt\"", "certificate = \"sp.xml\"", "saml.signing[0]"),
+            ("sp.xml", "idp.crt", "saml.party.one.metadata_file"),
+            ("metadata_file = \"sp.xml\"", "", "saml.party.one.metadata_file"),
+            ("acs_url =", "metadata_file =", "saml.party.two.metadata_file"),
+            ("https://two.example.com/acs", "http://two.example.com/acs", "saml.party.two.acs_url"),
+            ("certificates = [\"idp.crt\"]", "", "saml.party.two.logout_url"),
+            ("signs = \"assertion\"", "encrypt = true", "saml.party.one.encrypt"),
+            ("emailAddress", "kerberos", "saml.party.one.name_id_format"),
+            ("= 900", "= 899", "saml.party.two.aws.session_duration"),
+            ("roles", "role", "party.two.aws.role"),
+        ] {
+            assert!(good.contains(from), "{from}");
+            let refused = read(&good.replace(from, to)).unwrap_err();
+            assert_eq!(refused.key, key, "{to}: {refused}");
+        }
+    }
+}
