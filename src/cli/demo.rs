@@ -172,7 +172,7 @@ impl Site {
         println!("    page=$(curl -sLc jar -b jar -H 'Accept: text/html' {url} | sed 's/&#38;/\\&/g')  # {choice}");
         if cfg!(feature = "saml") {
             println!(r#"    way=$(sed -n 's/.*href="\([^"]*\)">OpenID Connect<.*/\1/p' <<< "$page")"#);
-            println!("    page=$(curl -sLc jar -b jar \"$way\" | sed 's/&#38;/\\&/g')");
+            println!("    page=$(curl -sLc jar -b jar -H 'Accept: text/html' \"$way\" | sed 's/&#38;/\\&/g')");
         }
         println!(
             "    field() {{ sed -n \"s/.*name=\\\"$1\\\" value=\\\"\\([^\\\"]*\\)\\\".*/$1=\\1/p\" <<< \"$page\"; }}"
