@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::server::Handler;
 use crate::telemetry::Metrics;
-use crate::web::{self, Request, Response};
+use crate::web::{self, Connection, Request, Response};
 
 /// Whether claviger can serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,7 +54,7 @@ impl Admin {
 
 #[async_trait]
 impl Handler for Admin {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         // nothing here may be asked for from a page in somebody's browser (CVE-2026-27589): it only reads, and only by GET
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return web::answer(
@@ -91,7 +91,8 @@ mod tests {
 
     async fn ask(admin: &Admin, method: Method, path: &str) -> (u16, String) {
         let request = http::Request::builder().method(method).uri(path).body(Body::Empty).unwrap();
-        let response = admin.handle(request).await;
+        let connection = Connection::new("main".into(), ([127, 0, 0, 1], 1).into(), false);
+        let response = admin.handle(&connection, request).await;
         let status = response.status().as_u16();
         (status, String::from_utf8(response.into_body().collect(1 << 20).await.unwrap().to_vec()).unwrap())
     }

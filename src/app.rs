@@ -38,11 +38,14 @@ mod current;
 mod door;
 mod keys;
 mod listeners;
+mod look;
 mod other_side;
 mod published;
 mod reload;
 mod requests;
 mod sessions;
+
+pub use look::look_at;
 
 use current::Current;
 use listeners::Listeners;

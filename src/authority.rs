@@ -109,8 +109,13 @@ impl Authority {
     }
 
     /// One call of the Query API.
-    async fn call(&self, head: &request::Parts, body: &[u8], request_id: &str) -> Result<Xml, Refusal> {
-        let connection = head.extensions.get::<Arc<Connection>>().map(Arc::as_ref);
+    async fn call(
+        &self,
+        connection: &Connection,
+        head: &request::Parts,
+        body: &[u8],
+        request_id: &str,
+    ) -> Result<Xml, Refusal> {
         let mut query = Query::read(head.uri.query().unwrap_or_default(), form(head, body)?)?;
         let action = query.take("Action").ok_or_else(Refusal::missing_action)?;
         let version = query.take("Version").unwrap_or_else(|| "NO_VERSION_SPECIFIED".to_owned());
@@ -160,7 +165,7 @@ impl Authority {
 
 #[async_trait]
 impl Handler for Authority {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, connection: &Connection, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let request_id = request_id();
         let body = match body.collect(MAX_BODY).await {
@@ -174,7 +179,7 @@ impl Handler for Authority {
             (&Method::POST, "/verdict") => self.verdict(&head.headers, &body),
             (&Method::GET | &Method::POST, "/") => {
                 // boxed: the way over a provider's keys is deep, and this future lives in every connection
-                match Box::pin(self.call(&head, &body, &request_id)).await {
+                match Box::pin(self.call(connection, &head, &body, &request_id)).await {
                     Ok(xml) => labelled(xml.answer(StatusCode::OK), &request_id),
                     Err(refusal) => refuse(&refusal, &request_id),
                 }

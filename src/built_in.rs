@@ -209,12 +209,21 @@ pub fn parse_table<S: DeserializeOwned>(table: toml::Table) -> Result<S, Setting
 /// A problem of serde's, whose words are those of its own model.
 pub fn in_words_of_toml(problem: &str) -> String {
     let words = [("sequence", "list"), ("a map", "a table"), ("string", "text")];
-    // what is quoted is the person's own
-    let quoted = |(i, part): (usize, &str)| match i % 2 {
-        0 => words.iter().fold(part.to_owned(), |text, (serde, toml)| text.replace(serde, toml)),
-        _ => part.to_owned(),
-    };
-    problem.split('"').enumerate().map(quoted).collect::<Vec<_>>().join("\"")
+    let (mut told, mut quoted_by) = (String::new(), None);
+    for part in problem.split_inclusive(['"', '`']) {
+        match quoted_by {
+            None => told += &words.iter().fold(part.to_owned(), |text, (serde, toml)| text.replace(serde, toml)),
+            // what is quoted is the person's own, and what is in backticks the name of a key
+            Some(_) => told += part,
+        }
+        let mark = part.chars().next_back().filter(|mark| ['"', '`'].contains(mark));
+        quoted_by = match quoted_by {
+            Some(by) if mark != Some(by) => Some(by),
+            Some(_) => None,
+            None => mark,
+        };
+    }
+    told
 }
 
 /// Builds the kind that `table` names, from `list`.
@@ -250,6 +259,23 @@ mod tests {
 
     fn section(text: &str) -> Result<Section, SettingsError> {
         parse_table(text.parse().unwrap())
+    }
+
+    #[test]
+    fn only_the_words_of_serde_are_put_in_other_words() {
+        for (problem, told) in [
+            ("invalid type: sequence, expected a map", "invalid type: list, expected a table"),
+            (
+                "invalid type: string \"a string `x\", expected a sequence",
+                "invalid type: text \"a string `x\", expected a list",
+            ),
+            (
+                "unknown field `substring`, expected `sequence` or a string",
+                "unknown field `substring`, expected `sequence` or a text",
+            ),
+        ] {
+            assert_eq!(in_words_of_toml(problem), told);
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::secret::Secret;
 use crate::server::Handler;
 use crate::sigv4::header::X_AMZ_CONTENT_SHA256;
 use crate::sigv4::{HexDigest, Presented, STREAMING_UNSIGNED_PAYLOAD_TRAILER};
-use crate::web::{self, Body, Request, Response};
+use crate::web::{self, Body, Connection, Request, Response};
 
 /// The app.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl Demo {
 
 #[async_trait]
 impl Handler for Demo {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         // boxed: asking the authority is a whole exchange, and this future lives in every connection
         Box::pin(self.answer(request)).await.unwrap_or_else(|fault| fault.answer())
     }

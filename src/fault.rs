@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use askama::Template;
 use http::header::{self, HeaderValue};
 use http::{HeaderName, StatusCode};
 use serde_json::{Map, Value, json};
@@ -22,7 +21,10 @@ use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::web::{self, CollectError, Response, chain};
 
+mod page;
 mod rooms;
+
+pub use page::{LoggedIn, Reader};
 
 /// Why a request has no answer from upstream.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +110,7 @@ enum Next {
     /// This URL.
     Open(Url),
     TryAgain,
+    /// Another account, where they are logged in.
     SwitchUser,
 }
 
@@ -150,20 +153,26 @@ impl Fault {
         }
     }
 
+    /// Whether another account might get further, so that people want to know which one is theirs now.
+    pub fn depends_on_the_account(&self) -> bool {
+        self.face().next == Next::SwitchUser
+    }
+
     /// The answer: a page for a person, JSON for a program. Logs the reason.
-    pub fn answer(&self, request_id: &str, for_a_person: bool) -> Response {
+    pub fn answer(&self, request_id: &str, reader: Reader<'_>) -> Response {
         let face = self.face();
         self.log(&face, request_id);
-        let mut response = if for_a_person {
-            face.page(request_id)
-        } else {
-            let mut said = Map::from_iter([
-                ("error".to_owned(), json!(face.code)),
-                ("message".to_owned(), json!(face.text)),
-                ("request_id".to_owned(), json!(request_id)),
-            ]);
-            said.extend(self.roles().map(|names| ("roles".to_owned(), json!(names))));
-            web::json(face.status, &Value::Object(said))
+        let mut response = match reader {
+            Reader::Person(logged_in) => face.page(request_id, logged_in),
+            Reader::Program => {
+                let mut said = Map::from_iter([
+                    ("error".to_owned(), json!(face.code)),
+                    ("message".to_owned(), json!(face.text)),
+                    ("request_id".to_owned(), json!(request_id)),
+                ]);
+                said.extend(self.roles().map(|names| ("roles".to_owned(), json!(names))));
+                web::json(face.status, &Value::Object(said))
+            }
         };
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(request_id) {
@@ -433,21 +442,6 @@ impl Face {
     fn after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), next: Next::TryAgain, ..self }
     }
-
-    fn page(&self, request_id: &str) -> Response {
-        let page = Page { face: self, request_id };
-        match page.render() {
-            Ok(html) => web::page(self.status, html),
-            Err(_) => web::answer(self.status, "text/plain; charset=utf-8", self.text.clone()),
-        }
-    }
-}
-
-#[derive(Debug, Template)]
-#[template(path = "fault/page.html", config = ".askama.toml")]
-struct Page<'a> {
-    face: &'a Face,
-    request_id: &'a str,
 }
 
 /// For `Retry-After` (RFC 9110 §10.2.3), no earlier than it will help.

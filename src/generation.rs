@@ -105,18 +105,21 @@ pub enum Unidentified {
 }
 
 impl Generation {
-    /// Reads a config and builds it. `parts` is asked once the config is read, as some parts depend on it.
+    /// Reads a config and builds it. `parts` is asked once the config is read, as some parts depend on it; what it finds
+    /// wrong there it adds to the errors.
     ///
     /// # Errors
     /// Everything that is wrong, of the file's own and of what is built from it.
     pub fn load(
         file: &Path,
         environment: &Environment,
-        parts: impl FnOnce(&Config) -> Result<Parts, ConfigErrors>,
+        parts: impl FnOnce(&Config, &mut ConfigErrors) -> Parts,
     ) -> Result<(Config, Self), ConfigErrors> {
-        let reading = Config::read(file, environment)?;
-        let Reading { config, mut errors } = reading;
-        let built = parts(&config).and_then(|parts| Self::build(&config, &parts));
+        let Reading { config, mut errors } = Config::read(file, environment)?;
+        let mut of_parts = ConfigErrors::default();
+        let parts = parts(&config, &mut of_parts);
+        let built = Self::build(&config, &parts);
+        errors.append_news(of_parts);
         match built.map_err(|more| errors.append_news(more)) {
             Ok(generation) if errors.is_empty() => Ok((config, generation)),
             _ => Err(errors.located(&config.text)),
@@ -167,9 +170,8 @@ impl Generation {
         route: &Route,
         session: Option<&Arc<Session>>,
     ) -> Result<Option<Identity>, Unidentified> {
-        let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
-        let mut found = session.filter(|session| counts(&session.subject().source)).map(Session::identity);
-        for (name, source) in self.sources.iter().filter(|(name, _)| counts(name)) {
+        let mut found = session.filter(|session| route.counts(&session.subject().source)).map(Session::identity);
+        for (name, source) in self.sources.iter().filter(|(name, _)| route.counts(name)) {
             let recognition = match source.glance(caller) {
                 Some(recognition) => recognition,
                 None => source.recognize(caller).await,
@@ -198,8 +200,7 @@ impl Generation {
         &'g self,
         route: &'g Route,
     ) -> impl Iterator<Item = (&'g SourceName, &'g Arc<dyn IdentitySource>)> {
-        let counts = |name: &SourceName| route.sources.as_ref().is_none_or(|sources| sources.contains(name));
-        self.sources.iter().filter(move |(name, source)| counts(name) && source.login().is_some())
+        self.sources.iter().filter(move |(name, source)| route.counts(name) && source.login().is_some())
     }
 }
 

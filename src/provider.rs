@@ -41,7 +41,7 @@ use crate::jose::{JoseError, Signer};
 use crate::secret::Secret;
 use crate::server::Handler;
 use crate::users::Users;
-use crate::web::{Request, Response, is_loopback, json};
+use crate::web::{Connection, Request, Response, is_loopback, json};
 use asked::{Asked, Cookies};
 use devices::Devices;
 use grants::Grants;
@@ -235,7 +235,7 @@ impl OpenIdProvider {
 
 #[async_trait]
 impl Handler for OpenIdProvider {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, connection: &Connection, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let path = head.uri.path().strip_prefix(&self.base).unwrap_or_default().to_owned();
         let Some(endpoint) = Endpoint::at(&path) else {
@@ -244,7 +244,7 @@ impl Handler for OpenIdProvider {
         if !endpoint.methods().contains(&head.method) {
             return not_allowed(endpoint.methods());
         }
-        let asked = match Asked::read(head, body, self.clock.now()).await {
+        let asked = match Asked::read(connection.peer.ip(), head, body, self.clock.now()).await {
             Ok(asked) => asked,
             Err(problem) if endpoint.has_pages() => {
                 return pages::refusal(&format!("The address is wrong: {problem}."));

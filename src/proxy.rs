@@ -3,7 +3,6 @@
 //! Nothing is sent upstream without a [`Permit`], and only the policy makes one. Whatever
 //! fails is a [`Fault`], and the way ends there.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,7 +18,7 @@ use crate::identity::{HolderId, Subject};
 use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route, is_ours};
-use crate::session::{CookieNames, Sessions};
+use crate::session::{CookieNames, Session, Sessions};
 use crate::trace::Trace;
 use crate::web::{self, Body, Caller, Connection, Request, Response};
 
@@ -137,32 +136,39 @@ impl Proxy {
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
         let body = Cut::short_or_cut(body, || Term::of(&permit, session.as_ref(), &self.clock));
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
-        let mut step = arrival.trace.call(head.method.as_str());
-        let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
-        arrival.trace.tell(request.headers_mut(), step.as_ref());
-        let given = Given {
-            identity: permit.identity(),
-            credentials: credentials.as_ref(),
-            access_token: tokens.access.as_ref(),
-            id_token: tokens.id.as_ref(),
-            now: arrival.now,
-        };
-        let request = inject(route, &permit, request, &given)?;
-        if let Some(step) = &mut step {
-            step.note("http.request.method", request.method().as_str());
-            step.note("server.address", route.upstream.authority().to_str().unwrap_or_default());
-            step.may_fail();
+        // what was signed for a login is not sent after its end, nor waited for, nor is the answer passed on
+        let is_over = || session.as_ref().is_some_and(|session| session.is_over());
+        if is_over() {
+            return Err(Fault::Anonymous);
         }
-        let mut sent = pin!(route.upstream.send(request)); // which is large, and stays where it is
-        let response = match &session {
-            None => sent.as_mut().await?,
-            // what was signed for a login is not sent after its end, nor waited for
-            Some(session) => tokio::select! {
-                biased;
-                () = session.ended() => return Err(Fault::Anonymous),
-                response = &mut sent => response?,
-            },
+        let mut step = arrival.trace.call(head.method.as_str());
+        // in a block, and waited for in one place: this is every request's state, and holds what it can of it once
+        let sent = {
+            let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
+            arrival.trace.tell(request.headers_mut(), step.as_ref());
+            let given = Given {
+                identity: permit.identity(),
+                credentials: credentials.as_ref(),
+                access_token: tokens.access.as_ref(),
+                id_token: tokens.id.as_ref(),
+                now: arrival.now,
+            };
+            let request = inject(route, &permit, request, &given)?;
+            if let Some(step) = &mut step {
+                step.note("http.request.method", request.method().as_str());
+                step.note("server.address", route.upstream.authority().to_str().unwrap_or_default());
+                step.may_fail();
+            }
+            route.upstream.send(request)
         };
+        let response = tokio::select! {
+            biased;
+            response = sent => response?,
+            () = over(session.as_deref()) => return Err(Fault::Anonymous),
+        };
+        if is_over() {
+            return Err(Fault::Anonymous);
+        }
         if let Some(step) = &mut step {
             step.note("http.response.status_code", response.status().as_u16());
             step.succeed();
@@ -188,6 +194,14 @@ impl Proxy {
             step.note("claviger.credentials.provider", &*grant.provider);
         }
         Ok(Some(Box::pin(self.broker.credentials(grant, &identity.holder, provider)).await?))
+    }
+}
+
+/// The session's end; never, where there is none.
+async fn over(session: Option<&Session>) {
+    match session {
+        Some(session) => session.ended().await,
+        None => std::future::pending().await,
     }
 }
 

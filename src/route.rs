@@ -51,6 +51,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether those count here for whom this source vouches.
+    pub fn counts(&self, source: &SourceName) -> bool {
+        self.sources.as_ref().is_none_or(|sources| sources.contains(source))
+    }
+
     /// Passes a path whose form this route tolerates.
     ///
     /// # Errors

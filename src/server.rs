@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::telemetry::Metrics;
 use crate::tls::Handshakes;
-use crate::web::{Request, Response};
+use crate::web::{Connection, Request, Response};
 
 mod accept;
 mod admission;
@@ -50,13 +50,13 @@ use drain::Drain;
 /// Answers requests.
 ///
 /// Whatever version the request came in, it has exactly one `Host` header (in HTTP/2 made of `:authority`) and a target
-/// in origin form, or `*` for OPTIONS. Its extensions hold an `Arc<`[`Connection`](crate::web::Connection)`>`, and
-/// hyper's `OnUpgrade` where an upgrade is possible. CONNECT never gets here.
+/// in origin form, or `*` for OPTIONS. Its extensions hold hyper's `OnUpgrade` where an upgrade is possible. CONNECT never
+/// gets here.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// The answer. It runs on a worker's own single-threaded runtime and must not block it. A panic costs this request
+    /// The answer to what came on a connection. It runs on a worker's own single-threaded runtime and must not block it. A panic costs this request
     /// only: it is answered with 500.
-    async fn handle(&self, request: Request) -> Response;
+    async fn handle(&self, connection: &Connection, request: Request) -> Response;
 
     /// Is told of a request that was answered before it could get here. Of a flood of them it is told of a few.
     fn refused(&self, _refusal: &Refusal<'_>) {}
@@ -69,7 +69,7 @@ pub struct Listener(std::net::TcpListener);
 /// How a listener speaks.
 #[derive(Clone, Debug)]
 pub struct Manner {
-    /// The listener's name, for logs, metrics and [`Connection`](crate::web::Connection).
+    /// The listener's name, for logs, metrics and [`Connection`].
     pub name: Arc<str>,
     /// TLS, or plain HTTP. HTTP/2 is spoken where ALPN chose it, so never without TLS.
     pub tls: Option<Handshakes>,

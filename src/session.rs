@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use crate::clock::{epoch_seconds, from_epoch_seconds};
 use crate::identity::{
@@ -62,7 +62,7 @@ pub struct Session {
     choices: ArcSwap<BTreeMap<Arc<str>, Arc<str>>>,
     flight: Mutex<Flight>,
     over: AtomicBool,
-    ended: CancellationToken,
+    ended: Notify,
     upkeep: Arc<Upkeep>,
     me: Weak<Self>,
 }
@@ -229,7 +229,7 @@ impl Session {
             choices: ArcSwap::from_pointee(choices),
             flight: Mutex::default(),
             over: AtomicBool::new(false),
-            ended: CancellationToken::new(),
+            ended: Notify::new(),
             upkeep: Arc::clone(upkeep),
             me: Weak::clone(me),
         })
@@ -308,7 +308,10 @@ impl Session {
 
     /// Waits for its end: open streams and upgrades live no longer.
     pub async fn ended(&self) {
-        self.ended.cancelled().await;
+        let told = self.ended.notified(); // before the look, so that no end falls between both
+        if !self.is_over() {
+            told.await;
+        }
     }
 
     /// Why it is over at `now`, if it is; ends nothing.
@@ -347,7 +350,7 @@ impl Session {
         if self.over.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.ended.cancel();
+        self.ended.notify_waiters();
         // a logout has its audit line at the door, with the request's id
         if why != Why::Logout {
             tracing::info!(

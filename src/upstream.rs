@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, FutureExt as _, TryFutureExt as _};
+use futures_util::future::{BoxFuture, Either, FutureExt as _, TryFutureExt as _, ready};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
@@ -25,14 +25,15 @@ mod lease;
 mod listening;
 mod pool;
 mod registry;
+mod spare;
 mod standing;
 mod target;
 
 use body::{Outgoing, Progress, Reply};
 use connect::Use;
-use driver::Late;
-use failure::{Failure, Spare};
-use lease::Lease;
+use failure::Failure;
+use lease::{Late, Lease, Sent};
+use spare::Spare;
 use target::{Endpoint, Target};
 
 pub use destination::{Address, Destination, Health, Protocol};
@@ -167,14 +168,14 @@ impl Upstream {
     ///
     /// # Errors
     /// [`UpstreamError`]; after the head, errors of the body are such too.
-    pub async fn send(&self, mut request: Request) -> Result<Response, UpstreamError> {
+    pub fn send(&self, mut request: Request) -> impl Future<Output = Result<Response, UpstreamError>> + Send + use<'_> {
         let now = Instant::now();
         let deadline = self.0.bounds.total.map(|total| now + total);
         // a client's version is its own (RFC 9110 §7.6.2)
         *request.version_mut() = Version::HTTP_11;
         if wants_upgrade(request.headers()) {
             if self.0.target.destination.protocol.takes_upgrades() {
-                return Box::pin(self.by(deadline, self.upgrade(request, deadline))).await;
+                return Either::Left(self.by(deadline, self.upgrade(request, deadline)));
             }
             // who passes no `Upgrade` on is always right (RFC 9110 §7.8)
             request.headers_mut().remove(CONNECTION);
@@ -183,29 +184,40 @@ impl Upstream {
         let endpoint = self.0.target.pick();
         let (request, progress) = Outgoing::of(request, self.0.bounds.body);
         let Some(lease) = endpoint.and_then(|endpoint| pool::take(endpoint, now)) else {
-            return Box::pin(self.by(deadline, self.send_afresh(endpoint, request, progress, deadline))).await;
+            return Either::Left(self.by(deadline, self.send_afresh(endpoint, request, progress, deadline)));
         };
-        let mut lease = lease.with(endpoint.and_then(|endpoint| self.0.target.load(endpoint)));
+        let lease = lease.with(endpoint.and_then(|endpoint| self.0.target.load(endpoint)));
         let spare = Spare::of(&request, lease.is_http2());
-        let failure = match self.head(&mut lease, request, progress.as_deref(), deadline, now).await {
-            Ok(response) => return self.reply(lease, response, deadline),
-            Err(failure) => failure,
-        };
-        lease.leave(&failure);
-        let request = failure.again(spare, self)?;
-        Box::pin(self.by(deadline, self.send_afresh(endpoint, *request, progress, deadline))).await
+        let answer = self.head(lease, request, progress.clone(), deadline, now);
+        Either::Right(answer.then(move |answered| {
+            let failure = match answered {
+                Ok((lease, response)) => return Either::Right(ready(self.reply(lease, response, deadline))),
+                Err(failure) => failure,
+            };
+            match failure.again(spare, self) {
+                Ok(request) => {
+                    Either::Left(self.by(deadline, self.send_afresh(endpoint, *request, progress, deadline)))
+                }
+                Err(error) => Either::Right(ready(Err(error))),
+            }
+        }))
     }
 
-    /// What comes before the deadline, if there is one.
-    async fn by(
-        &self,
+    /// What comes before the deadline, if there is one. Boxed, as it is not every request's way, whose state would hold
+    /// room for it.
+    fn by<'a>(
+        &'a self,
         deadline: Option<Instant>,
-        answer: impl Future<Output = Result<Response, UpstreamError>>,
-    ) -> Result<Response, UpstreamError> {
-        match deadline {
-            Some(deadline) => timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(self.timed_out(ALTOGETHER))),
-            None => answer.await,
-        }
+        answer: impl Future<Output = Result<Response, UpstreamError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<Response, UpstreamError>> {
+        Box::pin(async move {
+            match deadline {
+                Some(deadline) => {
+                    timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(self.timed_out(ALTOGETHER)))
+                }
+                None => answer.await,
+            }
+        })
     }
 
     /// Sends a request on a connection of its own making, which then joins the pool.
@@ -216,26 +228,26 @@ impl Upstream {
         progress: Option<Arc<Progress>>,
         deadline: Option<Instant>,
     ) -> Result<Response, UpstreamError> {
-        let mut lease = self.connect(endpoint, Use::Pooled).await?;
+        let lease = self.connect(endpoint, Use::Pooled).await?;
         let spare = lease.is_http2().then(|| Spare::of(&request, true)).flatten();
-        let failure = match self.head(&mut lease, request, progress.as_deref(), None, Instant::now()).await {
-            Ok(response) => return self.reply(lease, response, deadline),
+        let failure = match self.head(lease, request, progress.clone(), None, Instant::now()).await {
+            Ok((lease, response)) => return self.reply(lease, response, deadline),
             // a fresh connection that ends did not end for being idle
             Err(failure @ Failure::Gone(_)) => return Err(failure.settled(self)),
             Err(failure) => failure,
         };
-        lease.leave(&failure);
         let request = failure.again(spare, self)?;
-        let mut lease = self.connect(self.0.target.pick(), Use::Pooled).await?;
-        let answered = self.head(&mut lease, *request, progress.as_deref(), None, Instant::now()).await;
-        self.reply(lease, answered.map_err(|failure| failure.settled(self))?, deadline)
+        let lease = self.connect(self.0.target.pick(), Use::Pooled).await?;
+        let answered = self.head(lease, *request, progress, None, Instant::now()).await;
+        let (lease, response) = answered.map_err(|failure| failure.settled(self))?;
+        self.reply(lease, response, deadline)
     }
 
     async fn upgrade(&self, request: Request, deadline: Option<Instant>) -> Result<Response, UpstreamError> {
         let (request, progress) = Outgoing::of(request, self.0.bounds.body);
-        let mut lease = self.connect(self.0.target.pick(), Use::Upgrade).await?;
-        let answered = self.head(&mut lease, request, progress.as_deref(), None, Instant::now()).await;
-        let response = answered.map_err(|failure| failure.settled(self))?;
+        let lease = self.connect(self.0.target.pick(), Use::Upgrade).await?;
+        let answered = self.head(lease, request, progress, None, Instant::now()).await;
+        let (lease, response) = answered.map_err(|failure| failure.settled(self))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             lease.release();
             return Ok(response.map(|_| Body::Empty));
@@ -270,19 +282,20 @@ impl Upstream {
         Err(failure.unwrap_or_else(|| self.broken("it has no address".into())))
     }
 
-    /// The answer's head, within the time for it that begins `now`, and before the deadline if there is one. Put together
-    /// without `async`, which would hold the request and the answer twice: this is a part of every request's state.
-    fn head<'a>(
-        &'a self,
-        lease: &'a mut Lease,
+    /// The answer's head, within the time for it that begins `now`, and before the deadline if there is one; and the lease
+    /// it comes on. Put together without `async`, which would hold the request and the answer twice: this is a part of
+    /// every request's state.
+    fn head(
+        &self,
+        lease: Lease,
         request: http::Request<Outgoing>,
-        progress: Option<&'a Progress>,
+        progress: Option<Arc<Progress>>,
         deadline: Option<Instant>,
         now: Instant,
-    ) -> impl Future<Output = Result<http::Response<Incoming>, Failure>> + use<'a> {
+    ) -> impl Future<Output = Result<(Lease, http::Response<Incoming>), Failure>> + Send + use<'_> {
         let patience = now + self.0.bounds.first_byte;
         let during = if deadline.is_some_and(|deadline| deadline < patience) { ALTOGETHER } else { "to answer" };
-        let answer = match progress {
+        let answer = match progress.clone() {
             None => {
                 let until = deadline.map_or(patience, |deadline| deadline.min(patience));
                 let late = move |Late| Failure::Final(self.timed_out(during));
@@ -291,19 +304,24 @@ impl Upstream {
             Some(progress) => Either::Right(Box::pin(self.while_moving(lease.send(request, deadline), progress))),
         };
         answer.map(move |answer| {
-            let response = answer?.map_err(|failure| self.failed(failure, progress))?;
+            let (lease, sent) = answer?;
+            let response = match sent {
+                Ok(response) => response,
+                Err(error) => return Err(lease.leave(self.failed(error, progress.as_deref()))),
+            };
             match check_framing(response.headers()) {
-                Ok(()) => Ok(response),
+                Ok(()) => Ok((lease, response)),
                 Err(what) => Err(Failure::Final(self.broken(what.into()))),
             }
         })
     }
+
     /// Waits for an answer while a body is streaming: it may take as long as it likes if only it moves.
-    async fn while_moving<T>(
+    async fn while_moving(
         &self,
-        answer: impl Future<Output = Result<T, Late>>,
-        progress: &Progress,
-    ) -> Result<T, Failure> {
+        answer: impl Future<Output = Result<(Lease, Sent), Late>>,
+        progress: Arc<Progress>,
+    ) -> Result<(Lease, Sent), Failure> {
         let Bounds { first_byte, idle, .. } = self.0.bounds;
         let mut answer = pin!(answer);
         let mut timer = pin!(sleep_until(Instant::now() + idle.min(first_byte)));
@@ -314,7 +332,7 @@ impl Upstream {
                 () = &mut timer => {
                     let deadline = progress.deadline(first_byte, idle);
                     if deadline <= Instant::now() {
-                        return Err(Failure::Final(self.stalled(progress)));
+                        return Err(Failure::Final(self.stalled(&progress)));
                     }
                     timer.as_mut().reset(deadline);
                 }

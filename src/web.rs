@@ -26,7 +26,7 @@ use crate::tls::ClientCertificate;
 
 /// An error whose kind does not matter to who passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// A request as every door sees it. Its extensions hold the [`Connection`] it came on.
+/// A request as every door sees it.
 pub type Request = http::Request<Body>;
 /// An answer as every door gives it.
 pub type Response = http::Response<Body>;

@@ -156,6 +156,39 @@ fn a36_a_wrong_config_is_told_whole_and_ends_with_2() {
     }
 }
 
+/// What is wrong with a key hides nothing of the rest, and what only building shows has its line at a start too.
+#[test]
+fn keys_and_what_is_built_are_told_in_one_go() {
+    let wrong = r#"state_dir = "state"
+[keys]
+cookie = [{ env = "ABSENT" }]
+minted = [{ file = "no.pem" }]
+[listen.main]
+address = "127.0.0.1:0"
+public_url = "http://127.0.0.1:8080"
+[identity.corp]
+kind = "oidc"
+issuer = "https://idp.example.com"
+[route.wiki]
+host = "localhost"
+upstream = "http://127.0.0.1:3000"
+allow = "signed-in"
+inject = { kind = "headerz" }
+"#;
+    let folder = folder(&[("claviger.toml", wrong), ("no.pem", "no key")]);
+    for command in ["check", "serve"] {
+        let (code, told, errors) = ran(folder.path(), &[command, "claviger.toml"]);
+        assert!((code, &*told) == (2, "") && errors.starts_with("claviger.toml: 4 problems\n"), "{command}: {errors}");
+        for (key, line) in
+            [("keys.cookie[0]", 3), ("keys.minted[0]", 4), ("identity.corp", 8), ("route.wiki.inject", 15)]
+        {
+            let found = errors.lines().find(|told| told.trim_start().starts_with(key)).unwrap();
+            assert!(found.ends_with(&format!("(line {line})")), "{command}: {errors}");
+        }
+        assert!(command != "check" || !folder.path().join("state").exists(), "a check keeps nothing");
+    }
+}
+
 /// Callers' bearer tokens are a kind, and so is what is put on requests.
 #[test]
 fn a_kind_of_two_tables_is_shown_for_both() {

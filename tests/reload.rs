@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::support::gate::Gate;
 use crate::support::told::is_audit;
+use crate::support::wire::{Behind, Wire};
 use crate::support::world::World;
 
 mod files;
@@ -49,6 +51,21 @@ pub async fn reload(world: &World) -> Value {
     world.claviger.hang_up();
     world.claviger.event(|_| outcomes(world).len() > before).await;
     outcomes(world).swap_remove(before)
+}
+
+/// An upstream that begins its answer with `half`, and ends it with `done` once it may.
+async fn half_done(gate: &Gate) -> Behind {
+    let gate = gate.clone();
+    Behind::new(move |mut wire: Wire| {
+        let gate = gate.clone();
+        async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
+            gate.pass().await;
+            wire.send("done").await;
+        }
+    })
+    .await
 }
 
 /// The only problem by an outcome, without the line where it is: a key that is gone has none.

@@ -1,9 +1,13 @@
 //! Logins at a SAML provider, over real sockets: in, as oneself, and nobody else.
 
+use std::time::Duration;
+
+use claviger::clock::rfc3339;
 use http::StatusCode;
 use serde_json::json;
 
 mod attack_documents;
+mod hosts;
 mod instances;
 mod logouts;
 mod metadata;
@@ -14,7 +18,7 @@ mod unasked;
 use crate::support::browser::Browser;
 use crate::support::client::Answer;
 use crate::support::saml_attacks::{ALICE, Attack, attacks};
-use crate::support::saml_idp::{Waiting, asked, plan};
+use crate::support::saml_idp::{Waiting, asked, plan, this_second};
 use crate::support::world::World;
 
 /// A login in this browser, up to the provider.
@@ -88,6 +92,7 @@ async fn a_login_leads_to_a_session_and_the_upstream_is_told_who_it_is() {
         (&me["source"], &me["subject"], &me["groups"]),
         (&json!("corp"), &json!(ALICE), &json!(["staff", "wiki"]))
     );
+    assert!(me["until"].as_str().is_some_and(|until| *until < *rfc3339(this_second() + Duration::from_secs(3700))));
     let lines: Vec<_> =
         world.audit().await.into_iter().filter(|line| line["message"] == "a person logged in").collect();
     assert_eq!(lines.len(), 1, "{lines:#?}");

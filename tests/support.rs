@@ -18,5 +18,6 @@ pub mod tap;
 pub mod told;
 pub mod upstream;
 pub mod verdict;
+pub mod watched;
 pub mod wire;
 pub mod world;

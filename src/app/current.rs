@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::StartError;
-use super::keys::OurKeys;
-use crate::config::Config;
+use super::keys::{Missing, OurKeys};
+use crate::config::{Config, ConfigErrors};
 use crate::generation::{Entrance, Generation, Parts};
 
 /// All that changes with a reload, as one.
@@ -20,9 +20,10 @@ pub(super) struct Current {
 impl Current {
     /// The config at the start. `parts` lack what our keys make.
     pub(super) fn first(config: Config, parts: &Parts) -> Result<Self, StartError> {
-        let keys = OurKeys::read(&config)?;
-        let parts = keys.given(parts);
-        let generation = Generation::build(&config, &parts).map_err(StartError::Config)?;
+        let mut errors = ConfigErrors::default();
+        let keys = OurKeys::read(&config, Missing::Kept, &mut errors)?;
+        errors.or(()).map_err(StartError::Config)?;
+        let generation = Generation::build(&config, &keys.given(parts)).map_err(StartError::Config)?;
         Ok(Self { number: 1, config, generation: Arc::new(generation), keys })
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, header, request};
 
 use super::App;
 use super::current::Current;
-use crate::fault::Fault;
+use crate::fault::{Fault, LoggedIn, Reader};
 use crate::proxy::{Arrival, Client, Note};
 use crate::route::{Host, is_ours};
 use crate::server::{Handler, Refusal};
@@ -26,31 +26,29 @@ pub(super) struct Door {
 
 #[async_trait]
 impl Handler for Door {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, connection: &Connection, request: Request) -> Response {
+        let (mut head, body) = request.into_parts(); // before anything borrows it: the request's state holds it once
         let started = Instant::now();
-        let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
-            return Fault::Internal("a request came without its connection").answer("-", false);
-        };
         let current = self.app.current.load_full();
         let entrance = current.generation.entrances.get(&self.name);
         let trusted = entrance.map_or(&[][..], |entrance| &entrance.trusted_proxies);
         let id = request_id();
-        let host = request.headers().get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
-        let client = Client::read(request.headers(), connection.peer, connection.tls, trusted);
+        let host = head.headers.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+        let client = Client::read(&head.headers, connection.peer, connection.tls, trusted);
         let is_believed = client.as_ref().is_ok_and(Client::is_believed);
         let now = self.app.clock.now();
-        let trace = Trace::of(request.headers(), self.app.exporter.as_ref(), is_believed, now);
+        let trace = Trace::of(&head.headers, self.app.exporter.as_ref(), is_believed, now);
         let arrival = Arrival {
             id: &id,
             trace: &trace,
             now,
-            connection: &connection,
+            connection,
             client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
             cookies: entrance.and_then(|entrance| entrance.cookies.as_ref()),
         };
 
-        let (mut note, (mut head, body)) = (Note::default(), request.into_parts());
+        let mut note = Note::default();
         let is_navigation = is_navigation(&head);
         let for_a_person = is_navigation || is_a_persons_post(&head);
         let is_told = current.config.log_access || trace.is_recorded();
@@ -67,7 +65,15 @@ impl Handler for Door {
                 if let Fault::TooMany(too_many) = &fault {
                     self.app.requests.limited(too_many.limit);
                 }
-                (fault.answer(&id, for_a_person), Some(fault.code()))
+                let answer = match for_a_person {
+                    true if fault.depends_on_the_account() => {
+                        let who = Box::pin(self.logged_in(&current, &note)).await;
+                        fault.answer(&id, Reader::Person(who.as_ref()))
+                    }
+                    true => fault.answer(&id, Reader::Person(None)),
+                    false => fault.answer(&id, Reader::Program),
+                };
+                (answer, Some(fault.code()))
             }
         };
 
@@ -168,6 +174,13 @@ impl Door {
         }
     }
 
+    /// Who is logged in; none where they asked without a login.
+    async fn logged_in(&self, current: &Arc<Current>, note: &Note<'_>) -> Option<LoggedIn> {
+        let (_, holder) = note.asker.as_ref()?;
+        let session = self.app.sessions.by_id(*holder).await.ok()??;
+        Some(self.site(current)?.logged_in(&session))
+    }
+
     /// Sends a person to log in, who then comes back to where this request wanted to go. A program gets the fault.
     async fn begin_login(
         &self,
@@ -218,11 +231,7 @@ impl Door {
         let site = self.site(current).ok_or(Fault::NoRoute)?;
         let host = arrival.host()?;
         let visit = Visit { head, host: host.as_str(), client: arrival.client.address, request_id: arrival.id };
-        let answer = self.app.sign_in.answer(&site, &visit, body).await;
-        if self.app.current.load().number != current.number {
-            self.app.sessions.sweep().await; // the source of a login that has just come may have gone meanwhile
-        }
-        answer
+        self.app.sign_in.answer(&site, &visit, body).await
     }
 
     /// This listener as the generation has it; none where nobody can log in.

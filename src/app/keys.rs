@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::StartError;
 use crate::config::keys::{KeepError, Purpose, kept};
 use crate::config::{Config, ConfigErrors, below};
 use crate::credentials::Mint;
@@ -18,7 +17,7 @@ use crate::session::StoreKind;
 pub(super) struct OurKeys {
     /// Seals cookies.
     pub(super) sealer: Arc<Sealer>,
-    /// Seal sessions that are kept outside of memory; none where they are not.
+    /// Seal sessions that are kept outside of memory.
     pub(super) sessions: Vec<Secret>,
     /// Signs the tokens that `minted` shows to STS, as the issuer under the first public URL; none where there is none.
     pub(super) mint: Option<Arc<Mint>>,
@@ -26,25 +25,33 @@ pub(super) struct OurKeys {
     pub(super) identity_issuer: Option<Arc<IdentityIssuer>>,
 }
 
+/// What becomes of a key that the config does not have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Missing {
+    /// It is made on the first start, and kept in `state_dir`.
+    Kept,
+    /// It is made for the moment.
+    Passing,
+}
+
 impl OurKeys {
-    /// Reads them.
+    /// Reads them. Of those that are wrong `errors` knows afterwards; one for the moment takes their place, so that
+    /// everything else can be looked at too.
     ///
     /// # Errors
-    /// [`StartError::Config`] for a key that is none, [`StartError::Key`] for a `state_dir` that keeps none.
-    pub(super) fn read(config: &Config) -> Result<Self, StartError> {
-        let sealing = secrets(config, Purpose::Cookie, || Ok(Secret::random(32)))?;
+    /// A `state_dir` that keeps none.
+    pub(super) fn read(config: &Config, missing: Missing, errors: &mut ConfigErrors) -> Result<Self, KeepError> {
+        let mut reader = Reader { config, missing, errors };
+        let sealing = reader.secrets(Purpose::Cookie, true, random)?;
         let sealer = Arc::new(Sealer::new(&sealing).unwrap_or_else(Sealer::random));
-        let sessions = match config.session.kind {
-            StoreKind::Memory => Vec::new(),
-            StoreKind::File | StoreKind::Redis => secrets(config, Purpose::Session, || Ok(Secret::random(32)))?,
-        };
-        let Some(public_url) = config.listen.values().find_map(|listen| listen.public_url.as_ref()) else {
-            return Ok(Self { sealer, sessions, mint: None, identity_issuer: None });
-        };
-        let (current, others) = signers(config, Purpose::Minted)?;
-        let mint = Some(Mint::new(public_url.at(ISSUER), current, others));
-        let (current, others) = signers(config, Purpose::Identity)?;
-        let identity_issuer = Some(IdentityIssuer::new(public_url.origin(), SigningKeys::new(current, others)));
+        let are_kept = config.session.kind != StoreKind::Memory;
+        let sessions = reader.secrets(Purpose::Session, are_kept, random)?;
+        let public_url = config.listen.values().find_map(|listen| listen.public_url.as_ref());
+        let (current, others) = reader.signers(Purpose::Minted, public_url.is_some())?;
+        let mint = public_url.map(|url| Mint::new(url.at(ISSUER), current, others));
+        let (current, others) = reader.signers(Purpose::Identity, public_url.is_some())?;
+        let keys = SigningKeys::new(current, others);
+        let identity_issuer = public_url.map(|url| IdentityIssuer::new(url.origin(), keys));
         Ok(Self { sealer, sessions, mint, identity_issuer })
     }
 
@@ -66,30 +73,50 @@ impl OurKeys {
     }
 }
 
-/// The keys for a purpose, at least one.
-fn secrets(
-    config: &Config,
-    purpose: Purpose,
-    make: impl FnOnce() -> Result<Secret, String>,
-) -> Result<Vec<Secret>, StartError> {
-    let mut keys = config.keys.read(purpose, &config.surroundings).map_err(StartError::Config)?;
-    if keys.is_empty() {
-        keys.push(kept(&config.state_dir, purpose, make)?);
-    }
-    Ok(keys)
+struct Reader<'a> {
+    config: &'a Config,
+    missing: Missing,
+    errors: &'a mut ConfigErrors,
 }
 
-/// The key that signs for a purpose, and those that are only published.
-fn signers(config: &Config, purpose: Purpose) -> Result<(Signer, Vec<Signer>), StartError> {
-    let pems = secrets(config, purpose, || Signer::generate().map(|(_, pem)| pem).map_err(|error| error.to_string()))?;
-    let mut errors = ConfigErrors::default();
-    let path = |i: usize| below("keys", &format!("{}[{i}]", purpose.key()));
-    let signers = pems.iter().enumerate().filter_map(|(i, pem)| errors.keep(path(i), Signer::from_pem(pem)));
-    let mut signers = signers.collect::<Vec<_>>().into_iter();
-    let current = signers.next();
-    errors.or(()).map_err(StartError::Config)?;
-    let none = || StartError::Key(KeepError::Make("there is none".to_owned()));
-    Ok((current.ok_or_else(none)?, signers.collect()))
+impl Reader<'_> {
+    /// The keys for a purpose, at least one. Where nobody needs them they are only looked at.
+    fn secrets(
+        &mut self,
+        purpose: Purpose,
+        is_needed: bool,
+        make: fn() -> Result<Secret, String>,
+    ) -> Result<Vec<Secret>, KeepError> {
+        let written = self.config.keys.read(purpose, &self.config.surroundings);
+        match (written, self.missing) {
+            (Ok(keys), _) if !keys.is_empty() => return Ok(keys),
+            (Ok(_), Missing::Kept) if is_needed => return Ok(vec![kept(&self.config.state_dir, purpose, make)?]),
+            (Ok(_), _) => {}
+            (Err(found), _) => self.errors.append(found),
+        }
+        Ok(vec![make().map_err(KeepError::Make)?])
+    }
+
+    /// The key that signs for a purpose, and those that are only published.
+    fn signers(&mut self, purpose: Purpose, is_needed: bool) -> Result<(Signer, Vec<Signer>), KeepError> {
+        let pems = self.secrets(purpose, is_needed, || generate().map(|(_, pem)| pem))?;
+        let path = |i: usize| below("keys", &format!("{}[{i}]", purpose.key()));
+        let signers = pems.iter().enumerate().filter_map(|(i, pem)| self.errors.keep(path(i), Signer::from_pem(pem)));
+        let mut signers = signers.collect::<Vec<_>>().into_iter();
+        let current = match signers.next() {
+            Some(current) => current,
+            None => generate().map_err(KeepError::Make)?.0,
+        };
+        Ok((current, signers.collect()))
+    }
+}
+
+fn generate() -> Result<(Signer, Secret), String> {
+    Signer::generate().map_err(|error| error.to_string())
+}
+
+fn random() -> Result<Secret, String> {
+    Ok(Secret::random(32))
 }
 
 /// Where the issuer of minted tokens lives under the public URL; its documents are public.

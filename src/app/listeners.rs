@@ -5,12 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::App;
 use super::bounds::Bounds;
 use super::current::{Current, handshakes};
 use super::door::Door;
 use crate::config::{Config, ConfigErrors, below};
-use crate::server::{Crowd, Listener, Manner, Open, Workers};
+use crate::server::{Crowd, Limits, Listener, Manner, Open, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Handshakes;
 
@@ -45,7 +47,11 @@ impl Listeners {
 
     /// How one speaks that is none of these, but of the other side.
     pub(super) fn manner_of_others(&self, name: Arc<str>, tls: Option<Handshakes>) -> Manner {
-        Manner { name, tls, limits: self.bounds.of_others(), crowd: self.crowd(), metrics: self.metrics.clone() }
+        self.manner(name, tls, self.bounds.of_others())
+    }
+
+    fn manner(&self, name: Arc<str>, tls: Option<Handshakes>, limits: Arc<ArcSwap<Limits>>) -> Manner {
+        Manner { name, tls, limits, crowd: self.crowd(), metrics: self.metrics.clone() }
     }
 
     /// Binds those of a new config that are not open, or elsewhere; and has the config know where each is. Nothing is
@@ -108,9 +114,7 @@ impl Listeners {
     ) -> io::Result<SocketAddr> {
         let (address, current) = (listener.local_addr()?, app.current.load_full());
         let tls = current.generation.entrances.get(name).and_then(handshakes).map(Handshakes::new);
-        let limits = self.bounds.of(name);
-        let (crowd, metrics) = (self.crowd(), self.metrics.clone());
-        let manner = Manner { name: Arc::clone(name), tls: tls.clone(), limits, crowd, metrics };
+        let manner = self.manner(Arc::clone(name), tls.clone(), self.bounds.of(name));
         let open = workers.serve(listener, manner, Arc::new(Door::new(app, name)));
         self.open.insert(Arc::clone(name), Entry { address, tls, open });
         Ok(address)

@@ -17,7 +17,7 @@ use crate::provider::OpenIdProvider;
 use crate::server::Handler;
 use crate::telemetry::Metrics;
 use crate::tls::ServerIdentity;
-use crate::web::{Request, Response};
+use crate::web::{Connection, Request, Response};
 
 /// What runs of the other side.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl<T> Seat<T> {
 
 #[async_trait]
 impl<T: Handler> Handler for Seat<T> {
-    async fn handle(&self, request: Request) -> Response {
-        self.0.load_full().handle(request).await
+    async fn handle(&self, connection: &Connection, request: Request) -> Response {
+        self.0.load_full().handle(connection, request).await
     }
 }

@@ -8,13 +8,12 @@ use std::time::Duration;
 use metrics::{Counter, Gauge};
 use tokio::time::sleep;
 
+use super::App;
 use super::changes::{Changes, lost};
-use super::current::Current;
-use super::current::HTTP;
-use super::keys::OurKeys;
+use super::current::{Current, HTTP};
+use super::keys::{Missing, OurKeys};
 use super::listeners::Listeners;
 use super::other_side::{OtherSide, Plan};
-use super::{App, StartError};
 use crate::clock::epoch_seconds;
 use crate::config::{Config, ConfigErrors, Reading};
 use crate::files::Files;
@@ -141,12 +140,21 @@ impl Reload {
         config: &Config,
         lost: &BTreeSet<Arc<str>>,
     ) -> Result<(Generation, OurKeys, Plan), ConfigErrors> {
-        config.redis()?;
-        let keys = OurKeys::read(config).map_err(as_config_errors)?.after(&before.keys);
+        let mut errors = config.redis().err().unwrap_or_default();
+        let keys = match OurKeys::read(config, Missing::Kept, &mut errors) {
+            Ok(keys) => keys.after(&before.keys),
+            Err(error) => {
+                errors.add("state_dir", chain(&error));
+                before.keys.clone()
+            }
+        };
         let parts = keys.given(&self.parts);
-        let plan = Plan::read(config, &parts)?;
-        let generation = before.generation.renew(config, &parts, lost)?;
-        Ok((generation, keys, plan))
+        let generation = before.generation.renew(config, &parts, lost).map_err(|more| errors.append_news(more));
+        let plan = Plan::read(config, &parts).map_err(|more| errors.append_news(more));
+        match (generation, plan) {
+            (Ok(generation), Ok(plan)) if errors.is_empty() => Ok((generation, keys, plan)),
+            _ => Err(errors),
+        }
     }
 
     /// Requests that have begun keep to what they began with; those that come after this see the new one whole.
@@ -187,7 +195,6 @@ impl Reload {
                 Err(error) => tracing::error!(listener = &*name, %error, "it can't be listened on"),
             }
         }
-        app.sessions.sweep().await;
         self.counts.reloaded.increment(1);
         self.counts.in_use(&app.current.load(), app);
         tracing::info!(
@@ -250,17 +257,6 @@ impl Counts {
 impl std::fmt::Debug for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Counts").finish_non_exhaustive()
-    }
-}
-
-fn as_config_errors(error: StartError) -> ConfigErrors {
-    match error {
-        StartError::Config(errors) => errors,
-        other => {
-            let mut errors = ConfigErrors::default();
-            errors.add("state_dir", chain(&other));
-            errors
-        }
     }
 }
 

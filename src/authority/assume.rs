@@ -111,7 +111,7 @@ impl Authority {
         &self,
         candidate: Candidate<'_>,
         denied: impl Fn(&str) -> Refusal,
-        connection: Option<&Connection>,
+        connection: &Connection,
         request_id: &str,
     ) -> Result<Issued, Refusal> {
         let Candidate { wish, action, asker, tags, source_identity, federated, mut context } = candidate;
@@ -186,7 +186,7 @@ impl Authority {
         wish: &Wish,
         tags: &Tags,
         source_identity: Option<&SourceIdentity>,
-        connection: Option<&Connection>,
+        connection: &Connection,
         context: &mut Context,
     ) {
         let now = self.clock.now();
@@ -203,11 +203,9 @@ impl Authority {
         context.set_all(Key::global("aws:TagKeys"), keys);
         let transitive = tags.transitive().map(|key| key.as_str().to_owned()).collect();
         context.set_all(Key::global("sts:TransitiveTagKeys"), transitive);
-        if let Some(connection) = connection {
-            // the socket's own peer: a forwarded address is anyone's word (A6)
-            context.set(Key::global("aws:SourceIp"), connection.peer.ip().to_canonical().to_string());
-            context.set(Key::global("aws:SecureTransport"), connection.tls.to_string());
-        }
+        // the socket's own peer: a forwarded address is anyone's word (A6)
+        context.set(Key::global("aws:SourceIp"), connection.peer.ip().to_canonical().to_string());
+        context.set(Key::global("aws:SecureTransport"), connection.tls.to_string());
     }
 }
 

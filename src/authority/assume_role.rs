@@ -20,7 +20,7 @@ impl Authority {
         head: &request::Parts,
         body: &[u8],
         mut query: Query,
-        connection: Option<&Connection>,
+        connection: &Connection,
         request_id: &str,
     ) -> Result<Issued, Refusal> {
         let caller = self.caller(head, body)?;

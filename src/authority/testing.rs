@@ -22,7 +22,7 @@ use crate::secret::Secret;
 use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
-use crate::web::{self, Body, Request, Response};
+use crate::web::{self, Body, Connection, Request, Response};
 
 /// An STS, its account and its provider.
 pub(crate) struct Site {
@@ -51,7 +51,7 @@ struct Documents {
 
 #[async_trait]
 impl Handler for Documents {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         match request.uri().path() {
             "/realm/.well-known/openid-configuration" => {
                 let keys = format!("{}/keys", self.issuer);
@@ -136,7 +136,8 @@ impl Site {
 
     /// Any request.
     pub(crate) async fn send(&self, request: http::Request<Bytes>) -> (StatusCode, String) {
-        let response = self.authority.handle(request.map(Body::full)).await;
+        let connection = Connection::new("main".into(), ([127, 0, 0, 1], 1).into(), false);
+        let response = self.authority.handle(&connection, request.map(Body::full)).await;
         let status = response.status();
         let body = response.into_body().collect(1 << 20).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -289,7 +289,10 @@ async fn a_request_is_named_the_same_in_header_and_body() {
     use crate::server::Handler as _;
     let site = site();
     let request = http::Request::get("/?Action=None").body(crate::web::Body::Empty).unwrap();
-    let response = site.authority.handle(request).await;
+    let response = site
+        .authority
+        .handle(&crate::web::Connection::new("main".into(), ([127, 0, 0, 1], 1).into(), false), request)
+        .await;
     let id = response.headers()["x-amzn-requestid"].to_str().unwrap().to_owned();
     let body = response.into_body().collect(1 << 16).await.unwrap();
     assert_eq!(element(std::str::from_utf8(&body).unwrap(), "RequestId"), id);

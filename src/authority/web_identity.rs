@@ -37,7 +37,7 @@ impl Authority {
     pub(super) async fn assume_role_with_web_identity(
         &self,
         mut query: Query,
-        connection: Option<&Connection>,
+        connection: &Connection,
         request_id: &str,
     ) -> Result<Assumed, Refusal> {
         let wish = Wish::read(&mut query)?;

@@ -5,24 +5,15 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::app::look_at;
 use crate::built_in::Environment;
-use crate::clock::{Clock, SystemClock};
-use crate::config::keys::Purpose;
 use crate::config::{Config, ConfigErrors, RouteConfig};
-use crate::credentials::Mint;
-use crate::fetch::Fetch;
-use crate::generation::{Generation, Parts};
-use crate::inject::IdentityIssuer;
-use crate::jose::{Signer, SigningKeys};
+use crate::generation::Generation;
 use crate::route::Route;
-use crate::secret::Secret;
-use crate::telemetry::Metrics;
-use crate::tls::{ClientAuth, Trust};
-use crate::upstream::Upstreams;
+use crate::tls::ClientAuth;
 
 pub(super) mod columns;
 
@@ -42,7 +33,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> ExitCode {
-        match build(&self.file) {
+        match look_at(&self.file, &Environment::of_this_process()) {
             Ok((config, generation)) if self.json => tell(&pretty(&as_json(&config, &generation))),
             Ok((config, generation)) => {
                 tell(&format!("{} is sound.\n\n{}", self.file.display(), summary(&config, &generation)));
@@ -51,48 +42,6 @@ impl Check {
         }
         ExitCode::SUCCESS
     }
-}
-
-/// The file as a generation that is looked at and never served.
-pub(super) fn build(file: &Path) -> Result<(Config, Generation), ConfigErrors> {
-    Generation::load(file, &Environment::of_this_process(), |config| {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let trust = Trust::system();
-        let (minted, identity) = keys(config)?;
-        let public_url = config.listen.values().find_map(|listen| listen.public_url.as_ref());
-        let mint =
-            public_url.zip(minted).map(|(url, (current, others))| Mint::new(url.as_url().clone(), current, others));
-        let identity_issuer = public_url
-            .zip(identity)
-            .map(|(url, (current, others))| IdentityIssuer::new(url.origin(), SigningKeys::new(current, others)));
-        let upstreams = Arc::new(Upstreams::unchecked());
-        let metrics = Metrics::new();
-        Ok(Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint, identity_issuer, metrics })
-    })
-}
-
-/// A key that signs, and those that are published beside it.
-type Signers = Option<(Signer, Vec<Signer>)>;
-
-/// The keys that are configured, so that they are looked at too; where there are none, one for the moment: a check
-/// keeps nothing in `state_dir`.
-fn keys(config: &Config) -> Result<(Signers, Signers), ConfigErrors> {
-    let mut errors = ConfigErrors::default();
-    let mut read = |purpose| {
-        let keys = config.keys.read(purpose, &config.surroundings);
-        keys.map_err(|found| errors.append(found)).unwrap_or_default()
-    };
-    let (_, _) = (read(Purpose::Cookie), read(Purpose::Session));
-    let (minted, identity) = (read(Purpose::Minted), read(Purpose::Identity));
-    config.redis().map_err(|found| errors.append(found)).ok();
-    let mut signers = |purpose: Purpose, pems: Vec<Secret>| {
-        let read = |(i, pem)| errors.keep(format!("keys.{}[{i}]", purpose.key()), Signer::from_pem(pem));
-        let mut signers = pems.iter().enumerate().filter_map(read).collect::<Vec<_>>().into_iter();
-        let current = signers.next().or_else(|| Signer::generate().ok().map(|(signer, _)| signer))?;
-        Some((current, signers.collect()))
-    };
-    let found = (signers(Purpose::Minted, minted), signers(Purpose::Identity, identity));
-    errors.or(found)
 }
 
 /// Says what is wrong with a config, and that it is bad input.
@@ -212,10 +161,12 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
             }))
         })
         .collect();
+    let other = |(section, at, tls)| json!({"section": section, "address": at, "tls": tls});
+    let others: Vec<_> = others(config).map(other).collect();
     json!({
         "sound": true,
         "listeners": listeners,
-        "others": others(config).map(|(section, at, tls)| json!({"section": section, "address": at, "tls": tls})).collect::<Vec<_>>(),
+        "others": others,
         "routes": routes,
     })
 }

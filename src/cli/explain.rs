@@ -14,7 +14,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::check::columns::Columns;
-use super::check::{build, injected, pretty, refuse, tell};
+use super::check::{injected, pretty, refuse, tell};
+use crate::app::look_at;
+use crate::built_in::Environment;
 use crate::clock::{Clock as _, SystemClock, rfc3339};
 use crate::config::Config;
 use crate::generation::Generation;
@@ -22,7 +24,7 @@ use crate::identity::{
     Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, IdentitySource, SourceName, Subject,
 };
 use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Wanted, Way};
-use crate::route::{Host, OURS, Route, is_ours};
+use crate::route::{Host, OURS, is_ours};
 
 /// Say what would become of a request, and why: route, rule, role, and everything STS would be told and how.
 ///
@@ -74,7 +76,7 @@ struct Answer {
 
 impl Explain {
     pub(super) fn run(self) -> ExitCode {
-        let (config, generation) = match build(&self.file) {
+        let (config, generation) = match look_at(&self.file, &Environment::of_this_process()) {
             Ok(built) => built,
             Err(errors) => return refuse(&self.file, &errors, self.json),
         };
@@ -174,7 +176,7 @@ impl Explain {
             answer.to = Some(each.collect::<Vec<_>>().join(", "));
             answer.inject = injected(written).into_iter().map(str::to_owned).collect();
         }
-        let counts = |identity: &&Identity| counts(route, &identity.subject.source);
+        let counts = |identity: &&Identity| route.counts(&identity.subject.source);
         if let Some(who) = identity.filter(|identity| !counts(identity)) {
             answer.note =
                 Some(format!("identity.{} does not count on this route, so nobody is logged in", who.subject.source));
@@ -296,10 +298,6 @@ fn way(way: Way) -> &'static str {
 
 fn name(identity: &Identity) -> String {
     format!("{}/{}", identity.subject.source, identity.subject.id)
-}
-
-fn counts(route: &Route, source: &SourceName) -> bool {
-    route.sources.as_ref().is_none_or(|sources| sources.contains(source))
 }
 
 fn read_claims(file: &Path) -> Result<Map<String, Value>, String> {

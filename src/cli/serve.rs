@@ -1,17 +1,17 @@
 //! `claviger serve FILE`
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::check;
-use crate::app::{Outside, Running};
+use crate::app::{Outside, Running, StartError, look_at};
 use crate::built_in::Environment;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors};
 use crate::server::{self, Listener};
 use crate::telemetry::{self, Lines};
 use crate::web::chain;
@@ -37,11 +37,7 @@ impl Serve {
         let config = match Config::read(&self.file, &Environment::of_this_process()).and_then(|reading| reading.sound())
         {
             Ok(config) => config,
-            // what can't be built is listed too, so that one round of mending is enough
-            Err(errors) => {
-                let all = check::build(&self.file).err().unwrap_or(errors);
-                return check::refuse(&self.file, &all, false);
-            }
+            Err(errors) => return refuse_whole(&self.file, errors),
         };
         run(config, Some(self.file), BTreeMap::new(), |running| {
             for (name, address) in running.addresses() {
@@ -78,6 +74,7 @@ pub(super) fn run(
             Some(hangups) => drop(hangups.recv().await),
             None => std::future::pending().await,
         };
+        let again = file.clone();
         let outside = Outside { clock: Arc::new(SystemClock), lines: lines.clone(), level, file, bound };
         match Running::start(config, outside).await {
             Ok(mut running) => {
@@ -94,14 +91,24 @@ pub(super) fn run(
                 }
                 ExitCode::SUCCESS
             }
-            Err(error) => {
-                eprintln!("claviger: {}", chain(&error));
-                ExitCode::from(error.exit_code())
-            }
+            Err(error) => match (error, again) {
+                (StartError::Config(errors), Some(file)) => refuse_whole(&file, errors),
+                (error, _) => {
+                    eprintln!("claviger: {}", chain(&error));
+                    ExitCode::from(error.exit_code())
+                }
+            },
         }
     });
     lines.finish();
     code
+}
+
+/// Says what is wrong with a config. The start ends at the first that it meets; here all is listed, so that one round of
+/// mending is enough.
+fn refuse_whole(file: &Path, met: ConfigErrors) -> ExitCode {
+    let all = look_at(file, &Environment::of_this_process()).err().unwrap_or(met);
+    check::refuse(file, &all, false)
 }
 
 /// Waits for SIGTERM or SIGINT.

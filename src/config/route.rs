@@ -49,6 +49,13 @@ pub struct RouteConfig {
     pub pass_authorization: bool,
 }
 
+impl RouteConfig {
+    /// Whether those count here for whom `[identity.<name>]` vouches.
+    pub fn counts(&self, name: &Arc<str>) -> bool {
+        self.identity.as_ref().is_none_or(|names| names.contains(name))
+    }
+}
+
 /// What a route may refer to.
 pub(super) struct Sections<'a> {
     pub(super) identity: &'a BTreeMap<Arc<str>, Table>,

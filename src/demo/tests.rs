@@ -53,7 +53,7 @@ impl App {
     }
 
     async fn send(&self, request: http::Request<Bytes>) -> (StatusCode, http::HeaderMap, String) {
-        let (head, body) = self.demo.handle(request.map(Body::full)).await.into_parts();
+        let (head, body) = self.demo.handle(&connection(), request.map(Body::full)).await.into_parts();
         let body = body.collect(1 << 24).await.unwrap();
         (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())
     }
@@ -63,6 +63,10 @@ impl App {
         let (status, _, answer) = self.send(request).await;
         assert_eq!((status, element(&answer, "Code")), (StatusCode::FORBIDDEN, code), "{name}");
     }
+}
+
+fn connection() -> Connection {
+    Connection::new("main".into(), ([127, 0, 0, 1], 1).into(), false)
 }
 
 #[tokio::test]
@@ -250,6 +254,6 @@ async fn what_cannot_be_judged_is_not_let_in() {
         let url = authority.parse().unwrap();
         let demo = Demo::new(&url, Secret::new(token), Arc::clone(&app.site.fetch), clock());
         let request = app.signed(http::Request::get("/"), "").map(Body::full);
-        assert_eq!(demo.handle(request).await.status(), StatusCode::SERVICE_UNAVAILABLE, "{authority}");
+        assert_eq!(demo.handle(&connection(), request).await.status(), StatusCode::SERVICE_UNAVAILABLE, "{authority}");
     }
 }

@@ -3,13 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use http::header;
-use toml::{Table, Value};
-
-use super::footing::{Footing, Footings, is_same_mint, is_same_section};
+use super::footing::{Footings, is_same_mint};
 use super::{Entrance, Generation, Parts};
-use crate::built_in::{self, BuiltIn, Settings, SettingsError};
-use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below, is_at_or_below};
+use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below};
 use crate::credentials::{self, CredentialProvider};
 use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
@@ -21,6 +17,8 @@ use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::upstream::{Address, Destination, Upstream};
 use crate::web::is_loopback;
 
+mod kinds;
+mod signing;
 mod tokens;
 
 /// The generation before, and what of it is not to be carried over.
@@ -93,70 +91,6 @@ impl Builder<'_> {
     fn providers(&mut self) -> BTreeMap<Arc<str>, Arc<dyn CredentialProvider>> {
         let materials = credentials::Materials { mint: self.parts.mint.clone() };
         self.kinds("credentials", &self.config.credentials, credentials::BUILT_INS, &materials)
-    }
-
-    /// Every section of a table of kinds that can be built.
-    fn kinds<T: ?Sized, C>(
-        &mut self,
-        section: &str,
-        tables: &BTreeMap<Arc<str>, Table>,
-        list: &[BuiltIn<T, C>],
-        materials: &C,
-    ) -> BTreeMap<Arc<str>, Arc<T>> {
-        let build = |(name, table): (&Arc<str>, &Table)| {
-            Some((Arc::clone(name), self.kind(name, &below(section, name), table, list, materials)?))
-        };
-        tables.iter().filter_map(build).collect()
-    }
-
-    /// Puts what the generation before had in the place of what stands on the same.
-    fn carry_over<T: ?Sized>(
-        &self,
-        section: &str,
-        built: &mut BTreeMap<Arc<str>, Arc<T>>,
-        had: &BTreeMap<Arc<str>, Arc<T>>,
-        before: &Generation,
-        stays: impl Fn(&Arc<str>) -> bool,
-    ) {
-        let is_same = |path: &str| is_same_section(&self.footings, &before.footings, path);
-        for (name, part) in built {
-            if let Some(old) = had.get(name).filter(|_| stays(name) && is_same(&below(section, name))) {
-                *part = Arc::clone(old);
-            }
-        }
-    }
-
-    fn kind<T: ?Sized, C>(
-        &mut self,
-        name: &str,
-        path: &str,
-        table: &Table,
-        list: &[BuiltIn<T, C>],
-        materials: &C,
-    ) -> Option<Arc<T>> {
-        let surroundings = self.config.surroundings.apart();
-        let (mut rest, mut wrong) = (table.clone(), Vec::new());
-        let built = loop {
-            let (surroundings, table) = (&surroundings, rest.clone());
-            let settings = Settings { name, table, surroundings, clock: &self.parts.clock };
-            match built_in::build(list, settings, materials) {
-                Ok(built) => break wrong.is_empty().then_some(built),
-                // a kind stops at the first mistake: it is taken out, and the kind built again to find the others
-                Err(error) if is_news(&error, &wrong) => {
-                    let is_last = !take_out(&mut rest, &error.key);
-                    wrong.push(error.key.clone());
-                    self.errors.add_settings(path, error);
-                    if is_last {
-                        break None;
-                    }
-                }
-                Err(_) => break None,
-            }
-        };
-        let files = surroundings.files();
-        self.config.surroundings.note(files.clone());
-        self.footings.insert(path.to_owned(), Footing { table: table.clone(), files });
-        built
     }
 
     fn route(
@@ -279,82 +213,6 @@ impl Builder<'_> {
         policy.map_err(|problems| problems.into_iter().for_each(|p| self.errors.add_settings(path, p))).ok()
     }
 
-    /// Credentials come from a role, and a role without anything that signs is a mistake.
-    fn look_for_role(&mut self, config: &RouteConfig, path: &str, injectors: &[Option<Arc<dyn Injector>>]) {
-        let signs = |injector: &Arc<dyn Injector>| injector.needs().credentials;
-        if !config.want.wants_role() {
-            for ((path, _), _) in config.inject.iter().zip(injectors).filter(|(_, i)| i.as_ref().is_some_and(signs)) {
-                self.errors.add(path.as_str(), "needs credentials; expected a `role` in this route");
-            }
-        } else if injectors.iter().flatten().count() == injectors.len() && !injectors.iter().flatten().any(signs) {
-            let problem =
-                "is of no use, as nothing in `inject` needs credentials; expected e.g. { kind = \"sigv4\", … }";
-            let key = if config.want.role.is_some() { "role" } else { "roles" };
-            self.errors.add(below(path, key), problem);
-        }
-    }
-
-    /// An injector with credentials signs what is there: once, at last, and under an `Authorization` of its own.
-    fn look_for_what_breaks_a_signature(
-        &mut self,
-        config: &RouteConfig,
-        path: &str,
-        injectors: &[Option<Arc<dyn Injector>>],
-    ) {
-        if config.preserve_host == Some(true) {
-            let problem = "is true, but the request is signed, which is for the upstream's own host; expected false";
-            self.errors.add(below(path, "preserve_host"), problem);
-        }
-        if config.pass_authorization {
-            let problem = "is true, but the signature takes the place of the client's header; expected false";
-            self.errors.add(below(path, "pass_authorization"), problem);
-        }
-        let (mut put_on_after, mut signed_after) = (false, false);
-        // from the end: what comes after an injector is known before it
-        for ((path, _), injector) in config.inject.iter().zip(injectors).rev() {
-            let Some(injector) = injector else { continue };
-            if !injector.needs().credentials {
-                if injector.puts().contains(&header::AUTHORIZATION) {
-                    let problem = "sets Authorization, which the signature takes the place of; expected another header";
-                    self.errors.add(path.as_str(), problem);
-                }
-                put_on_after = true;
-                continue;
-            }
-            if signed_after {
-                self.errors
-                    .add(path.as_str(), "signs what is signed again after it; expected one that needs credentials");
-            }
-            if put_on_after {
-                self.errors.add(path.as_str(), "signs before all is put on the request; expected to be the last");
-            }
-            signed_after = true;
-        }
-    }
-
-    /// One header has one value: of two injectors the last would win, and of an injector and the client nobody knows.
-    fn look_for_what_is_put_twice(
-        &mut self,
-        config: &RouteConfig,
-        path: &str,
-        injectors: &[Option<Arc<dyn Injector>>],
-    ) {
-        let mut so_far = Vec::new();
-        for ((at, _), injector) in config.inject.iter().zip(injectors) {
-            let Some(injector) = injector else { continue };
-            let put = Vouched::new(&so_far);
-            for name in injector.puts().iter().filter(|name| put.has(name)) {
-                let problem = format!("sets {name}, which an injector before it sets; expected another header");
-                self.errors.add(at.as_str(), problem);
-            }
-            so_far.extend(injector.puts().iter().cloned());
-        }
-        if config.pass_authorization && so_far.contains(&header::AUTHORIZATION) {
-            let problem = "is true, but something in `inject` takes the place of the client's header; expected false";
-            self.errors.add(below(path, "pass_authorization"), problem);
-        }
-    }
-
     /// A key of two issuers would make a token of one good at the other: what an upstream is given, at STS.
     fn look_for_keys_in_common(&mut self) {
         let issuers = self.parts.mint.as_ref().zip(self.parts.identity_issuer.as_ref());
@@ -446,27 +304,9 @@ impl Builder<'_> {
     }
 }
 
-/// Whether an error is of itself, and not of one of these keys having been taken out.
-fn is_news(error: &SettingsError, taken_out: &[String]) -> bool {
-    !taken_out.iter().any(|key| is_at_or_below(key, &error.key) || error.problem.contains(&format!("`{key}`")))
-}
-
-/// Takes the key out of the table; false where it is not there.
-fn take_out(table: &mut Table, key: &str) -> bool {
-    match key.split_once('.') {
-        Some((first, rest)) => match table.get_mut(first) {
-            Some(Value::Table(inner)) => take_out(inner, rest),
-            _ => false,
-        },
-        // of a list with a mistake in it, all goes
-        None => table.remove(key.split('[').next().unwrap_or_default()).is_some(),
-    }
-}
-
 /// Whether anybody may log in for this route, or comes with what a login left: a token or a certificate leaves nothing.
 fn logs_in(route: &RouteConfig, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>) -> bool {
-    let counts = |name: &Arc<str>| route.identity.as_ref().is_none_or(|names| names.contains(name));
-    sources.iter().any(|(name, source)| counts(name) && source.login().is_some())
+    sources.iter().any(|(name, source)| route.counts(name) && source.login().is_some())
 }
 
 /// What to call an upstream to itself: of several addresses without a `host` none is its name.

@@ -127,17 +127,24 @@ impl IdentitySource for Saml {
         false
     }
 
+    fn has_assertions(&self) -> bool {
+        self.rules.aws.is_some()
+    }
+
     fn login(&self) -> Option<&dyn Login> {
         Some(self)
     }
 
     fn trouble(&self) -> Option<String> {
-        self.provider.trouble()
+        let wants_signed = self.provider.at_hand().is_some_and(|known| known.provider.wants_signed_requests);
+        let unsigned = (wants_signed && self.signing.is_empty())
+            .then(|| "off: the provider wants requests signed, and there is no `signing` key".to_owned());
+        self.provider.trouble().or(unsigned)
     }
 }
 
-/// So many messages of one source are verified at a time.
-const AT_A_TIME: usize = 2;
+/// So many messages of one source are verified at a time; some 65 times as many may wait, and no more.
+const AT_A_TIME: usize = 4;
 
 #[cfg(test)]
 mod tests;

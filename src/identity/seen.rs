@@ -69,7 +69,7 @@ fn is_within(since: SystemTime, now: SystemTime, life: Duration) -> bool {
     now.duration_since(since).is_ok_and(|age| age < life)
 }
 
-/// So long a key that its issuer has withdrawn, or a certificate that was revoked, may still count.
+/// So long a key that its issuer has withdrawn may still count.
 pub(super) const LIFE: Duration = Duration::from_secs(60);
 /// At some 2 KiB each, 32 MiB at the most for tokens of the usual size.
 const PER_SHARD: usize = 1024;

@@ -114,3 +114,19 @@
 //! spends anything. Past 92 % of memory a few requests at a time are still served: an allocator may keep what was freed,
 //! and a proxy that waits for it to come back would never open again. *Rejected:* queues, in which everybody waits until
 //! nobody is interested in the answer.
+//!
+//! # 2026-11: A posted login arrives by a step of our own
+//!
+//! A SAML provider's page posts its answer here from another site, and with such a form browsers send cookies of
+//! `SameSite=None` alone. So the login's own cookie is that, sealed and for ten minutes; the ticket stays `Lax`. The answer
+//! is verified at once, and whom it signs in is kept under a code for half a minute, for which the same browser comes by a
+//! redirect: with the ticket that it has, which is retired, and the count of its rounds. *Rejected:* a ticket that is
+//! `SameSite=None`, which every site could use; a session begun by the POST itself, which would leave the one before it
+//! alive and see loops where there are none. `SameSite=None` wants `Secure`, which Chrome and Firefox take from plain http
+//! on loopback, and Safari does not: there `public_url` must be https.
+//!
+//! # 2026-11: A provider's entity ID is configured beside its metadata
+//!
+//! `issuer` is in the config even where the metadata would say it: a refresh can't make a source another provider's (A21),
+//! aggregates need no key of their own, and a session's voucher is known before anything is fetched. *Rejected:* believing
+//! whatever entity is found at the address.

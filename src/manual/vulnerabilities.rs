@@ -69,16 +69,22 @@
 //! | A15 | Parser differentials (CVE-2025-25291, -25292); texts cut by comments, CDATA or processing instructions (CVE-2017-11427); encodings. | None of these is in a document that passes; texts are read whole; two readers must agree on every element. | `saml::scan`, `saml::same`, `saml::tree` |
 //! | A16 | References to URLs and files, XSLT, XPath, external entities: requests and computations before the verdict. | Refused by the guard before C sees them; and xmlsec1 has forgotten how to open anything. | `saml::guard::signature`, `saml::xmlsec` |
 //! | A16 | XML that costs: attributes, namespaces, depth, entities, size; a small message that inflates. | One linear scan with limits before any parser; a bound on the inflated bytes; few threads, a short queue. | `saml::scan`, `saml::binding`, `saml::workers` |
-//! | A17 | An assertion for another party, address or request, of yesterday, of tomorrow, or with no such limits. | Status, Issuer, Destination, Recipient, Audience, Conditions, confirmation and times must be there and be ours. *Not yet:* a login that remembers used assertions. | `saml::expected` |
+//! | A17 | An assertion for another party, address or request, of yesterday, of tomorrow, or with no such limits. | Status, Issuer, Destination, Recipient, Audience, Conditions, confirmation and times must be there and be ours. | `saml::expected`, `identity::saml` |
+//! | A17 | An assertion twice, at another instance, in another browser, or in answer to another's request. | The request's ID, of 160 random bits, is kept in a sealed cookie of the browser that began, and the answer must name it; what a Response brings is fetched by that browser with a code that is good once; an assertion's ID is claimed among all instances until it expires, and where that can't be done nobody is let in. Logins that nobody began count by opt-in only. | `sign_in::acs`, `sign_in::callback`, `identity::saml` |
+//! | A17 | An assertion that was made for AWS, or one for us, shown at the other. | Recipient and audience belong together; AWS's are accepted by opt-in, and only in answer to our own request. | `identity::saml::answer` |
+//! | A10, A12 | A form of another site carries no `Lax` cookie, so a login by POST would not see the ticket that it replaces. | Only the login's own cookie is `SameSite=None; Secure`; the ticket stays `Lax`, and is set on a step of our own after the POST. | `sign_in::acs`, `session::cookies` |
+//! | A21 | A NameID of the same letters that another authority gave, or for another party. | Its qualifiers must be the provider and us where they are there; a source is one provider's entity ID and one of ours. | `identity::saml::person` |
+//! | | A provider that ignores ForceAuthn or the wanted ways of proof. | What was wanted must stand in the assertion, with a time after the request. | `identity::saml::answer` |
+//! | | Metadata that loses its certificates, has expired, or is replaced on the way. | It must be of the configured entity, by https or signed as pinned; what is bad never takes the place of good, and `/readyz` and the log say so. | `identity::saml::provider`, `saml::metadata` |
 //! | | Padding oracles, short ciphertexts that panic (GHSA-hwqm-qvj9-4jr2), keys by PKCS #1 v1.5. | OAEP and GCM; CBC by consent; lengths first; one error for all; what was encrypted is guarded and verified anew. A panic costs one message. | `saml::decrypt`, `saml::verify` |
 //! | | Logout that nobody signed (GHSA-pcgw-qcv5-h8ch); queries with a field twice, or encoded anew. | There is no way to read an unverified LogoutRequest; the signature is over the query's own bytes. | `saml::message`, `saml::binding` |
+//! | | Logouts for somebody else's login, of yesterday, or twice. | Name and session must be one person's, or nothing ends; each request counts once, for five minutes. An answer counts where it answers a request of ours. | `sign_in::single_logout`, `identity::saml::logout` |
 //! | | An ACS that is a script (CVE-2023-45683), or one of the requester's own. | Only addresses that the party's metadata has, and only HTTP. | `saml::metadata` |
 //!
 //! # What is not here yet
 //!
 //! | no. | attack | what it is about |
 //! |---|---|---|
-//! | A17 | An assertion twice, or in answer to another browser's request. | SAML logins |
 //! | A22 | A hostile page reaches a local port: DNS rebinding, simple requests, a foreign `Host` or `Origin`. | credential endpoints on loopback |
 //! | A23 | A workload is made to fetch credentials for someone else by GET. | the instance metadata service |
 //! | A26 | A neighbour with another's address or service account. | credential endpoints in pods |

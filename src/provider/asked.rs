@@ -1,7 +1,6 @@
 //! A request to the provider, and the cookies that browsers bring.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use aws_lc_rs::hmac;
@@ -15,11 +14,13 @@ use super::OpenIdProvider;
 use super::form::{Form, FormError};
 use super::grants::SignedIn;
 use crate::secret::random_token;
-use crate::web::{Body, Connection, Response, cookies};
+use crate::web::{Body, Response, cookies};
 
 /// A request with its parameters: those of the query for GET, those of the body for POST.
 #[derive(Debug)]
 pub(super) struct Asked {
+    /// The address at the other end of the connection.
+    pub(super) from: IpAddr,
     pub(super) head: request::Parts,
     pub(super) form: Form,
     /// The parameters as they came.
@@ -37,20 +38,19 @@ pub(super) struct Cookies {
 }
 
 impl Asked {
-    pub(super) async fn read(head: request::Parts, body: Body, now: SystemTime) -> Result<Self, FormError> {
+    pub(super) async fn read(
+        from: IpAddr,
+        head: request::Parts,
+        body: Body,
+        now: SystemTime,
+    ) -> Result<Self, FormError> {
         let text = if head.method == Method::POST {
             String::from_utf8(Form::collect(body).await?.into()).map_err(|_| FormError::Broken)?
         } else {
             head.uri.query().unwrap_or_default().to_owned()
         };
         let form = Form::parse(text.as_bytes())?;
-        Ok(Self { head, form, text, now })
-    }
-
-    /// The address at the other end of the connection.
-    pub(super) fn from(&self) -> IpAddr {
-        let connection = self.head.extensions.get::<Arc<Connection>>();
-        connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.peer.ip())
+        Ok(Self { from, head, form, text, now })
     }
 }
 

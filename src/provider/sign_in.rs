@@ -35,7 +35,7 @@ impl OpenIdProvider {
         };
         let name = asked.form.value("username").unwrap_or_default();
         let password = Secret::new(asked.form.value("password").unwrap_or_default());
-        let user = match self.users.sign_in(name, password, asked.from()).await {
+        let user = match self.users.sign_in(name, password, asked.from).await {
             Ok(user) => user,
             Err(e) => {
                 // a name that nobody has may be a password in the wrong field (A36)
@@ -43,7 +43,7 @@ impl OpenIdProvider {
                 let known = known.as_ref().map(UserName::as_str);
                 warn!(
                     target: AUDIT,
-                    { user.name = known, client.address = %asked.from(), reason = %e },
+                    { user.name = known, client.address = %asked.from, reason = %e },
                     "sign-in refused at the provider"
                 );
                 return self.sign_in_again(asked, next, goal.client(), name, &e);
@@ -55,7 +55,7 @@ impl OpenIdProvider {
         let (cookie, person) = self.sessions.begin(user.sub.clone(), asked.now);
         info!(
             target: AUDIT,
-            { user.name = user.name.as_str(), subject.id = &*user.sub, client.address = %asked.from() },
+            { user.name = user.name.as_str(), subject.id = &*user.sub, client.address = %asked.from },
             "signed in at the provider"
         );
         let mut response = match goal {

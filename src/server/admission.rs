@@ -12,13 +12,12 @@ use hyper::body::{Body as _, Incoming};
 use super::limits::Limits;
 use super::refusals::Reason;
 use super::served::Timed;
-use crate::web::{self, Body, Connection, Request, Response};
+use crate::web::{self, Body, Request, Response};
 
 /// The request in the form that [`Handler`](super::Handler) promises, or why it is refused. `room` is whether there is
 /// room for it.
 pub(super) fn admit(
     mut request: http::Request<Incoming>,
-    connection: &Arc<Connection>,
     limits: &Arc<Limits>,
     room: Result<(), Reason>,
 ) -> Result<Request, Box<(Refused, http::Request<Incoming>)>> {
@@ -29,7 +28,6 @@ pub(super) fn admit(
     if let Err(refused) = sound {
         return Err(Box::new((refused, request)));
     }
-    request.extensions_mut().insert(Arc::clone(connection));
     let http2 = request.version() == Version::HTTP_2;
     Ok(request.map(|body| match body {
         body if body.is_end_stream() => Body::Empty,

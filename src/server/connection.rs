@@ -261,14 +261,14 @@ fn answer(
     request: http::Request<Incoming>,
 ) -> impl Future<Output = Result<http::Response<Served>, Infallible>> + Send + use<> {
     let version = request.version();
-    let admitted = admit(request, connection, limits, flight.room())
-        .map_err(|refused| refuse(site, connection, refused.0, &refused.1));
+    let admitted =
+        admit(request, limits, flight.room()).map_err(|refused| refuse(site, connection, refused.0, &refused.1));
     // HTTP/2 is told by a GOAWAY, which the drive sends
     let closes = version < Version::HTTP_2 && is_spent(flight.watch(), limits);
-    let site = Arc::clone(site);
+    let (site, connection) = (Arc::clone(site), Arc::clone(connection));
     async move {
         let mut response = match admitted {
-            Ok(request) => handle(&site, &flight, request).await,
+            Ok(request) => handle(&site, &connection, &flight, request).await,
             Err(refusal) => *refusal,
         };
         if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -290,9 +290,9 @@ fn refuse(site: &Site, connection: &Connection, refused: Refused, request: &http
     Box::new(response)
 }
 
-async fn handle(site: &Site, flight: &Flight, request: Request) -> Response {
+async fn handle(site: &Site, connection: &Connection, flight: &Flight, request: Request) -> Response {
     // What a handler shares with other requests is behind locks that survive a panic, or is rebuilt.
-    let Ok(response) = AssertUnwindSafe(site.handler.handle(request)).catch_unwind().await else {
+    let Ok(response) = AssertUnwindSafe(site.handler.handle(connection, request)).catch_unwind().await else {
         tracing::error!(listener.name = %site.name(), "a request's handler panicked");
         return internal_error();
     };

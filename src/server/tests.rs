@@ -32,7 +32,7 @@ struct Echo {
 
 #[async_trait]
 impl Handler for Echo {
-    async fn handle(&self, mut request: Request) -> Response {
+    async fn handle(&self, connection: &Connection, mut request: Request) -> Response {
         self.handled.fetch_add(1, Ordering::Relaxed);
         if request.uri().path() == "/tunnel" {
             let upgrade = hyper::upgrade::on(&mut request);
@@ -67,7 +67,6 @@ impl Handler for Echo {
         let Ok(body) = body.collect(1 << 20).await else {
             return web::answer(StatusCode::REQUEST_TIMEOUT, "text/plain", "no body");
         };
-        let connection = head.extensions.get::<Arc<Connection>>().unwrap();
         let host = head.headers["host"].to_str().unwrap();
         let text = format!(
             "{} {host} {} {:?} tls={} {}",

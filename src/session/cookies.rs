@@ -162,6 +162,19 @@ mod tests {
         );
     }
 
+    /// Browsers take `SameSite=None` with `Secure` only.
+    #[test]
+    fn a_cookie_for_posts_of_other_sites_is_secure_and_only_that_one_is() {
+        for (url, name) in [("https://apps.example.com", "__Host-claviger"), ("http://localhost:8080", "claviger-8080")]
+        {
+            let names = CookieNames::under(&url.parse().unwrap());
+            let set = names.set_for_posts(&names.other("login-post-x"), "v", Some(600)).unwrap();
+            let expected = format!("{name}-login-post-x=v; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=None");
+            assert_eq!(set, expected.as_str());
+            assert!(is_ours(names.other("login-post-x")), "and no upstream sees it");
+        }
+    }
+
     /// A28: our cookies never reach an upstream, whatever stands around them.
     #[test]
     fn our_cookies_stay_here() {

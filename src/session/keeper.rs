@@ -194,8 +194,8 @@ impl Sessions {
         Ok(ticket)
     }
 
-    /// The session that one of the tickets in `headers` opens on `host`, used `now`. Cookies of our name may come from elsewhere, and
-    /// before ours: each is tried (A10). An unknown, changed, expired or other host's ticket is no ticket.
+    /// The session that one of the tickets in `headers` opens on `host`, used `now`. Cookies of our name may come from
+    /// elsewhere, and before ours: each is tried (A10). An unknown, changed, expired or other host's ticket is no ticket.
     pub async fn recognize(
         &self,
         headers: &HeaderMap,

@@ -51,11 +51,14 @@ impl SignIn {
         let returned = posted(&visit.head.headers, body).await.map_err(Fault::BadLogin)?;
         let state = returned.only("RelayState").unwrap_or_default();
         match self.underway(site, visit, state) {
-            Some((_, Step::Provider { source, memory, posted: true, ask, .. })) if source == *name => {
+            Some((cookie, Step::Provider { source, memory, posted: true, ask, .. })) if source == *name => {
                 match self.finish(site, name, state, &returned, &memory).await {
                     Ok(signed_in) => self.send_to_arrive(site, name, state, signed_in).await,
                     // the provider can't do without them: then they are asked
-                    Err(Fault::Login(LoginError::WouldAsk)) => self.go(site, visit, source, ask.aloud()).await,
+                    Err(Fault::Login(LoginError::WouldAsk)) => {
+                        let onward = self.go(site, visit, source, ask.aloud()).await?;
+                        Ok(with_cookies(onward, self.clear(site, &cookie)))
+                    }
                     Err(fault) => Err(fault),
                 }
             }

@@ -8,7 +8,7 @@ use super::begin::{NOWHERE, page, with_cookies};
 use super::navigation::is_from_our_page;
 use super::onward::send_onward;
 use super::{SignIn, Site, Visit};
-use crate::fault::Fault;
+use crate::fault::{Fault, LoggedIn};
 use crate::identity::Leave;
 use crate::session::Why;
 use crate::telemetry::AUDIT;
@@ -16,9 +16,8 @@ use crate::web::{self, Response};
 
 #[derive(Template)]
 #[template(path = "sign_in/logout.html", config = ".askama.toml")]
-struct Confirm<'a> {
-    name: &'a str,
-    source: &'a str,
+struct Confirm {
+    who: LoggedIn,
 }
 
 #[derive(Template)]
@@ -29,11 +28,7 @@ impl SignIn {
     /// `GET /.claviger/logout`: a page with a button. A link, a picture or a prefetch must not log anyone out (A12).
     pub(super) async fn confirm_leaving(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
         let Some(session) = self.session(site, visit).await? else { return Ok(signed_out()) };
-        let claims = session.claims();
-        let name = super::me::name(&claims).unwrap_or_else(|| session.subject().id.to_string());
-        let source = site.logins(&[]).find(|(source, _)| **source == session.subject().source);
-        let source = source.map_or(&*session.subject().source, |(_, label)| label);
-        let mut response = page(&Confirm { name: &name, source })?;
+        let mut response = page(&Confirm { who: site.logged_in(&session) })?;
         // without a referrer at all, older browsers would say `Origin: null` of this very form
         response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         Ok(response)

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::{SignIn, Site, Visit};
 use crate::clock::rfc3339;
-use crate::fault::Fault;
+use crate::fault::{Fault, LoggedIn};
 use crate::identity::Claims;
+use crate::session::Session;
 use crate::web::{self, Response};
 
 impl SignIn {
@@ -30,8 +31,19 @@ impl SignIn {
     }
 }
 
+impl Site {
+    /// Whose session it is, as pages put it.
+    pub fn logged_in(&self, session: &Session) -> LoggedIn {
+        let subject = session.subject();
+        let name = name(&session.claims()).unwrap_or_else(|| subject.id.to_string());
+        let label =
+            self.source(&subject.source).and_then(|source| source.login()).map(|login| login.label().to_owned());
+        LoggedIn { name, source: label.unwrap_or_else(|| subject.source.to_string()) }
+    }
+}
+
 /// What to call someone.
-pub(super) fn name(claims: &Claims) -> Option<String> {
+fn name(claims: &Claims) -> Option<String> {
     let named = ["name", "preferred_username", "email"].into_iter().filter_map(|name| claims.text(name));
     named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
 }

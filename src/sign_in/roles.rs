@@ -57,10 +57,9 @@ impl SignIn {
     /// `GET /.claviger/roles?to=…`: the roles that are theirs at that place.
     pub(super) async fn show_roles(&self, site: &Site, visit: &Visit<'_>) -> Result<Response, Fault> {
         let choice = self.choice(site, visit).await?;
-        let claims = choice.session.claims();
         let mut response = page(&Roles {
             place: format!("{}{}", choice.to.host(), choice.route.path.as_str()),
-            name: super::me::name(&claims).unwrap_or_else(|| choice.session.subject().id.to_string()),
+            name: site.logged_in(&choice.session).name,
             query: query(&[("to", &choice.to.url(site))]),
             rows: choice.rows(site),
         })?;
@@ -121,8 +120,7 @@ impl SignIn {
         session: &Arc<Session>,
         path: &NormalPath<'_>,
     ) -> Result<Vec<Offered>, Fault> {
-        let counts = route.sources.as_ref().is_none_or(|sources| sources.contains(&session.subject().source));
-        let identity = counts.then(|| session.identity());
+        let identity = route.counts(&session.subject().source).then(|| session.identity());
         let ask = Ask {
             identity: identity.as_ref(),
             method: &Method::GET,

@@ -1,6 +1,8 @@
 //! Browsers at the door, with real providers behind it.
 
 mod house;
+#[cfg(feature = "saml")]
+mod quiet;
 
 use std::time::Duration;
 

@@ -2,14 +2,9 @@
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
-use pin_project_lite::pin_project;
 use tokio::task::AbortHandle;
-use tokio::task::coop::{Unconstrained, unconstrained};
-use tokio::time::Instant;
-
-use crate::clock::Alarm;
 
 /// Moves one connection.
 pub(super) enum Driver {
@@ -48,47 +43,6 @@ impl Driver {
     pub(super) fn cut(&self) {
         if let Self::Task(task) = self {
             task.abort();
-        }
-    }
-}
-
-pin_project! {
-    /// An answer that comes by a connection which moves with it, and has to come in time.
-    pub(super) struct Driven<'d, A> {
-        #[pin]
-        answer: Unconstrained<A>,
-        driver: &'d mut Driver,
-        alarm: &'d mut Alarm,
-        deadline: Option<Instant>,
-    }
-}
-
-/// The answer has not come in time.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer did not come in time")]
-pub(super) struct Late;
-
-impl<'d, A: Future> Driven<'d, A> {
-    pub(super) fn new(answer: A, driver: &'d mut Driver, alarm: &'d mut Alarm, deadline: Option<Instant>) -> Self {
-        Self { answer: unconstrained(answer), driver, alarm, deadline }
-    }
-}
-
-impl<A: Future> Future for Driven<'_, A> {
-    type Output = Result<A::Output, Late>;
-
-    /// Only the connection can bring the answer on, so where that is polled here, waking this task for it would be to
-    /// poll once more for nothing. The budget of the task is not asked either, as its refusal would be a wake-up.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = match this.driver.drive(cx) {
-            true => this.answer.poll(cx),
-            false => this.answer.poll(&mut Context::from_waker(Waker::noop())),
-        };
-        match (answer, *this.deadline) {
-            (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
-            (Poll::Pending, Some(deadline)) => this.alarm.poll(cx, deadline).map(|()| Err(Late)),
-            (Poll::Pending, None) => Poll::Pending,
         }
     }
 }

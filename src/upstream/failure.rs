@@ -13,6 +13,7 @@ use http::Request;
 use hyper::client::conn::TrySendError;
 
 use super::body::{Outgoing, Progress};
+use super::spare::Spare;
 use super::{Upstream, UpstreamError};
 use crate::web::BoxError;
 
@@ -28,27 +29,6 @@ pub(super) enum Failure {
     Final(UpstreamError),
 }
 
-/// A copy for a second try.
-pub(super) struct Spare {
-    request: Request<Outgoing>,
-    /// Whether it does no harm to send it twice.
-    idempotent: bool,
-}
-
-impl Spare {
-    /// A copy, where it could be of use. Pooled connections close under us whenever the upstream pleases, so it (some
-    /// 0.3 µs) is made each time.
-    pub(super) fn of(request: &Request<Outgoing>, refusable: bool) -> Option<Box<Self>> {
-        let idempotent = request.method().is_idempotent();
-        let body = (idempotent || refusable).then(|| request.body().copy()).flatten()?;
-        let mut copy = Request::new(body);
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        Some(Box::new(Self { request: copy, idempotent }))
-    }
-}
-
 impl Failure {
     /// The request for a second try.
     ///
@@ -56,7 +36,7 @@ impl Failure {
     /// Where there is to be none, the failure as the caller is told of it.
     pub(super) fn again(
         self,
-        spare: Option<Box<Spare>>,
+        spare: Option<Spare>,
         upstream: &Upstream,
     ) -> Result<Box<Request<Outgoing>>, UpstreamError> {
         let spare = match &self {
@@ -64,9 +44,9 @@ impl Failure {
             Self::Refused(_) => spare,
             Self::Gone(_) => spare.filter(|spare| spare.idempotent),
         };
-        match (self, spare) {
+        match (self, spare.and_then(Spare::request)) {
             (Self::Unsent(request), _) => Ok(request),
-            (_, Some(spare)) => Ok(Box::new(spare.request)),
+            (_, Some(request)) => Ok(Box::new(request)),
             (failure, None) => Err(failure.settled(upstream)),
         }
     }

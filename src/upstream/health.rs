@@ -58,7 +58,7 @@ impl Row {
 
 /// One question, on a connection of its own.
 async fn ask(target: &Target, endpoint: &Arc<Endpoint>, health: &Health) -> Result<(), BoxError> {
-    let mut lease = target.open(endpoint, Use::Once).await?;
+    let lease = target.open(endpoint, Use::Once).await?;
     let mut request = Request::new(Body::Empty);
     *request.method_mut() = Method::GET;
     *request.uri_mut() = health.path.clone().into();
@@ -67,9 +67,8 @@ async fn ask(target: &Target, endpoint: &Arc<Endpoint>, health: &Health) -> Resu
     if !lease.is_http2() {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let answer = lease.send(Outgoing::of(request, None).0, None).await?;
-    let answer = answer.map_err(hyper::client::conn::TrySendError::into_error)?;
-    let status = answer.status();
+    let (_lease, answer) = lease.send(Outgoing::of(request, None).0, None).await?;
+    let status = answer.map_err(hyper::client::conn::TrySendError::into_error)?.status();
     if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("it answers {status}").into()) }
 }
 

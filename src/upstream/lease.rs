@@ -1,6 +1,7 @@
 //! A connection in use, whatever is spoken on it.
 
 use std::mem;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -12,10 +13,12 @@ use http::uri::{Authority, Scheme, Uri};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use tokio::time::{Instant, timeout_at};
+use pin_project_lite::pin_project;
+use tokio::task::coop::{Unconstrained, unconstrained};
+use tokio::time::Instant;
 
 use super::body::Outgoing;
-use super::driver::{Driven, Driver, Late};
+use super::driver::Driver;
 use super::failure::Failure;
 use super::listening::Allowance;
 use super::pool;
@@ -53,6 +56,8 @@ pub(super) struct Http2 {
     sender: http2::SendRequest<Outgoing>,
     scheme: Scheme,
     streams: Arc<Streams>,
+    /// Rings when an answer is late.
+    alarm: Alarm,
     /// Whether this is a stream, which counts.
     counts: bool,
 }
@@ -70,7 +75,23 @@ pub(super) struct Streams {
     retired: AtomicBool,
 }
 
-type Sent = Result<Result<Response<Incoming>, TrySendError<Request<Outgoing>>>, Late>;
+pin_project! {
+    /// A request under way, whose answer comes with the lease and has to come in time.
+    struct Exchange<A> {
+        #[pin]
+        answer: Unconstrained<A>,
+        lease: Option<Lease>,
+        deadline: Option<Instant>,
+    }
+}
+
+/// What has come of a request.
+pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
+
+/// The answer has not come in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer did not come in time")]
+pub(super) struct Late;
 
 impl Lease {
     /// A fresh connection.
@@ -92,33 +113,27 @@ impl Lease {
     }
 
     /// Sends a request; on HTTP/1 the answer's body must have ended before the next. Its head is waited for until the
-    /// deadline, if there is one.
+    /// deadline, if there is one, and comes with the lease.
     pub(super) fn send(
-        &mut self,
+        mut self,
         mut request: Request<Outgoing>,
         deadline: Option<Instant>,
-    ) -> impl Future<Output = Sent> + use<'_> {
-        match self.connection.as_mut() {
+    ) -> impl Future<Output = Result<(Self, Sent), Late>> + Send + use<> {
+        let answer = match self.connection.as_mut() {
             Some(Connection::Http1(connection)) => {
                 into_origin_form(&mut request);
                 connection.allowance.renew();
-                let Http1 { sender, driver, alarm, .. } = connection;
-                Either::Left(Driven::new(sender.try_send_request(request), driver, alarm, deadline))
+                Either::Left(connection.sender.try_send_request(request))
             }
             Some(Connection::Http2(connection)) => {
                 into_absolute_form(&mut request, &connection.scheme);
                 // boxed, so that requests on HTTP/1 hold no room for it
-                let answer = connection.sender.try_send_request(request);
-                Either::Right(Either::Left(Box::pin(async move {
-                    match deadline {
-                        Some(deadline) => timeout_at(deadline, answer).await.map_err(|_| Late),
-                        None => Ok(answer.await),
-                    }
-                })))
+                Either::Right(Either::Left(Box::pin(connection.sender.try_send_request(request))))
             }
             // the connection leaves with the lease itself, so it is here
             None => Either::Right(Either::Right(std::future::pending())),
-        }
+        };
+        Exchange { answer: unconstrained(answer), lease: Some(self), deadline }
     }
 
     /// The answer's head has come, or a piece of it.
@@ -164,16 +179,42 @@ impl Lease {
 
     /// Closes it after a failure. Others go on with theirs on an HTTP/2 connection, but none is given it that took no
     /// more requests.
-    pub(super) fn leave(self, failure: &Failure) {
+    pub(super) fn leave(self, failure: Failure) -> Failure {
         if let (Some(Connection::Http2(connection)), false) = (&self.connection, matches!(failure, Failure::Final(_))) {
             connection.streams.retired.store(true, Ordering::Relaxed);
         }
+        failure
     }
 
     /// Lets the connection's task end by itself: an upgrade has taken its stream.
     pub(super) fn release(mut self) {
         if let Some(Connection::Http1(connection)) = self.connection.take() {
             connection.allowance.lift();
+        }
+    }
+}
+
+impl<A: Future> Future for Exchange<A> {
+    type Output = Result<(Lease, A::Output), Late>;
+
+    /// Only the connection can bring the answer on, so where that is polled here, waking this task for it would be to
+    /// poll once more for nothing. The budget of the task is not asked either, as its refusal would be a wake-up.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (answer, alarm) = match this.lease.as_mut().and_then(|lease| lease.connection.as_mut()) {
+            Some(Connection::Http1(Http1 { driver, alarm, .. })) => match driver.drive(cx) {
+                true => (this.answer.poll(cx), alarm),
+                false => (this.answer.poll(&mut Context::from_waker(Waker::noop())), alarm),
+            },
+            Some(Connection::Http2(Http2 { alarm, .. })) => (this.answer.poll(cx), alarm),
+            None => return Poll::Pending,
+        };
+        match (answer, *this.deadline) {
+            (Poll::Ready(answer), _) => {
+                this.lease.take().map_or(Poll::Pending, |lease| Poll::Ready(Ok((lease, answer))))
+            }
+            (Poll::Pending, Some(deadline)) => alarm.poll(cx, deadline).map(|()| Err(Late)),
+            (Poll::Pending, None) => Poll::Pending,
         }
     }
 }
@@ -201,14 +242,14 @@ impl Http1 {
 impl Http2 {
     /// A connection as the pool holds it. It ends by itself when its last stream and this are gone.
     pub(super) fn new(sender: http2::SendRequest<Outgoing>, scheme: Scheme, streams: Arc<Streams>) -> Self {
-        Self { sender, scheme, streams, counts: false }
+        Self { sender, scheme, streams, alarm: Alarm::default(), counts: false }
     }
 
     /// Room for one request.
     pub(super) fn stream(&self) -> Self {
         self.streams.in_use.fetch_add(1, Ordering::Relaxed);
         let (sender, scheme) = (self.sender.clone(), self.scheme.clone());
-        Self { sender, scheme, streams: Arc::clone(&self.streams), counts: true }
+        Self { sender, scheme, streams: Arc::clone(&self.streams), alarm: Alarm::default(), counts: true }
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -48,6 +48,7 @@ mod support {
     pub mod tap;
     pub mod upstream;
     pub mod verdict;
+    pub mod watched;
     pub mod wire;
     pub mod world;
 }

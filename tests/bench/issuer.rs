@@ -8,7 +8,7 @@ use claviger::clock::{Clock, SystemClock};
 use claviger::jose::Signer;
 use claviger::server::{Handler, Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
-use claviger::web::{self, Request, Response};
+use claviger::web::{self, Connection, Request, Response};
 use http::StatusCode;
 use serde_json::json;
 
@@ -53,7 +53,7 @@ struct Documents {
 
 #[async_trait]
 impl Handler for Documents {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         let document = match request.uri().path() {
             "/.well-known/openid-configuration" => &self.discovery,
             "/jwks" => &self.keys,

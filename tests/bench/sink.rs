@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use claviger::server::{Handler, Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
-use claviger::web::{self, Request, Response};
+use claviger::web::{self, Connection, Request, Response};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 
@@ -33,7 +33,7 @@ struct Count;
 
 #[async_trait]
 impl Handler for Count {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         let (mut body, mut bytes) = (request.into_body(), 0);
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return web::answer(StatusCode::BAD_REQUEST, "text/plain", "broken off\n") };

@@ -72,6 +72,13 @@ async fn a_certificate_names_its_subject_to_policy_and_upstream() {
     assert_eq!(batch.get("/x", &[]).await.status, StatusCode::OK);
     assert_eq!(seen(&gate.world, "x-user").unwrap(), format!("devices/{SPIFFE}"));
     assert_eq!(seen(&gate.world, "x-name").as_deref(), Some("batch"));
+    // a page that turns somebody away offers no logout where there was no login
+    let mut nobody =
+        gate.client(Some(ca.leaf(|params| params.distinguished_name = rcgen::DistinguishedName::new()))).await;
+    let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("accept", "text/html")];
+    let page = nobody.get("/grouped", &navigation).await;
+    assert!(page.status == StatusCode::FORBIDDEN && page.text().contains("You may not open this"), "{}", page.text());
+    assert!(!page.text().contains("logout") && !page.text().contains("logged in"), "{}", page.text());
     // minted tokens speak for whoever we know
     let answer = batch.get("/signed", &[]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());

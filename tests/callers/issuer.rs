@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claviger::clock::{Clock as _, SystemClock, epoch_seconds};
 use claviger::jose::Signer;
 use claviger::server::Handler;
-use claviger::web::{self, Request, Response};
+use claviger::web::{self, Connection, Request, Response};
 use http::StatusCode;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -142,7 +142,7 @@ pub fn now() -> u64 {
 
 #[async_trait]
 impl Handler for Published {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         match request.uri().path() {
             "/realm/.well-known/openid-configuration" => {
                 web::json(StatusCode::OK, &json!({ "issuer": self.url, "jwks_uri": format!("{}/keys", self.url) }))

@@ -32,6 +32,7 @@ async fn a35_a_refusal_is_told_once_asked_and_not_asked_again() {
         for said in ["arn:aws:iam::123456789012:role/finance", "AccessDenied", page.header("x-request-id")] {
             assert!(page.text().contains(said), "{said}: {}", page.text());
         }
+        assert!(page.text().contains("logged in as <strong>BOB</strong> with idp"), "{}", page.text());
         let answer = bob.fetch(Method::GET, &world.url("/finance"), &[], "").await;
         assert_eq!((answer.status, &answer.json()["error"]), (StatusCode::FORBIDDEN, &"role_refused".into()));
     }

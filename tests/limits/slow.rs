@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use claviger::server::{Handler, Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
-use claviger::web::{Body, Request, Response};
+use claviger::web::{Body, Connection, Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -78,7 +78,7 @@ struct Large(Bytes);
 
 #[async_trait]
 impl Handler for Large {
-    async fn handle(&self, _request: Request) -> Response {
+    async fn handle(&self, _: &Connection, _request: Request) -> Response {
         Response::new(Body::full(self.0.clone()))
     }
 }

@@ -97,6 +97,7 @@ async fn a11_what_a_provider_says_of_a_person_is_escaped() {
     // A20: and it makes no role
     let page = browser.open(&world.url("/role")).await;
     assert_eq!(page.status, StatusCode::FORBIDDEN, "{}", page.text());
+    assert!(page.text().contains("jaVasCript"), "who is turned away reads their name: {}", page.text());
     is_harmless(&page, "department");
     let me = browser.fetch(Method::GET, &world.url("/.claviger/me"), &[], "").await;
     assert_eq!((me.header("content-type"), me.header("x-content-type-options")), ("application/json", "nosniff"));

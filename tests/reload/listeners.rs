@@ -1,17 +1,17 @@
 //! Listeners that come and go with a config: new ones are bound before it counts, and old ones finish what they have.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
-use super::{edit, put, reload};
+use super::{edit, half_done, put, reload};
 use crate::support::client;
+use crate::support::gate::{Crowd, Gate};
 use crate::support::place::Place;
-use crate::support::wire::{Behind, Wire};
+use crate::support::routes::behind;
+use crate::support::wire::Wire;
 use crate::support::world::{Plan, World, until};
 
 const ROUTES: &str = r#"
@@ -37,22 +37,9 @@ fn add(world: &World, section: &str) {
 
 #[tokio::test]
 async fn one_that_is_added_serves_and_one_that_is_removed_finishes() {
-    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (told, waits) = (Arc::clone(&arrived), Arc::clone(&go));
-    let upstream = Behind::new(move |mut wire: Wire| {
-        let (told, waits) = (Arc::clone(&told), Arc::clone(&waits));
-        async move {
-            wire.head().await;
-            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
-            told.notify_one();
-            waits.notified().await;
-            wire.send("done").await;
-        }
-    })
-    .await;
-    let held =
-        format!("[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"anyone\"", upstream.url());
-    let world = Plan::with_routes(&format!("{held}\n{ROUTES}")).start().await;
+    let gate = Gate::closed();
+    let upstream = half_done(&gate).await;
+    let world = Plan::with_routes(&[&behind(&upstream.url()), ROUTES].concat()).start().await;
     let more = "[listen.more]\naddress = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.1\"]";
     add(&world, more);
     assert_eq!(reload(&world).await["config.changed"], "listen.more added");
@@ -69,13 +56,13 @@ async fn one_that_is_added_serves_and_one_that_is_removed_finishes() {
     let mut idle = Wire::to(at).await;
     idle.ask("/").await;
     let mut wire = Wire::to(at).await;
-    wire.send(format!("GET /held HTTP/1.1\r\nHost: {at}\r\n\r\n")).await;
-    arrived.notified().await;
+    wire.send(format!("GET /behind HTTP/1.1\r\nHost: {at}\r\n\r\n")).await;
+    gate.until(Crowd { waiting: 1, through: 0 }).await;
     edit(&world, more, "");
     assert_eq!(reload(&world).await["config.changed"], "listen.more removed");
     is_gone(at).await;
     assert_eq!(idle.rest().await, "", "nothing is asked on it any more");
-    go.notify_one();
+    gate.open();
     assert!(wire.rest().await.ends_with("halfdone"), "and it is closed then");
     assert_eq!(status(world.at).await, 200);
 
@@ -102,15 +89,12 @@ async fn one_may_move() {
 /// A33: the whole of a config or nothing of it.
 #[tokio::test]
 async fn one_that_cannot_be_had_changes_nothing() {
-    let world = Plan::with_routes(ROUTES).start().await;
+    let world = Plan::with_routes(ROUTES).certificate().start().await;
     let good = std::fs::read_to_string(world.file("claviger.toml")).unwrap();
     let (taken, free) = (TcpListener::bind("127.0.0.1:0").unwrap(), Place::reserve());
     let taken_at = taken.local_addr().unwrap();
     let more = |at: SocketAddr| format!("[listen.more]\naddress = \"{at}\"\n[listen.main]");
     let tls = format!("address = \"{}\"\ntls = {{ certificate = \"tls.crt\", key = \"tls.key\" }}", world.at);
-    let made = rcgen::generate_simple_self_signed(["apps.test".to_owned()]).unwrap();
-    put(&world, "tls.crt", &made.cert.pem());
-    put(&world, "tls.key", &made.signing_key.serialize_pem());
     for (from, to, problem) in [
         ("[listen.main]", more(taken_at), format!("listen.more.address: {taken_at} can't be listened on: ")),
         ("[listen.main]", "[listen.web]".to_owned(), "listen.web.address: is `listen.main`'s until this".to_owned()),

@@ -3,14 +3,14 @@
 use http::Method;
 use serde_json::json;
 
-use super::{edit, reload};
+use super::{edit, half_done, reload};
 use crate::callers::issuer::Issuer;
 use crate::login::callback;
 use crate::support::browser::Browser;
 use crate::support::client::{self, headers};
 use crate::support::gate::{Crowd, Gate};
 use crate::support::routes::{OPEN, behind};
-use crate::support::wire::{Behind, Wire};
+use crate::support::wire::Wire;
 use crate::support::world::Plan;
 
 const ROUTES: &str = r#"
@@ -171,17 +171,7 @@ async fn a_kept_session_is_none_under_another_voucher() {
 #[tokio::test]
 async fn requests_under_way_finish_although_their_route_is_gone() {
     let gate = Gate::closed();
-    let before = gate.clone();
-    let upstream = Behind::new(move |mut wire: Wire| {
-        let gate = before.clone();
-        async move {
-            wire.head().await;
-            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
-            gate.pass().await;
-            wire.send("done").await;
-        }
-    })
-    .await;
+    let upstream = half_done(&gate).await;
     let behind = behind(&upstream.url());
     let world = plan(&behind).start().await;
     let mut wire = Wire::to(world.at).await;

@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::{edit, problem, put, reload};
 use crate::support::browser::Browser;
 use crate::support::place::Place;
+use crate::support::routes::APP;
 use crate::support::world::Plan;
-
-const APP: &str = "[route.app]\nhost = \"*\"\nupstream = \"{upstream}\"\nallow = \"signed-in\"\n";
 
 /// Whoever comes from this OpenID provider may have the role.
 fn trust(provider: &str) -> String {
@@ -121,8 +120,8 @@ async fn the_provider_of_ones_own_knows_new_clients_and_keeps_its_name() {
 
 #[tokio::test]
 async fn the_log_says_as_much_as_the_new_config_wants() {
-    let inject = "inject = { kind = \"headers\", set = { X-Team = \"{claims.team}\" } }";
-    let world = Plan::with_routes(&format!("{APP}{inject}")).log("info").start().await;
+    let teams = APP.replace("{ kind = \"headers\" }", "{ kind = \"headers\", set = { X-Team = \"{claims.team}\" } }");
+    let world = Plan::with_routes(&teams).log("info").start().await;
     let is_detail = |event: &Value| event["message"] == "a header has no value for this person";
     let alice = world.ticket("alice").await;
     assert_eq!(world.get("/", &alice).await.status, 200);

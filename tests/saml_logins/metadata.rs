@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use claviger::saml::{Certificate, Metadata, Pinned};
 use claviger::server::Handler;
-use claviger::web::{self, Request, Response};
+use claviger::web::{self, Connection, Request, Response};
 use http::StatusCode;
 
 use super::{begun, document, honest, refused};
@@ -23,7 +23,7 @@ struct Published(Mutex<(String, usize)>);
 
 #[async_trait]
 impl Handler for Published {
-    async fn handle(&self, _request: Request) -> Response {
+    async fn handle(&self, _connection: &Connection, _request: Request) -> Response {
         let mut published = self.0.lock().unwrap();
         published.1 += 1;
         web::answer(StatusCode::OK, "application/samlmetadata+xml", published.0.clone())

@@ -1,39 +1,17 @@
 //! Logins that begin at the provider: by opt-in only.
 
-use claviger::saml::{AssertionOf, NameId, ResponseOf, SUCCESS, Signing};
 use http::StatusCode;
 
 use super::{begun, follow, honest, reason, refused};
 use crate::support::browser::Browser;
 use crate::support::client::Answer;
-use crate::support::saml_attacks::{ALICE, PROVIDER};
-use crate::support::saml_idp::{ENTITY_ID, ISSUER, field, plan, this_second};
+use crate::support::saml_attacks::ALICE;
+use crate::support::saml_idp::{field, plan, signed_for};
 use crate::support::world::World;
 
 /// A Response that nobody asked for.
 pub fn unasked(world: &World) -> String {
-    let acs = world.url("/.claviger/saml/corp/acs");
-    let name_id = NameId { value: ALICE.into(), format: None, name_qualifier: None, sp_name_qualifier: None };
-    let response = ResponseOf {
-        issuer: ISSUER,
-        destination: &acs,
-        in_response_to: None,
-        status: SUCCESS,
-        status_detail: None,
-        assertion: Some(AssertionOf {
-            name_id: &name_id,
-            recipient: &acs,
-            audience: ENTITY_ID,
-            attributes: &[],
-            session_index: "_s",
-            authn_instant: this_second(),
-            authn_context: "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
-            session_ends_at: None,
-            lives: std::time::Duration::from_secs(300),
-        }),
-        at: this_second(),
-    };
-    response.build(Signing { key: &PROVIDER.signing, response: false, assertion: true, encrypt: None }).unwrap().xml()
+    signed_for(ALICE, &world.url("/.claviger/saml/corp/acs"), None)
 }
 
 async fn post(world: &World, browser: &mut Browser, document: &str, relay_state: &str) -> Answer {

@@ -1,9 +1,10 @@
 //! Where requests wait until they are let through, so that a test knows what is under way.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+
+use super::watched::until;
 
 /// Shared by all who wait at it.
 #[derive(Clone)]
@@ -36,9 +37,7 @@ impl Gate {
 
     /// Waits until the crowd is this one.
     pub async fn until(&self, crowd: Crowd) {
-        let mut now = self.crowd.subscribe();
-        let come = now.wait_for(|now| *now == crowd);
-        tokio::time::timeout(PATIENCE, come).await.expect("they come").unwrap();
+        until(&self.crowd, |now| *now == crowd).await;
     }
 
     pub async fn pass(&self) {
@@ -47,6 +46,3 @@ impl Gate {
         self.crowd.send_modify(|crowd| *crowd = Crowd { waiting: crowd.waiting - 1, through: crowd.through + 1 });
     }
 }
-
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);

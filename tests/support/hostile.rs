@@ -74,7 +74,8 @@ pub const NO_ANSWERS: &[(&str, &str)] = &[
 ];
 
 /// A5, where `/public` is open to anyone, everything else needs a login, and nobody has one. `Ok` is the target that the
-/// upstream sees; `Err(401)` is a path that needs a login, `Err(400)` one that servers read differently.
+/// upstream sees; `Err(401)` is a path that needs a login, `Err(400)` one that servers read differently, and
+/// `Err(404)` one that is claviger's own in another spelling.
 pub const PATHS: &[(&str, Result<&str, u16>)] = &[
     ("/public", Ok("/public")),
     ("/public/", Ok("/public/")),

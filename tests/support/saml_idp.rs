@@ -1,12 +1,13 @@
 //! A SAML provider of which nothing runs: it reads what a browser would bring it, and writes what a browser would post.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use claviger::clock::{Clock as _, SystemClock, epoch_seconds, from_epoch_seconds};
 use claviger::saml::{
-    Certificate, ExpectedMessage, Kind, ProviderOf, Redirected, Requested, SKEW, Trust, verify_redirect,
+    AssertionOf, Certificate, ExpectedMessage, Kind, NameId, ProviderOf, Redirected, Requested, ResponseOf, SKEW,
+    SUCCESS, Signing, Trust, verify_redirect,
 };
 use url::Url;
 
@@ -133,6 +134,31 @@ impl Waiting {
         let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
         browser.post_from_elsewhere(&self.acs, &fields).await
     }
+}
+
+/// A Response in which the provider signs for somebody; in answer to this request, or to none.
+pub fn signed_for(who: &str, acs: &str, request: Option<&str>) -> String {
+    let name_id = NameId { value: who.into(), format: None, name_qualifier: None, sp_name_qualifier: None };
+    let response = ResponseOf {
+        issuer: ISSUER,
+        destination: acs,
+        in_response_to: request,
+        status: SUCCESS,
+        status_detail: None,
+        assertion: Some(AssertionOf {
+            name_id: &name_id,
+            recipient: acs,
+            audience: ENTITY_ID,
+            attributes: &[],
+            session_index: &format!("_of-{who}"),
+            authn_instant: this_second(),
+            authn_context: "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
+            session_ends_at: None,
+            lives: Duration::from_secs(300),
+        }),
+        at: this_second(),
+    };
+    response.build(Signing { key: &PROVIDER.signing, response: false, assertion: true, encrypt: None }).unwrap().xml()
 }
 
 /// The time, without what documents don't say of it: two documents of one second are of one time.

@@ -6,8 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use claviger::clock::{Clock as _, SystemClock, rfc3339};
 use claviger::server::Handler;
-use claviger::web::{Body, Request, Response};
+use claviger::web::{Body, Connection, Request, Response};
 use tokio::sync::watch;
+
+use super::watched::until;
 
 /// A service with somebody on the line.
 pub struct Tap {
@@ -40,16 +42,12 @@ impl Tap {
 
     /// Waits until so many questions have come, whether they are held up or not.
     pub async fn until_asked(&self, count: usize) {
-        let mut asked = self.asked.subscribe();
-        let come = asked.wait_for(|asked| *asked >= count);
-        tokio::time::timeout(PATIENCE, come).await.expect("it is asked").unwrap();
+        until(&self.asked, |asked| *asked >= count).await;
     }
 
     /// Waits until so many have been answered.
     pub async fn until_said(&self, count: usize) {
-        let mut said = self.said.subscribe();
-        let come = said.wait_for(|said| said.len() >= count);
-        tokio::time::timeout(PATIENCE, come).await.expect("it is answered").unwrap();
+        until(&self.said, |said| said.len() >= count).await;
     }
 
     /// Lets nothing through until [`Tap::release`].
@@ -79,14 +77,14 @@ impl Tap {
 
 #[async_trait]
 impl Handler for Tap {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, connection: &Connection, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let asked = body.collect(MOST).await.unwrap();
         let target = head.uri.to_string();
         let question = String::from_utf8_lossy(&asked).into_owned();
         self.asked.send_modify(|asked| *asked += 1);
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
-        let response = self.service.handle(Request::from_parts(head, Body::full(asked))).await;
+        let response = self.service.handle(connection, Request::from_parts(head, Body::full(asked))).await;
         let (mut head, body) = response.into_parts();
         let answered = self.changed(String::from_utf8_lossy(&body.collect(MOST).await.unwrap()).into_owned());
         head.headers.remove("content-length");
@@ -97,5 +95,3 @@ impl Handler for Tap {
 }
 
 const MOST: usize = 16 << 20;
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);

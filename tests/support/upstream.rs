@@ -1,14 +1,15 @@
 //! An upstream that tells what it was sent.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use claviger::server::Handler;
-use claviger::web::{self, Body, Request, Response};
+use claviger::web::{self, Body, Connection, Request, Response};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
+
+use super::watched::until;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -49,9 +50,7 @@ impl Upstream {
 
     /// Waits until what arrived is as it should be.
     pub async fn until(&self, is_as_it_should_be: impl Fn(&[Seen]) -> bool) {
-        let mut seen = self.seen.subscribe();
-        let arrived = seen.wait_for(|seen| is_as_it_should_be(seen));
-        tokio::time::timeout(PATIENCE, arrived).await.expect("it arrives").unwrap();
+        until(&self.seen, |seen| is_as_it_should_be(seen)).await;
     }
 
     /// The last that arrived.
@@ -62,7 +61,7 @@ impl Upstream {
 
 #[async_trait]
 impl Handler for Upstream {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let (body, trailers, broken) = match http_body_util::BodyExt::collect(body).await {
             Ok(read) => {
@@ -92,6 +91,3 @@ impl Handler for Upstream {
         response
     }
 }
-
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+
+use super::watched::{PATIENCE, until};
 
 /// One end of a connection.
 pub struct Wire {
@@ -165,11 +166,6 @@ impl Behind {
 
     /// Waits until the heads it has read are as they should be.
     pub async fn until(&self, is_as_it_should_be: impl Fn(&[String]) -> bool) {
-        let mut heads = self.heads.subscribe();
-        let read = heads.wait_for(|heads| is_as_it_should_be(heads));
-        tokio::time::timeout(PATIENCE, read).await.expect("it reads them").unwrap();
+        until(&self.heads, |heads| is_as_it_should_be(heads)).await;
     }
 }
-
-/// Far longer than anything here takes: only what hangs runs into it.
-const PATIENCE: Duration = Duration::from_secs(30);

@@ -24,6 +24,7 @@ use super::process::Process;
 use super::side::Side;
 use super::tap::Tap;
 use super::upstream::Upstream;
+use super::watched::PATIENCE;
 
 /// Everything around one claviger, and that claviger.
 pub struct World {
@@ -461,8 +462,6 @@ fn account(minted: &str, direct: &str) -> Account {
 
 /// Everybody's who has none of their own.
 pub const PASSWORD: &str = "password";
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const SOURCES: &str = r#"
 state_dir = "{state}"

@@ -1,18 +1,15 @@
 //! Connections to upstreams, as `/metrics` counts them.
 
-use std::sync::Arc;
-
-use tokio::sync::Notify;
-
+use crate::support::gate::Gate;
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::{Plan, World, until};
 
 #[tokio::test]
 async fn open_and_idle_connections_are_counted() {
-    let go = Arc::new(Notify::new());
-    let told = Arc::clone(&go);
+    let gate = Gate::closed();
+    let before = gate.clone();
     let upstream = Behind::new(move |mut wire: Wire| {
-        let go = Arc::clone(&told);
+        let gate = before.clone();
         async move {
             loop {
                 let head = wire.head().await.to_lowercase();
@@ -24,7 +21,7 @@ async fn open_and_idle_connections_are_counted() {
                     return;
                 }
                 if head.starts_with("get /held ") {
-                    go.notified().await;
+                    gate.pass().await;
                 }
                 wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
             }
@@ -40,7 +37,7 @@ async fn open_and_idle_connections_are_counted() {
     let mut held = Wire::to(world.at).await;
     held.send(format!("GET /held HTTP/1.1\r\nHost: {}\r\n\r\n", world.at)).await;
     until(async || counted(&world, &upstream).await, |counted| *counted == (1.0, 0.0)).await;
-    go.notify_one();
+    gate.let_through(1);
     assert!(held.head().await.starts_with("HTTP/1.1 200"));
     until(async || counted(&world, &upstream).await, |counted| *counted == (1.0, 1.0)).await;
 

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::support::client::headers;
+use crate::support::watched;
 use crate::support::world::{Plan, World};
 
 /// An upstream that speaks HTTP/2 by prior knowledge. It sends every piece back as it comes, and ends with a status.
@@ -183,7 +184,7 @@ async fn calls_share_a_connection_and_one_that_is_given_up_harms_no_other() {
             pieces.send(Err(std::io::ErrorKind::Other.into())).await.unwrap();
         }
     }
-    echo.reset.subscribe().wait_for(|reset| *reset == 10).await.unwrap();
+    watched::until(&echo.reset, |reset| *reset == 10).await;
     for (pieces, answer) in &mut kept {
         pieces.send(Ok(Frame::data("still".into()))).await.unwrap();
         assert_eq!(data(answer.body_mut()).await, "still");

@@ -10,6 +10,7 @@ use crate::support::client::{self, headers};
 use crate::support::place::Place;
 use crate::support::side::Side;
 use crate::support::upstream::Upstream;
+use crate::support::watched;
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::Plan;
 
@@ -39,7 +40,7 @@ async fn one_dies_under_load_and_nothing_fails_that_was_not_sent() {
     let load: Vec<_> = load.collect();
     let more = async |count: usize| {
         let before = *asked.borrow();
-        asked.subscribe().wait_for(|asked| *asked >= before + count).await.unwrap();
+        watched::until(&asked, |asked| *asked >= before + count).await;
     };
     more(50).await;
     assert!(!one.seen().is_empty() && !other.seen().is_empty());

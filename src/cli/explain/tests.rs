@@ -1,13 +1,6 @@
 use clap::Parser;
 
 use super::*;
-use crate::built_in::Environment;
-use crate::config::ConfigErrors;
-use crate::fetch::Fetch;
-use crate::generation::Parts;
-use crate::telemetry::Metrics;
-use crate::tls::Trust;
-use crate::upstream::Upstreams;
 
 const CONFIG: &str = r#"
     [listen.main]
@@ -80,18 +73,7 @@ fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), Str
         line.push(format!("--as={}", who.display()));
     }
     line.extend(arguments.iter().map(ToString::to_string));
-    let trust = Trust::system();
-    let parts = Parts {
-        clock: Arc::new(SystemClock),
-        fetch: Arc::new(Fetch::new(&trust)),
-        trust,
-        upstreams: Arc::new(Upstreams::unchecked()),
-        mint: None,
-        metrics: Metrics::new(),
-        identity_issuer: None,
-    };
-    let (config, generation) =
-        Generation::load(&file, &Environment::default(), |_| Ok::<_, ConfigErrors>(parts)).unwrap();
+    let (config, generation) = look_at(&file, &Environment::default()).unwrap();
     Line::try_parse_from(line).unwrap().explain.explain(&config, &generation)
 }
 

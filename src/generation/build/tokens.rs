@@ -20,8 +20,7 @@ impl Builder<'_> {
         sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>,
         providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     ) {
-        let counts = |name: &Arc<str>| config.identity.as_ref().is_none_or(|names| names.contains(name));
-        let without = sources.iter().find(|(name, source)| counts(name) && !source.has_tokens());
+        let without = sources.iter().find(|(name, source)| config.counts(name) && !source.has_tokens());
         let Some((without, _)) = without else { return };
         let expected = format!("an `identity` without `{without}` in this route");
         let shown = config.credentials.as_ref().filter(|_| config.want.wants_role());

@@ -18,7 +18,7 @@ fn errors_of_the_file_and_of_what_is_built_come_in_one_go() {
         inject = { kind = "sigv5" }
     "#;
     std::fs::write(&file, text).unwrap();
-    let errors = Generation::load(&file, &Environment::default(), |_| Ok(parts())).unwrap_err();
+    let errors = Generation::load(&file, &Environment::default(), |_, _| parts()).unwrap_err();
     let mut paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
     paths.sort_unstable();
     let expected = [
@@ -58,7 +58,7 @@ inject = [
 ]
 "#;
     std::fs::write(&file, text).unwrap();
-    let errors = Generation::load(&file, &Environment::default(), |_| Ok(parts())).unwrap_err();
+    let errors = Generation::load(&file, &Environment::default(), |_, _| parts()).unwrap_err();
     let found: Vec<_> = errors.iter().map(|error| (error.path.as_str(), error.line.unwrap())).collect();
     let expected = [
         ("identity.corp.clientid", 6),

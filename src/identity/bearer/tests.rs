@@ -65,7 +65,7 @@ struct Far {
 
 #[async_trait]
 impl Handler for Far {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         if request.uri().path() == "/keys" {
             self.fetched.fetch_add(1, Ordering::SeqCst);
             return web::json(StatusCode::OK, &json!({ "keys": *self.keys.lock().unwrap() }));

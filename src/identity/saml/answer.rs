@@ -48,12 +48,10 @@ impl Saml {
     pub(super) async fn answered(&self, response: &str, asked: &Asked) -> Result<SignedIn, LoginError> {
         let known = self.provider.current().await.map_err(|e| LoginError::Unavailable(e.into()))?;
         let assertion = match self.accepted(response, asked, &known).await {
-            Err(refused) if matches!(refused.reason(), Reason::Signature | Reason::SignatureShape(_)) => {
-                match self.provider.newer_than(&known).await {
-                    Some(newer) => self.accepted(response, asked, &newer).await,
-                    None => Err(refused),
-                }
-            }
+            Err(refused) if *refused.reason() == Reason::Signature => match self.provider.newer_than(&known).await {
+                Some(newer) => self.accepted(response, asked, &newer).await,
+                None => Err(refused),
+            },
             verdict => verdict,
         };
         let assertion = assertion.map_err(|refused| as_login_error(refused, asked))?;

@@ -16,7 +16,7 @@ use crate::secret::random_token;
 use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
-use crate::web::{self, Request, Response};
+use crate::web::{self, Connection, Request, Response};
 
 /// What the issuer answers, and how often it was asked.
 struct Far {
@@ -42,7 +42,7 @@ enum Answers {
 
 #[async_trait]
 impl Handler for Far {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, _: &Connection, request: Request) -> Response {
         let manner = *self.manner.lock().unwrap();
         match (request.uri().path(), manner) {
             (_, Answers::Error) => web::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({})),

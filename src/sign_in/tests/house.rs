@@ -11,6 +11,7 @@ use http::{Request, StatusCode};
 use super::super::*;
 use crate::built_in::{Environment, Settings, Surroundings, build};
 use crate::clock::ManualClock;
+use crate::fault::Reader;
 use crate::fetch::{Fetch, Reach};
 use crate::identity::{BUILT_INS, Materials};
 use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
@@ -119,7 +120,7 @@ impl Browser<'_> {
             let path = url.as_str().strip_prefix(&url.origin().ascii_serialization()).unwrap();
             let (head, ()) = request.uri(path).body(()).unwrap().into_parts();
             let answer = self.house.serve(url.host_str().unwrap(), &head).await;
-            let (head, body) = answer.unwrap_or_else(|fault| fault.answer("r-1", true)).into_parts();
+            let (head, body) = answer.unwrap_or_else(|fault| fault.answer("r-1", Reader::Person(None))).into_parts();
             (head, body.collect(1 << 20).await.unwrap())
         } else {
             let request = request.uri(url.as_str()).body(Bytes::from(body.to_owned())).unwrap();

@@ -26,15 +26,15 @@ fn ask(handler: &dyn Handler, data: &[u8], targets: &[&str]) -> Option<(StatusCo
     let target = if query.is_empty() { target.to_owned() } else { format!("{target}?{query}") };
     let method = if choice % 2 == 0 { Method::POST } else { Method::GET };
     let request = Request::builder().method(method).uri(target).header("host", "127.0.0.1:1");
-    let mut request = request
+    let request = request
         .header("content-type", "application/x-www-form-urlencoded")
         .body(Body::full(body.as_bytes().to_vec()))
         .ok()?;
     let peer = "127.0.0.1:2".parse().expect("an address");
-    request.extensions_mut().insert(Arc::new(Connection::new("fuzz".into(), peer, false)));
+    let connection = Connection::new("fuzz".into(), peer, false);
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
-            let (head, body) = handler.handle(request).await.into_parts();
+            let (head, body) = handler.handle(&connection, request).await.into_parts();
             let said = body.collect(1 << 20).await.expect("an answer is whole");
             Some((head.status, String::from_utf8_lossy(&said).into_owned()))
         })

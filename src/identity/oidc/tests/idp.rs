@@ -16,7 +16,7 @@ use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
 use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
 use crate::users::{Email, User, Users, hash_password};
-use crate::web::{self, Request as WebRequest, Response};
+use crate::web::{self, Connection, Request as WebRequest, Response};
 
 const CALLBACK: &str = "https://apps.example.com/.claviger/callback";
 
@@ -37,13 +37,13 @@ struct Flaky {
 
 #[async_trait]
 impl Handler for Flaky {
-    async fn handle(&self, request: WebRequest) -> Response {
+    async fn handle(&self, connection: &Connection, request: WebRequest) -> Response {
         let broken = *self.broken.lock().unwrap();
         match broken {
             Some(path) if request.uri().path().ends_with(path) => {
                 web::answer(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "down")
             }
-            _ => self.provider.handle(request).await,
+            _ => self.provider.handle(connection, request).await,
         }
     }
 }
