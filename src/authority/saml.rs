@@ -122,7 +122,7 @@ impl Authority {
     pub(super) async fn assume_role_with_saml(
         &self,
         mut query: Query,
-        connection: Option<&Connection>,
+        connection: &Connection,
         request_id: &str,
     ) -> Result<Assumed, Refusal> {
         let unnamed = Unnamed::read(&mut query)?;

@@ -29,7 +29,7 @@ impl OpenIdProvider {
         if !self.is_sealed(asked, next) {
             return refusal("This form is out of date, or your browser did not keep its cookie.");
         }
-        let goal = match Goal::read(self, asked, next) {
+        let goal = match Goal::read(self, next) {
             Ok(goal) => goal,
             Err(response) => return *response,
         };
@@ -62,7 +62,7 @@ impl OpenIdProvider {
             Goal::Client(request) => self.grant(*request, person, asked.now),
             Goal::Device(next) => redirect(&self.at(&format!("/{next}"))),
             #[cfg(feature = "saml")]
-            Goal::Party(saml, request) => self.saml_grant(saml, &request, &person, asked.now),
+            Goal::Party(request) => self.saml_signed_in(&request, &person, asked.now),
         };
         self.cookies.set_session(&mut response, cookie.expose());
         response
@@ -106,16 +106,16 @@ impl OpenIdProvider {
 }
 
 /// Where a sign-in leads.
-enum Goal<'p> {
+enum Goal {
     Client(Box<AuthorizationRequest>),
     /// `device?…`
     Device(String),
     #[cfg(feature = "saml")]
-    Party(&'p saml::SamlProvider, Box<saml::Request>),
+    Party(Box<saml::Request>),
 }
 
-impl<'p> Goal<'p> {
-    fn read(provider: &'p OpenIdProvider, asked: &Asked, next: &str) -> Result<Self, Box<Response>> {
+impl Goal {
+    fn read(provider: &OpenIdProvider, next: &str) -> Result<Self, Box<Response>> {
         match next.split_once('?') {
             Some(("authorize", text)) => {
                 let form = Form::parse(text.as_bytes()).map_err(|e| refusal(&format!("The address is wrong: {e}.")))?;
@@ -127,8 +127,8 @@ impl<'p> Goal<'p> {
                 let Some(saml) = &provider.saml else { return Err(Box::new(refusal("This form leads nowhere."))) };
                 let form = Form::parse(text.as_bytes()).map_err(|_| saml::Unanswerable::NoMessage);
                 let request = form.and_then(|form| saml::Request::read(&form, saml));
-                let request = request.map_err(|refused| provider.saml_refuse(&refused, asked))?;
-                Ok(Self::Party(saml, Box::new(request)))
+                let request = request.map_err(|refused| Box::new(refusal(refused.shown())))?;
+                Ok(Self::Party(Box::new(request)))
             }
             Some(("device", _)) => Ok(Self::Device(next.to_owned())),
             _ => Err(Box::new(refusal("This form leads nowhere."))),
@@ -140,7 +140,7 @@ impl<'p> Goal<'p> {
             Self::Client(request) => &request.client.name,
             Self::Device(_) => device::SOMETHING,
             #[cfg(feature = "saml")]
-            Self::Party(_, request) => &request.party.name,
+            Self::Party(request) => &request.party.name,
         }
     }
 }

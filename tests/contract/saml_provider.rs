@@ -8,7 +8,7 @@ use claviger::saml::{AuthnRequest, Certificate, SigningKey, from_post};
 use claviger::secret::Secret;
 use claviger::server::Handler as _;
 use claviger::users::{Email, User, Users, hash_password};
-use claviger::web::Body;
+use claviger::web::{Body, Connection};
 use http::Request;
 use http::header::{COOKIE, SET_COOKIE};
 
@@ -92,7 +92,8 @@ async fn ask(
     cookies: &mut Vec<String>,
 ) -> String {
     let request = request.header(COOKIE, cookies.join("; ")).body(Body::full(form.to_owned())).expect("a request");
-    let (head, body) = provider.handle(request).await.into_parts();
+    let connection = Connection::new("provider".into(), ([127, 0, 0, 1], 9400).into(), false);
+    let (head, body) = provider.handle(&connection, request).await.into_parts();
     let set = head.headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()?.split(';').next());
     cookies.extend(set.map(str::to_owned));
     String::from_utf8(body.collect(1 << 20).await.expect("a body").to_vec()).expect("a page")

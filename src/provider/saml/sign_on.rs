@@ -72,14 +72,21 @@ impl OpenIdProvider {
         }
     }
 
-    /// Answers a request for someone who has signed in.
-    pub(in crate::provider) fn saml_grant(
+    /// Answers a request for someone who has just signed in.
+    pub(in crate::provider) fn saml_signed_in(
         &self,
-        saml: &SamlProvider,
         request: &Request,
         person: &SignedIn,
         now: SystemTime,
     ) -> Response {
+        match &self.saml {
+            Some(saml) => self.saml_grant(saml, request, person, now),
+            None => pages::not_found(),
+        }
+    }
+
+    /// Answers a request for someone who is signed in.
+    fn saml_grant(&self, saml: &SamlProvider, request: &Request, person: &SignedIn, now: SystemTime) -> Response {
         let Some(user) = self.users.active(&person.sub) else {
             return pages::refusal("Your account can't be used now.");
         };
@@ -124,8 +131,8 @@ impl OpenIdProvider {
         response
     }
 
-    pub(in crate::provider) fn saml_refuse(&self, why: &Unanswerable, asked: &Asked) -> Response {
-        warn!(target: AUDIT, { client.address = %asked.from(), reason = chain(why) }, "a SAML request is refused");
+    fn saml_refuse(&self, why: &Unanswerable, asked: &Asked) -> Response {
+        warn!(target: AUDIT, { client.address = %asked.from, reason = chain(why) }, "a SAML request is refused");
         pages::refusal(why.shown())
     }
 

@@ -50,7 +50,7 @@ impl OpenIdProvider {
             Ok(Some(received)) => received,
             Ok(None) => return pages::refusal("The application that sent you here is not known."),
             Err(refused) => {
-                let address = asked.from();
+                let address = asked.from;
                 warn!(
                     target: AUDIT,
                     { client.address = %address, reason = chain(&refused) },
