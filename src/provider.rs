@@ -1,4 +1,5 @@
-//! An OpenID Provider for a small site, for the demo and for tests (OpenID Connect Core, RFC 6749, RFC 9700).
+//! An OpenID Provider for a small site, for the demo and for tests (OpenID Connect Core, RFC 6749, RFC 9700); and a SAML
+//! identity provider over the same users, where it is set up to be (`saml`).
 //!
 //! It knows the authorization code flow only, with PKCE, and device logins (RFC 8628). Who may sign in are the
 //! [`Users`]; who may ask are the registered [`Client`]s. All else it keeps in memory, bounded: a restart ends every
@@ -14,6 +15,8 @@ mod expiring;
 mod form;
 mod grants;
 mod pages;
+#[cfg(feature = "saml")]
+mod saml;
 mod sessions;
 mod settings;
 mod sign_in;
@@ -45,6 +48,8 @@ use grants::Grants;
 use sessions::Sessions;
 
 pub use client::{Client, RedirectUri};
+#[cfg(feature = "saml")]
+pub use saml::{AwsAttributes, PairSettings, PartySettings, RelyingParty, SamlSettings, SamlSetup, Signs};
 pub use settings::{ClientSettings, Lifetimes, ProviderSettings};
 
 /// What a provider is made of.
@@ -76,6 +81,10 @@ pub enum ProviderError {
         /// What.
         problem: &'static str,
     },
+    /// The SAML side can't be.
+    #[cfg(feature = "saml")]
+    #[error("{0}")]
+    Saml(String),
     /// The signing key is none.
     #[error("the signing key")]
     SigningKey(#[source] JoseError),
@@ -98,6 +107,8 @@ pub struct OpenIdProvider {
     grants: Arc<Grants>,
     sessions: Arc<Sessions>,
     devices: Arc<Devices>,
+    #[cfg(feature = "saml")]
+    saml: Option<saml::SamlProvider>,
     lifetimes: Lifetimes,
     clock: Arc<dyn Clock>,
 }
@@ -114,6 +125,21 @@ impl OpenIdProvider {
     /// # Errors
     /// [`ProviderError`]
     pub fn new(setup: Setup, clock: Arc<dyn Clock>) -> Result<Arc<Self>, ProviderError> {
+        Self::build(setup, clock).map(Arc::new)
+    }
+
+    /// The same one, for SAML too.
+    ///
+    /// # Errors
+    /// [`ProviderError`]
+    #[cfg(feature = "saml")]
+    pub fn with_saml(setup: Setup, saml: SamlSetup, clock: Arc<dyn Clock>) -> Result<Arc<Self>, ProviderError> {
+        let provider = Self::build(setup, clock)?;
+        let saml = saml::SamlProvider::new(saml, &provider.issuer)?;
+        Ok(Arc::new(Self { saml: Some(saml), ..provider }))
+    }
+
+    fn build(setup: Setup, clock: Arc<dyn Clock>) -> Result<Self, ProviderError> {
         let (issuer, base) = place(&setup.issuer).map_err(ProviderError::Issuer)?;
         let signer = match &setup.signing_key {
             Some(pem) => Signer::from_pem(pem),
@@ -136,7 +162,7 @@ impl OpenIdProvider {
                 return wrong("is there twice");
             }
         }
-        Ok(Arc::new(Self {
+        Ok(Self {
             cookies: Cookies::new(&setup.issuer, &base),
             issuer,
             base,
@@ -148,9 +174,11 @@ impl OpenIdProvider {
             grants: Arc::new(Grants::new(setup.lifetimes)),
             sessions: Arc::new(Sessions::new(setup.lifetimes.session)),
             devices: Arc::new(Devices::new(setup.lifetimes.device_code)),
+            #[cfg(feature = "saml")]
+            saml: None,
             lifetimes: setup.lifetimes,
             clock,
-        }))
+        })
     }
 
     /// This provider with all that `before` knows: who is signed in, and which codes and tokens are out. It has this
@@ -176,6 +204,8 @@ impl OpenIdProvider {
             grants: Arc::clone(&before.grants),
             sessions: Arc::clone(&before.sessions),
             devices: Arc::clone(&before.devices),
+            #[cfg(feature = "saml")]
+            saml: self.saml.as_ref().map(|saml| saml.in_place_of(before.saml.as_ref())),
             lifetimes: before.lifetimes,
             clock: Arc::clone(&before.clock),
         })
@@ -236,6 +266,11 @@ impl Handler for OpenIdProvider {
             Endpoint::SignOut => self.sign_out(&asked),
             Endpoint::DeviceAuthorization => self.device_authorization(&asked),
             Endpoint::Device => self.device(&asked),
+            #[cfg(feature = "saml")]
+            Endpoint::Saml(endpoint) => match &self.saml {
+                Some(saml) => self.saml(saml, endpoint, &asked).await,
+                None => pages::not_found(),
+            },
         }
     }
 }
@@ -258,6 +293,8 @@ enum Endpoint {
     SignOut,
     DeviceAuthorization,
     Device,
+    #[cfg(feature = "saml")]
+    Saml(saml::SamlEndpoint),
 }
 
 impl Endpoint {
@@ -273,6 +310,9 @@ impl Endpoint {
             "/sign-out" => Self::SignOut,
             "/device-authorization" => Self::DeviceAuthorization,
             "/device" => Self::Device,
+            #[cfg(feature = "saml")]
+            path => return saml::SamlEndpoint::at(path).map(Self::Saml),
+            #[cfg(not(feature = "saml"))]
             _ => return None,
         })
     }
@@ -282,10 +322,16 @@ impl Endpoint {
             Self::Discovery | Self::Keys => &[Method::GET],
             Self::Authorize | Self::UserInfo | Self::SignOut | Self::Device => &[Method::GET, Method::POST],
             Self::SignIn | Self::Token | Self::Revoke | Self::DeviceAuthorization => &[Method::POST],
+            #[cfg(feature = "saml")]
+            Self::Saml(endpoint) => endpoint.methods(),
         }
     }
 
     fn has_pages(self) -> bool {
+        #[cfg(feature = "saml")]
+        if matches!(self, Self::Saml(_)) {
+            return true;
+        }
         matches!(self, Self::Authorize | Self::SignIn | Self::SignOut | Self::Device)
     }
 }

@@ -11,6 +11,7 @@ mod hosts;
 mod instances;
 mod logouts;
 mod metadata;
+mod our_provider;
 mod refusals;
 mod unasked;
 

@@ -17,6 +17,8 @@ use crate::config::Config;
 use crate::demo;
 use crate::fetch::Fetch;
 use crate::provider::{Client, Lifetimes, OpenIdProvider, Setup};
+#[cfg(feature = "saml")]
+use crate::provider::{RelyingParty, SamlSetup};
 use crate::secret::{Secret, random_token};
 use crate::server::{Handler, Listener, Manner, Workers};
 use crate::telemetry::Metrics;
@@ -26,7 +28,7 @@ use crate::web::BoxError;
 
 /// Run the whole product on loopback, with nothing outside it.
 ///
-/// An OpenID provider with three users, an STS that verifies their tokens and each signature, an S3-shaped app, and the
+/// An identity provider with three users, by OpenID Connect and by SAML, an STS that verifies their tokens and each signature, an S3-shaped app, and the
 /// proxy in front. Everything is in memory and gone when it stops.
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
@@ -117,6 +119,8 @@ impl Site {
         let (public_url, host) = (url.origin().ascii_serialization(), url.host_str().unwrap_or_default());
         let (address, state) = (self.address(), self.state.display());
         let (level, issuer) = (if verbose { "debug" } else { "warn" }, provider.as_str().trim_end_matches('/'));
+        // one more login of the same people, where this build can
+        let saml = if cfg!(feature = "saml") { saml_section(&public_url, issuer) } else { String::new() };
         format!(
             r#"
             state_dir = "{state}"
@@ -127,11 +131,12 @@ impl Site {
             address = "{address}"
             public_url = "{public_url}"
 
-            [identity.demo]
+            [identity.oidc]
             kind = "oidc"
-            label = "the demo's users"
+            label = "OpenID Connect"
             issuer = "{issuer}"
             client_id = "claviger"
+            {saml}
 
             [credentials.demo]
             kind = "minted"
@@ -143,7 +148,7 @@ impl Site {
             upstream = "{app}"
             allow = {{ groups = ["demo"] }}
             role = "arn:aws:iam::{ACCOUNT}:role/demo-{{claims.department}}"
-            tags = {{ department = "{{claims.department}}" }}
+            tags = {{ department = "{{claims.department}}", login = "{{subject.source}}" }}
             source_identity = "{{subject.id}}"
             inject = [{{ kind = "headers" }}, {{ kind = "sigv4", service = "s3", region = "{REGION}" }}]
             "#
@@ -163,7 +168,12 @@ impl Site {
         println!("            {:<21} engineering, may assume demo-engineering", "bob / builder");
         println!("            {:<21} in no group: sees what a refusal looks like", "mallory / marlinspike");
         println!("\n  With curl (cookies in ./jar):");
-        println!("    page=$(curl -sLc jar -b jar -H 'Accept: text/html' {url} | sed 's/&#38;/\\&/g')");
+        let choice = if cfg!(feature = "saml") { "the page to choose at" } else { "the login form" };
+        println!("    page=$(curl -sLc jar -b jar -H 'Accept: text/html' {url} | sed 's/&#38;/\\&/g')  # {choice}");
+        if cfg!(feature = "saml") {
+            println!(r#"    way=$(sed -n 's/.*href="\([^"]*\)">OpenID Connect<.*/\1/p' <<< "$page")"#);
+            println!("    page=$(curl -sLc jar -b jar -H 'Accept: text/html' \"$way\" | sed 's/&#38;/\\&/g')");
+        }
         println!(
             "    field() {{ sed -n \"s/.*name=\\\"$1\\\" value=\\\"\\([^\\\"]*\\)\\\".*/$1=\\1/p\" <<< \"$page\"; }}"
         );
@@ -219,7 +229,42 @@ fn openid_provider(issuer: &Url, proxy: &Url, clock: &Arc<dyn Clock>) -> Result<
         lifetimes: Lifetimes::default(),
         signing_key: None,
     };
-    Ok(OpenIdProvider::new(setup, Arc::clone(clock))?)
+    #[cfg(feature = "saml")]
+    let provider = OpenIdProvider::with_saml(setup, saml_setup(proxy)?, Arc::clone(clock))?;
+    #[cfg(not(feature = "saml"))]
+    let provider = OpenIdProvider::new(setup, Arc::clone(clock))?;
+    Ok(provider)
+}
+
+/// The proxy, as the provider knows it by SAML.
+#[cfg(feature = "saml")]
+fn saml_setup(proxy: &Url) -> Result<SamlSetup, BoxError> {
+    let acs_url = proxy.join("/.claviger/saml/saml/acs")?;
+    let mut party = RelyingParty::inline(&saml_entity_id(proxy), acs_url.as_str(), None, Vec::new())?;
+    "the claviger demo".clone_into(&mut party.name);
+    Ok(SamlSetup { parties: vec![party], ..SamlSetup::default() })
+}
+
+/// The provider, as the proxy knows it by SAML.
+fn saml_section(public_url: &str, issuer: &str) -> String {
+    format!(
+        r#"
+            [identity.saml]
+            kind = "saml"
+            label = "SAML"
+            issuer = "{issuer}/saml/metadata"
+            entity_id = "{public_url}/.claviger/saml/saml/metadata"
+            metadata_url = "{issuer}/saml/metadata"
+            claims = {{ email = "email", groups = "groups", name = "name" }}
+            emails_are_verified = true
+        "#
+    )
+}
+
+/// As the section has it.
+#[cfg(feature = "saml")]
+fn saml_entity_id(proxy: &Url) -> String {
+    format!("{}/.claviger/saml/saml/metadata", proxy.origin().ascii_serialization())
 }
 
 /// An account whose roles trust the tokens that claviger mints, for people of their own department only.

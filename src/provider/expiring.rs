@@ -49,6 +49,12 @@ impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
         Some(value)
     }
 
+    /// The entries that have not ended.
+    #[cfg(feature = "saml")]
+    pub(super) fn values(&self, now: SystemTime) -> impl Iterator<Item = &V> {
+        self.entries.values().filter(move |(ends, _)| now < *ends).map(|(_, value)| value)
+    }
+
     /// Removes the entries that `gone` is true of.
     pub(super) fn remove_where(&mut self, gone: impl Fn(&V) -> bool) {
         let keys: Vec<K> =

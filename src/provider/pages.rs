@@ -46,6 +46,18 @@ pub(super) struct SignOutPage<'a> {
     pub(super) seal: &'a str,
 }
 
+/// A message of ours that goes on by a form.
+#[cfg(feature = "saml")]
+#[derive(Template)]
+#[template(path = "provider/saml_form.html", config = ".askama.toml")]
+pub(super) struct SamlFormPage<'a> {
+    pub(super) client: &'a str,
+    pub(super) action: &'a str,
+    pub(super) name: &'a str,
+    pub(super) value: &'a str,
+    pub(super) relay_state: Option<&'a str>,
+}
+
 /// Something happened, and this is what to do next.
 #[derive(Template)]
 #[template(path = "provider/message.html", config = ".askama.toml")]

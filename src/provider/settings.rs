@@ -29,6 +29,10 @@ pub struct ProviderSettings {
     /// The clients, by their `client_id`.
     #[serde(default)]
     pub client: BTreeMap<String, ClientSettings>,
+    /// The same users for those who speak SAML.
+    #[cfg(feature = "saml")]
+    #[serde(default)]
+    pub saml: Option<super::SamlSettings>,
     /// How long things live.
     #[serde(default)]
     pub lifetimes: Lifetimes,
@@ -133,9 +137,18 @@ impl ProviderSettings {
             lifetimes: self.lifetimes,
             signing_key: self.signing_key.as_ref().map(|s| secret("signing_key".into(), s)).transpose()?,
         };
-        OpenIdProvider::new(setup, Arc::clone(clock)).map_err(|e| match e {
+        #[cfg(feature = "saml")]
+        let provider = match self.saml.as_ref().map(|saml| saml.read(surroundings)).transpose()? {
+            Some(saml) => OpenIdProvider::with_saml(setup, saml, Arc::clone(clock)),
+            None => OpenIdProvider::new(setup, Arc::clone(clock)),
+        };
+        #[cfg(not(feature = "saml"))]
+        let provider = OpenIdProvider::new(setup, Arc::clone(clock));
+        provider.map_err(|e| match e {
             ProviderError::Issuer(problem) => SettingsError::at("issuer", problem),
             ProviderError::Client { id, problem } => SettingsError::at(format!("client.{id}"), problem),
+            #[cfg(feature = "saml")]
+            ProviderError::Saml(problem) => SettingsError::at("saml", problem),
             ProviderError::SigningKey(e) => SettingsError::at("signing_key", e),
         })
     }

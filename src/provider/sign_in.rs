@@ -8,6 +8,8 @@ use super::asked::Asked;
 use super::authorize::AuthorizationRequest;
 use super::form::Form;
 use super::pages::{SignInPage, refusal, show};
+#[cfg(feature = "saml")]
+use super::saml;
 use super::{OpenIdProvider, device};
 use crate::secret::Secret;
 use crate::telemetry::AUDIT;
@@ -59,6 +61,8 @@ impl OpenIdProvider {
         let mut response = match goal {
             Goal::Client(request) => self.grant(*request, person, asked.now),
             Goal::Device(next) => redirect(&self.at(&format!("/{next}"))),
+            #[cfg(feature = "saml")]
+            Goal::Party(request) => self.saml_signed_in(&request, &person, asked.now),
         };
         self.cookies.set_session(&mut response, cookie.expose());
         response
@@ -106,6 +110,8 @@ enum Goal {
     Client(Box<AuthorizationRequest>),
     /// `device?…`
     Device(String),
+    #[cfg(feature = "saml")]
+    Party(Box<saml::Request>),
 }
 
 impl Goal {
@@ -116,6 +122,14 @@ impl Goal {
                 let request = AuthorizationRequest::read(&form, &provider.clients).map_err(|e| provider.refuse(e))?;
                 Ok(Self::Client(Box::new(request)))
             }
+            #[cfg(feature = "saml")]
+            Some((saml::ANSWER, text)) => {
+                let Some(saml) = &provider.saml else { return Err(Box::new(refusal("This form leads nowhere."))) };
+                let form = Form::parse(text.as_bytes()).map_err(|_| saml::Unanswerable::NoMessage);
+                let request = form.and_then(|form| saml::Request::read(&form, saml));
+                let request = request.map_err(|refused| Box::new(refusal(refused.shown())))?;
+                Ok(Self::Party(Box::new(request)))
+            }
             Some(("device", _)) => Ok(Self::Device(next.to_owned())),
             _ => Err(Box::new(refusal("This form leads nowhere."))),
         }
@@ -125,6 +139,8 @@ impl Goal {
         match self {
             Self::Client(request) => &request.client.name,
             Self::Device(_) => device::SOMETHING,
+            #[cfg(feature = "saml")]
+            Self::Party(request) => &request.party.name,
         }
     }
 }

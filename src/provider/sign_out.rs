@@ -59,7 +59,11 @@ impl OpenIdProvider {
             self.grants.end_session(sid);
             info!(target: AUDIT, { session.id = sid }, "signed out at the provider");
         }
-        let mut response = leave.to.as_deref().map_or_else(signed_out, redirect);
+        #[cfg(feature = "saml")]
+        let told = sid.and_then(|sid| self.leave_parties(sid, leave.to.as_deref()));
+        #[cfg(not(feature = "saml"))]
+        let told = None;
+        let mut response = told.unwrap_or_else(|| leave.to.as_deref().map_or_else(signed_out, redirect));
         self.cookies.clear_session(&mut response);
         response
     }
@@ -115,7 +119,7 @@ impl Leave {
     }
 }
 
-fn signed_out() -> Response {
+pub(super) fn signed_out() -> Response {
     let text = "You are signed out here.";
     let advice = "Applications may keep their own sign-in for a while. You can close this page.";
     show(StatusCode::OK, &MessagePage { title: "Signed out", text, advice })

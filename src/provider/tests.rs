@@ -1,5 +1,7 @@
 //! The provider over real sockets, asked by a browser and by clients.
 
+#[cfg(feature = "saml")]
+mod saml;
 mod site;
 
 use std::collections::BTreeMap;

@@ -17,6 +17,8 @@ mod process;
 mod proxy;
 mod redis;
 mod report;
+#[cfg(feature = "saml")]
+mod saml_provider;
 mod steady;
 /// What other tests stand on as well.
 #[cfg(feature = "saml")]
@@ -48,7 +50,7 @@ async fn main() -> ExitCode {
     let mut report = Report::default();
     // `-- CACHE saml` asks for this part alone
     #[cfg(feature = "saml")]
-    xmlsec::check(&kept, &mut report);
+    xmlsec::check(&kept, &mut report).await;
     if std::env::args().nth(2).is_some_and(|only| only == "saml") {
         return end(&report);
     }

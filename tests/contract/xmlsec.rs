@@ -13,20 +13,23 @@ use claviger::saml::{
 use claviger::secret::Secret;
 
 use crate::report::Report;
+use crate::saml_provider::documents;
 use crate::support::saml_attacks::{OURSELVES, PROVIDER, Stage, attacks};
 
-pub(crate) fn check(kept: &Path, report: &mut Report) {
+pub(crate) async fn check(kept: &Path, report: &mut Report) {
     let folder = kept.join("saml");
     fs::create_dir_all(&folder).expect("the folder is writable");
     let pair = rcgen::KeyPair::generate().expect("a P-256 key");
+    let pem = Secret::new(pair.serialize_pem());
     let params = rcgen::CertificateParams::new(["sp.example.org".to_owned()]).expect("a name");
     let made = params.self_signed(&pair).expect("a certificate");
     let certificate = Certificate::from_der(made.der()).expect("a certificate of P-256");
-    let elliptic = SigningKey::new(&Secret::new(pair.serialize_pem()), certificate).expect("a pair");
+    let elliptic = SigningKey::new(&pem, certificate).expect("a pair");
     let mut signed = 0;
     let mut refused = Vec::new();
-    for (kind, key) in [("RSA", &PROVIDER.signing), ("P-256", &elliptic)] {
-        for (name, document) in ours(key) {
+    for (kind, key, pem) in [("RSA", &PROVIDER.signing, &PROVIDER.key_pem), ("P-256", &elliptic, &pem)] {
+        let by_name = ours(key).into_iter().map(|(name, document)| (name.to_owned(), document));
+        for (name, document) in by_name.chain(documents(pem, key.certificate()).await) {
             signed += 1;
             if !verified(&folder, &document, key.certificate()) {
                 refused.push(format!("{name} by {kind}"));

@@ -62,6 +62,13 @@ pub(super) fn people() -> Vec<User> {
 
 impl Site {
     pub(super) fn start() -> Self {
+        Self::with(OpenIdProvider::new)
+    }
+
+    /// One that is built otherwise.
+    pub(super) fn with(
+        build: impl FnOnce(Setup, Arc<dyn Clock>) -> Result<Arc<OpenIdProvider>, ProviderError>,
+    ) -> Self {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let issuer = format!("http://{}/op", listener.local_addr().unwrap());
         let clock = Arc::new(ManualClock::at(1_800_000_000));
@@ -85,7 +92,7 @@ impl Site {
             lifetimes: Lifetimes::default(),
             signing_key: None,
         };
-        let provider = OpenIdProvider::new(setup, Arc::clone(&clock) as _).unwrap();
+        let provider = build(setup, Arc::clone(&clock) as _).unwrap();
         let workers = Workers::start(1).unwrap();
         let manner = Manner::plain("op", &Metrics::new());
         workers.serve(listener, manner, Arc::clone(&provider) as _);
