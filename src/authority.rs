@@ -1,7 +1,8 @@
 //! A Security Token Service of our own: it verifies what AWS's verifies, and answers in its shape.
 //!
-//! The Query API of STS 2011-06-15 on `/`: AssumeRoleWithWebIdentity, AssumeRole, GetCallerIdentity. Tokens are verified
-//! with their provider's published keys, roles by their trust policies, signed calls by SigV4. It has one account, no
+//! The Query API of STS 2011-06-15 on `/`: AssumeRoleWithWebIdentity, AssumeRoleWithSAML, AssumeRole, GetCallerIdentity.
+//! Tokens are verified with their provider's published keys, SAML responses by its metadata's certificates, roles by
+//! their trust policies, signed calls by SigV4. It has one account, no
 //! identity policies and no permission policies: what a role may do elsewhere is for that place to say. A session
 //! policy is kept with the session and told to services that ask; such a session can't assume another role.
 //!
@@ -15,6 +16,8 @@ mod caller;
 mod calls;
 mod query;
 mod refusal;
+#[cfg(feature = "saml")]
+mod saml;
 mod session;
 mod settings;
 mod tags;
@@ -34,6 +37,8 @@ use self::calls::Calls;
 use self::query::Query;
 use self::refusal::Refusal;
 use self::session::Seal;
+#[cfg(feature = "saml")]
+pub use self::settings::SamlProviderSettings;
 pub use self::settings::{AuthoritySettings, PolicyFile, PolicySource, ProviderSettings, RoleSettings, UserSettings};
 use self::web_identity::Issuer;
 use crate::arn::ServiceName;
@@ -51,6 +56,8 @@ pub struct Authority {
     account: Account,
     /// By what tokens call them.
     issuers: HashMap<String, Issuer>,
+    #[cfg(feature = "saml")]
+    saml: saml::SamlProviders,
     seal: Arc<Seal>,
     clock: Arc<dyn Clock>,
     calls: Arc<Calls>,
@@ -63,21 +70,40 @@ impl Authority {
     /// Sessions end with it: the key that seals their tokens is fresh each time.
     pub fn new(mut account: Account, fetch: &Arc<Fetch>, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
         let issuers = issuers(&mut account, fetch, &clock, &HashMap::new());
-        let (calls, service) = (Arc::new(Calls::new(metrics.clone())), caller::sts());
-        Arc::new(Self { account, issuers, seal: Arc::new(Seal::fresh()), clock, calls, service })
+        #[cfg(feature = "saml")]
+        let saml = saml::SamlProviders::new(std::mem::take(&mut account.saml_providers));
+        Arc::new(Self {
+            account,
+            issuers,
+            #[cfg(feature = "saml")]
+            saml,
+            seal: Arc::new(Seal::fresh()),
+            clock,
+            calls: Arc::new(Calls::new(metrics.clone())),
+            service: caller::sts(),
+        })
     }
 
     /// The same STS for the account as it is now: sessions that were opened stay good, and what is known of a provider
     /// that stays is not fetched anew.
     pub fn with_account(&self, mut account: Account, fetch: &Arc<Fetch>) -> Arc<Self> {
         let issuers = issuers(&mut account, fetch, &self.clock, &self.issuers);
-        let (seal, calls) = (Arc::clone(&self.seal), Arc::clone(&self.calls));
-        let (clock, service) = (Arc::clone(&self.clock), self.service.clone());
-        Arc::new(Self { account, issuers, seal, clock, calls, service })
+        #[cfg(feature = "saml")]
+        let saml = self.saml.replaced(std::mem::take(&mut account.saml_providers));
+        Arc::new(Self {
+            account,
+            issuers,
+            #[cfg(feature = "saml")]
+            saml,
+            seal: Arc::clone(&self.seal),
+            clock: Arc::clone(&self.clock),
+            calls: Arc::clone(&self.calls),
+            service: self.service.clone(),
+        })
     }
 
-    /// How often `action` (`AssumeRole`, `AssumeRoleWithWebIdentity`, `GetCallerIdentity`, `Verdict`) was called,
-    /// refusals included.
+    /// How often `action` (`AssumeRole`, `AssumeRoleWithSAML`, `AssumeRoleWithWebIdentity`, `GetCallerIdentity`, `Verdict`)
+    /// was called, refusals included.
     pub fn calls(&self, action: &str) -> u64 {
         self.calls.of(action)
     }
@@ -93,6 +119,13 @@ impl Authority {
                 let assumed = self.assume_role_with_web_identity(query, connection, request_id).await;
                 let assumed = self.counted("AssumeRoleWithWebIdentity", request_id, assumed)?;
                 let (response, result) = ("AssumeRoleWithWebIdentityResponse", "AssumeRoleWithWebIdentityResult");
+                Ok(answer(response, result, request_id, |xml| assumed.write(xml)))
+            }
+            #[cfg(feature = "saml")]
+            ("AssumeRoleWithSAML", VERSION) => {
+                let assumed = self.assume_role_with_saml(query, connection, request_id).await;
+                let assumed = self.counted("AssumeRoleWithSAML", request_id, assumed)?;
+                let (response, result) = ("AssumeRoleWithSAMLResponse", "AssumeRoleWithSAMLResult");
                 Ok(answer(response, result, request_id, |xml| assumed.write(xml)))
             }
             ("AssumeRole", VERSION) => {
@@ -224,7 +257,7 @@ fn request_id() -> String {
 
 const VERSION: &str = "2011-06-15";
 const XMLNS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-/// A token of 20,000 characters, percent-encoded, a policy, and room.
+/// A token of 20,000 characters or a SAML response of 100,000, percent-encoded, a policy, and room.
 const MAX_BODY: usize = 128 * 1024;
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ("aws", "arn clock fetch secret tls web"),
     // The other side: it could be another program. Its sections are read as any other's, so it knows `built_in`.
     ("users", "built_in clock secret"),
-    ("provider", "built_in clock jose secret server telemetry users web"),
-    ("authority", "arn built_in clock fetch jose secret server sigv4 telemetry web"),
+    ("provider", "built_in clock jose saml secret server telemetry users web"),
+    ("authority", "arn built_in clock fetch jose saml secret server sigv4 telemetry web"),
     ("demo", "arn clock fetch secret server sigv4 web"),
     // The sentence: it knows the domain, and no door.
     ("identity", "built_in clock fetch jose secret telemetry tls web"),

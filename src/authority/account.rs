@@ -6,19 +6,23 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use url::Url;
 
+#[cfg(feature = "saml")]
+use super::saml::SamlProvider;
 use super::trust::{Known, PolicyError, TrustPolicy};
 use crate::arn::{AccountId, Region, RoleArn};
 use crate::built_in::SettingsError;
 use crate::secret::Secret;
 use crate::web::is_loopback;
 
-/// An AWS account: its OpenID providers, roles and users. Built by the config's `[authority]` section
+/// An AWS account: its OpenID and SAML providers, roles and users. Built by the config's `[authority]` section
 /// ([`AuthoritySettings::account`](super::AuthoritySettings::account)) or by code.
 #[derive(Debug)]
 pub struct Account {
     pub(super) id: AccountId,
     pub(super) region: Region,
     pub(super) providers: Vec<Provider>,
+    #[cfg(feature = "saml")]
+    pub(super) saml_providers: Vec<SamlProvider>,
     pub(super) roles: BTreeMap<RoleArn, Role>,
     /// By access key id.
     pub(super) users: HashMap<String, User>,
@@ -69,7 +73,16 @@ pub enum PolicyText {
 impl Account {
     /// An account that knows nobody yet. Calls must be signed for `region`.
     pub fn new(id: AccountId, region: Region) -> Self {
-        Self { id, region, providers: Vec::new(), roles: BTreeMap::new(), users: HashMap::new(), verdict_token: None }
+        Self {
+            id,
+            region,
+            providers: Vec::new(),
+            #[cfg(feature = "saml")]
+            saml_providers: Vec::new(),
+            roles: BTreeMap::new(),
+            users: HashMap::new(),
+            verdict_token: None,
+        }
     }
 
     /// Registers an OpenID provider (IAM `CreateOpenIDConnectProvider`) and gives its ARN. Providers come before the
@@ -101,6 +114,35 @@ impl Account {
         Ok(arn)
     }
 
+    /// Registers a SAML provider by its metadata (IAM `CreateSAMLProvider`) and gives its ARN. Its assertions are for AWS's
+    /// own Recipient and audiences; `recipients` and `audiences` are taken beside them. Providers come before the roles
+    /// that trust them.
+    ///
+    /// # Errors
+    /// A name that is none or taken; metadata that is refused, or of no identity provider.
+    #[cfg(feature = "saml")]
+    pub fn add_saml_provider(
+        &mut self,
+        name: &str,
+        metadata: &[u8],
+        recipients: &[String],
+        audiences: &[String],
+    ) -> Result<String, SettingsError> {
+        let is_name = (1..=128).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if !is_name {
+            let expected = "expected 1 to 128 of A-Z a-z 0-9 . _ -";
+            return Err(SettingsError::at("", format!("`{name}` is no name of a SAML provider; {expected}")));
+        }
+        if self.saml_providers.iter().any(|known| known.name == name) {
+            return Err(SettingsError::at("", format!("there is a SAML provider `{name}` already")));
+        }
+        let arn = format!("arn:aws:iam::{}:saml-provider/{name}", self.id);
+        let provider = SamlProvider::read(name, arn.clone(), metadata, recipients, audiences);
+        self.saml_providers.push(provider.map_err(|problem| SettingsError::at("metadata_file", problem))?);
+        Ok(arn)
+    }
+
     /// Adds a role (IAM `CreateRole`). `name` may have a path before it: `team/reports`.
     ///
     /// # Errors
@@ -118,7 +160,10 @@ impl Account {
             return Err(SettingsError::at("max_session_duration", "expected 3600 to 43200 seconds"));
         }
         let names: Vec<String> = self.providers.iter().map(|p| p.name.clone()).collect();
-        let arns: Vec<String> = self.providers.iter().map(|p| p.arn.clone()).collect();
+        let arns = self.providers.iter().map(|p| p.arn.clone());
+        #[cfg(feature = "saml")]
+        let arns = arns.chain(self.saml_providers.iter().map(|p| p.arn.clone()));
+        let arns: Vec<String> = arns.collect();
         let known = Known { providers: &names, provider_arns: &arns };
         let read = match trust {
             PolicyText::Json(text) => TrustPolicy::from_json(&text, known),

@@ -28,6 +28,14 @@ pub(super) struct Wish {
     pub(super) policy: Option<String>,
 }
 
+/// A wish without the session's name, where a provider says that.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    role: String,
+    duration: Duration,
+    policy: Option<String>,
+}
+
 /// A wish, with all that a trust policy has a say in.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
@@ -50,9 +58,21 @@ pub(super) struct Issued {
 
 impl Wish {
     pub(super) fn read(query: &mut Query) -> Result<Self, Refusal> {
-        let role = query.text("RoleArn", 20, 2048)?;
         let name = query.text("RoleSessionName", 2, 64)?;
         let session_name = name.parse().map_err(|_| not_a_name(&name, "RoleSessionName"))?;
+        Ok(Unnamed::read(query)?.named(session_name))
+    }
+
+    /// The same for no longer than this.
+    #[cfg(feature = "saml")]
+    pub(super) fn for_at_most(self, longest: Option<Duration>) -> Self {
+        Self { duration: longest.map_or(self.duration, |longest| longest.min(self.duration)), ..self }
+    }
+}
+
+impl Unnamed {
+    pub(super) fn read(query: &mut Query) -> Result<Self, Refusal> {
+        let role = query.text("RoleArn", 20, 2048)?;
         let duration = match query.take("DurationSeconds") {
             None => DEFAULT_DURATION,
             Some(text) => duration(&text)?,
@@ -64,7 +84,18 @@ impl Wish {
                 return Err(Refusal::malformed_policy("The policy is not in the valid JSON format."));
             }
         }
-        Ok(Self { role, session_name, duration, policy })
+        Ok(Self { role, duration, policy })
+    }
+
+    pub(super) fn named(self, session_name: SessionName) -> Wish {
+        let Self { role, duration, policy } = self;
+        Wish { role, session_name, duration, policy }
+    }
+
+    /// As it was sent.
+    #[cfg(feature = "saml")]
+    pub(super) fn role(&self) -> &str {
+        &self.role
     }
 }
 

@@ -97,6 +97,12 @@ impl Refusal {
         }
     }
 
+    /// More than we verify for at once; SDKs try again.
+    #[cfg(feature = "saml")]
+    pub(super) fn throttling() -> Self {
+        Self::bad("Throttling", "Rate exceeded")
+    }
+
     pub(super) fn internal() -> Self {
         let message = "We encountered an internal error. Please try again.";
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..Self::bad("InternalFailure", message) }

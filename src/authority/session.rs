@@ -41,7 +41,7 @@ pub(super) struct Session {
 /// Whom a token spoke of.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Federated {
-    /// The token's `sub`.
+    /// The token's `sub`, or the assertion's NameID.
     pub(super) subject: String,
     /// The provider's ARN.
     pub(super) provider: String,

@@ -22,6 +22,9 @@ use crate::built_in::{SecretSource, SettingsError, Surroundings};
 /// issuer = "https://idp.example.com/realms/corp"
 /// audiences = ["claviger"]
 ///
+/// [authority.saml_provider.corp]
+/// metadata_file = "idp.xml"
+///
 /// [authority.role.reports]
 /// max_session_duration = 7200
 /// trust_policy = { file = "reports-trust.json" }
@@ -42,6 +45,10 @@ pub struct AuthoritySettings {
     /// OpenID providers whose tokens may be exchanged.
     #[serde(default)]
     pub provider: BTreeMap<String, ProviderSettings>,
+    /// SAML providers whose assertions may be exchanged, by the names that their ARNs end in.
+    #[cfg(feature = "saml")]
+    #[serde(default)]
+    pub saml_provider: BTreeMap<String, SamlProviderSettings>,
     /// Roles, by their name or path and name.
     #[serde(default)]
     pub role: BTreeMap<String, RoleSettings>,
@@ -57,6 +64,22 @@ pub struct ProviderSettings {
     /// The issuer's URL, to the letter as its tokens write it.
     pub issuer: String,
     /// The audiences (client ids) whose tokens are taken.
+    pub audiences: Vec<String>,
+}
+
+/// One `[authority.saml_provider.<name>]`.
+#[cfg(feature = "saml")]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamlProviderSettings {
+    /// Its metadata, relative to the config file. The certificates in it are the only ones that count.
+    pub metadata_file: PathBuf,
+    /// Recipients that are taken beside `https://signin.aws.amazon.com/saml`: where a provider can send nobody there, the
+    /// address of the application that it signs in at.
+    #[serde(default)]
+    pub recipients: Vec<String>,
+    /// Audiences that are taken beside `urn:amazon:webservices` and `https://signin.aws.amazon.com/saml`.
+    #[serde(default)]
     pub audiences: Vec<String>,
 }
 
@@ -113,6 +136,11 @@ impl AuthoritySettings {
             let added = account.add_provider(&settings.issuer, settings.audiences.clone());
             problems.extend(added.err().map(|e| below(&format!("provider.{name}"), e)));
         }
+        #[cfg(feature = "saml")]
+        for (name, settings) in &self.saml_provider {
+            let added = settings.add(name, &mut account, surroundings);
+            problems.extend(added.err().map(|e| below(&format!("saml_provider.{name}"), e)));
+        }
         for (name, settings) in &self.role {
             let duration = Duration::from_secs(settings.max_session_duration);
             let added =
@@ -132,6 +160,17 @@ impl AuthoritySettings {
             None => {}
         }
         if problems.is_empty() { Ok(account) } else { Err(problems) }
+    }
+}
+
+#[cfg(feature = "saml")]
+impl SamlProviderSettings {
+    fn add(&self, name: &str, account: &mut Account, surroundings: &Surroundings) -> Result<String, SettingsError> {
+        let path = surroundings.path(&self.metadata_file);
+        let metadata = std::fs::read(&path).map_err(|e| {
+            SettingsError::at("metadata_file", format!("the file `{}` can't be read: {e}", path.display()))
+        })?;
+        account.add_saml_provider(name, &metadata, &self.recipients, &self.audiences)
     }
 }
 
@@ -212,6 +251,8 @@ mod tests {
             [provider.corp]
             issuer = "http://idp.example.com"
             audiences = ["claviger"]
+            [saml_provider.corp]
+            metadata_file = "missing.xml"
             [role.one]
             trust_policy = { file = "missing.json" }
             [role.two]
@@ -225,6 +266,7 @@ mod tests {
         let keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
         let expected = [
             "provider.corp.issuer",
+            "saml_provider.corp.metadata_file",
             "role.one.trust_policy",
             "role.two.trust_policy",
             "user.ci.access_key_id",

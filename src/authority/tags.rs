@@ -57,6 +57,25 @@ impl Tags {
         tags.complete().map_err(|problem| rejected(&problem))
     }
 
+    /// The tags in a SAML assertion: the values of each `PrincipalTag:<key>`, and those of `TransitiveTagKeys`.
+    #[cfg(feature = "saml")]
+    pub(super) fn from_attributes<'a>(
+        values: impl Iterator<Item = (&'a str, &'a [String])>,
+        transitive: &[String],
+    ) -> Result<Self, Refusal> {
+        let rejected =
+            |problem: &str| Refusal::idp_rejected_claim(format!("The session tags can't be used: {problem}"));
+        let mut tags = Self::default();
+        for (key, values) in values {
+            let [value] = values else { return Err(rejected(&format!("{key} has not exactly one value"))) };
+            tags.add(key, value).map_err(|problem| rejected(&problem))?;
+        }
+        for key in transitive {
+            tags.transitive.insert(key.parse().map_err(|e| rejected(&format!("{e}")))?);
+        }
+        tags.complete().map_err(|problem| rejected(&problem))
+    }
+
     /// The tags in a call: `Tags.member.N` and `TransitiveTagKeys.member.N`.
     pub(super) fn from_query(query: &mut Query) -> Result<Self, Refusal> {
         let mut tags = Self::default();

@@ -1,5 +1,8 @@
 //! An STS over a real socket, with an OpenID issuer whose tokens it takes; for tests.
 
+#[cfg(feature = "saml")]
+pub(crate) mod saml;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +67,11 @@ impl Site {
     /// A site whose roles are `roles`: a name, the trust policy's statements, and the longest session in seconds.
     /// In them `PROVIDER` is the provider's ARN and `CLAIMS` its name, the prefix of its condition keys.
     pub(crate) fn start(roles: &[(&str, Value, u64)]) -> Self {
+        Self::with(roles, |_| {})
+    }
+
+    /// The same with more in its account, which `add` puts there before the roles.
+    pub(crate) fn with(roles: &[(&str, Value, u64)], add: impl FnOnce(&mut Account)) -> Self {
         // signers of others' making know the system's time only
         let clock = Arc::new(ManualClock::at(epoch_seconds(SystemClock.now())));
         let workers = Workers::start(1).unwrap();
@@ -75,6 +83,7 @@ impl Site {
 
         let mut account = Account::new("123456789012".parse().unwrap(), "eu-west-1".parse().unwrap());
         let provider_arn = account.add_provider(&issuer, vec![AUDIENCE.to_owned()]).unwrap();
+        add(&mut account);
         let (_, claims) = provider_arn.split_once("oidc-provider/").unwrap();
         for (name, statements, longest) in roles {
             let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();

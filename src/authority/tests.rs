@@ -1,5 +1,7 @@
 //! The STS as its callers see it: AWS's own client, and hostile ones.
 
+#[cfg(feature = "saml")]
+mod saml;
 mod signed;
 
 use std::time::Duration;
