@@ -293,6 +293,11 @@ pub trait IdentitySource: Debug + Send + Sync {
         true
     }
 
+    /// Whether logins of its leave a SAML response that was made for AWS.
+    fn has_assertions(&self) -> bool {
+        false
+    }
+
     /// The interactive login, where this source has one.
     fn login(&self) -> Option<&dyn Login> {
         None
