@@ -5,16 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
-use aws_sdk_sts::config::{BehaviorVersion, Config};
-use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
-use aws_sdk_sts::operation::RequestId as _;
-use aws_sdk_sts::operation::assume_role_with_web_identity::{
-    AssumeRoleWithWebIdentityError, AssumeRoleWithWebIdentityOutput,
-};
+use aws_sdk_sts::config::{BehaviorVersion, Config, Credentials, IdentityCache, SharedCredentialsProvider};
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::RequestId;
+use aws_sdk_sts::types;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use url::Url;
 
-use crate::arn::{Region, RoleArn, SessionName};
+use crate::arn::{Region, RoleArn, SamlProviderArn, SessionName, SourceIdentity, TagKey, TagValue};
 use crate::fetch::Fetch;
 use crate::secret::Secret;
 use crate::tls::{TlsError, Trust};
@@ -41,6 +39,49 @@ pub struct WebIdentity<'a> {
     pub token: &'a Secret,
     /// In whole seconds; absent: not sent.
     pub duration: Option<Duration>,
+}
+
+/// What AssumeRoleWithSAML is asked. The role session's name, tags and source identity are in the response.
+#[derive(Clone, Copy, Debug)]
+pub struct Saml<'a> {
+    /// The role.
+    pub role: &'a RoleArn,
+    /// The provider registered with IAM that made the response.
+    pub provider: &'a SamlProviderArn,
+    /// The response in base64, as it was posted.
+    pub response: &'a Secret,
+    /// In whole seconds; absent: not sent.
+    pub duration: Option<Duration>,
+}
+
+/// What AssumeRole is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Role<'a> {
+    /// The role.
+    pub role: &'a RoleArn,
+    /// The role session's name.
+    pub session_name: &'a SessionName,
+    /// In whole seconds; absent: not sent.
+    pub duration: Option<Duration>,
+    /// Session tags.
+    pub tags: &'a [(TagKey, TagValue)],
+    /// Which of them are passed on along role chains.
+    pub transitive: &'a [TagKey],
+    /// The source identity.
+    pub source_identity: Option<&'a SourceIdentity>,
+    /// What the role's owner has agreed on with us, against confused deputies.
+    pub external_id: Option<&'a str>,
+}
+
+/// Keys that sign a call.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The public half.
+    pub access_key_id: String,
+    /// The secret half.
+    pub secret_access_key: Secret,
+    /// The session token; absent for keys that don't end.
+    pub session_token: Option<Secret>,
 }
 
 /// What it answers.
@@ -106,6 +147,8 @@ impl Sts {
             .http_client(WayOut::client(Fetch::new(&trust)))
             .retry_config(retries)
             .timeout_config(timeouts)
+            // keys are kept by who brings them, and each call has its own
+            .identity_cache(IdentityCache::no_cache())
             .build();
         Ok(Self { client: aws_sdk_sts::Client::from_conf(config) })
     }
@@ -115,27 +158,80 @@ impl Sts {
     /// # Errors
     /// [`StsError`], after three attempts where another may help.
     pub async fn assume_role_with_web_identity(&self, ask: WebIdentity<'_>) -> Result<AssumedRole, StsError> {
-        let seconds = ask.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
         let output = self
             .client
             .assume_role_with_web_identity()
             .role_arn(ask.role.as_str())
             .role_session_name(ask.session_name.as_str())
             .web_identity_token(ask.token.expose())
-            .set_duration_seconds(seconds)
+            .set_duration_seconds(seconds(ask.duration))
             .send()
             .await
             .map_err(sorted)?;
-        AssumedRole::read(output)
+        let request_id = output.request_id().unwrap_or_default().to_owned();
+        AssumedRole::read(output.credentials, output.assumed_role_user, request_id)
+    }
+
+    /// AssumeRoleWithSAML, unsigned: the response is the proof.
+    ///
+    /// # Errors
+    /// [`StsError`], after three attempts where another may help.
+    pub async fn assume_role_with_saml(&self, ask: Saml<'_>) -> Result<AssumedRole, StsError> {
+        let output = self
+            .client
+            .assume_role_with_saml()
+            .role_arn(ask.role.as_str())
+            .principal_arn(ask.provider.as_str())
+            .saml_assertion(ask.response.expose())
+            .set_duration_seconds(seconds(ask.duration))
+            .send()
+            .await
+            .map_err(sorted)?;
+        let request_id = output.request_id().unwrap_or_default().to_owned();
+        AssumedRole::read(output.credentials, output.assumed_role_user, request_id)
+    }
+
+    /// AssumeRole, signed with `keys`.
+    ///
+    /// # Errors
+    /// [`StsError`], after three attempts where another may help.
+    pub async fn assume_role(&self, ask: Role<'_>, keys: &Keys) -> Result<AssumedRole, StsError> {
+        let tag =
+            |(key, value): &(TagKey, TagValue)| types::Tag::builder().key(key.as_str()).value(value.as_str()).build();
+        let tags: Vec<_> =
+            ask.tags.iter().map(tag).collect::<Result<_, _>>().map_err(|e| StsError::Unavailable(e.into()))?;
+        let transitive: Vec<_> = ask.transitive.iter().map(|key| key.as_str().to_owned()).collect();
+        let token = keys.session_token.as_ref().map(|token| token.expose().to_owned());
+        let signer = Credentials::new(&*keys.access_key_id, keys.secret_access_key.expose(), token, None, "claviger");
+        let output = self
+            .client
+            .assume_role()
+            .role_arn(ask.role.as_str())
+            .role_session_name(ask.session_name.as_str())
+            .set_duration_seconds(seconds(ask.duration))
+            .set_tags((!tags.is_empty()).then_some(tags))
+            .set_transitive_tag_keys((!transitive.is_empty()).then_some(transitive))
+            .set_source_identity(ask.source_identity.map(ToString::to_string))
+            .set_external_id(ask.external_id.map(str::to_owned))
+            .customize()
+            .config_override(Config::builder().credentials_provider(SharedCredentialsProvider::new(signer)))
+            .send()
+            .await
+            .map_err(sorted)?;
+        let request_id = output.request_id().unwrap_or_default().to_owned();
+        AssumedRole::read(output.credentials, output.assumed_role_user, request_id)
     }
 }
 
 impl AssumedRole {
-    fn read(output: AssumeRoleWithWebIdentityOutput) -> Result<Self, StsError> {
-        let request_id = output.request_id().unwrap_or_default().to_owned();
-        let role_session = output.assumed_role_user.map(|user| user.arn).unwrap_or_default();
+    fn read(
+        credentials: Option<types::Credentials>,
+        user: Option<types::AssumedRoleUser>,
+        request_id: String,
+    ) -> Result<Self, StsError> {
+        let role_session = user.map(|user| user.arn).unwrap_or_default();
         let without = || StsError::Unavailable("the answer has no usable credentials".into());
-        let credentials = output.credentials.ok_or_else(without)?;
+        let credentials = credentials.ok_or_else(without)?;
         let expires = SystemTime::try_from(credentials.expiration).map_err(|_| without())?;
         if credentials.access_key_id.is_empty() || credentials.secret_access_key.is_empty() {
             return Err(without());
@@ -151,8 +247,15 @@ impl AssumedRole {
     }
 }
 
+fn seconds(duration: Option<Duration>) -> Option<i32> {
+    duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX))
+}
+
 /// Sorts an SDK error by what helps: a new login, nothing, or time.
-fn sorted(error: SdkError<AssumeRoleWithWebIdentityError, HttpResponse>) -> StsError {
+fn sorted<E>(error: SdkError<E, HttpResponse>) -> StsError
+where
+    E: std::error::Error + ProvideErrorMetadata + RequestId + Send + Sync + 'static,
+{
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     let Some(answer) = error.as_service_error() else {
         return StsError::Unavailable(match error {

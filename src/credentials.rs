@@ -10,20 +10,24 @@ use async_trait::async_trait;
 use http::HeaderValue;
 
 use crate::built_in::BuiltIn;
-use crate::identity::Holder;
+use crate::identity::{EvidenceError, Holder};
 use crate::policy::Grant;
 use crate::secret::Secret;
 use crate::web::BoxError;
 
+mod assume_role;
+mod base;
 mod minted;
+mod saml;
 mod service;
 mod web_identity;
 
-pub use crate::policy::{Tellable, Way};
+pub use crate::policy::{Call, Tellable, Way};
 pub use minted::Mint;
 
 /// Every kind of `[credentials.<name>]`.
-pub const BUILT_INS: &[BuiltIn<dyn CredentialProvider, Materials>] = &[minted::BUILT_IN, web_identity::BUILT_IN];
+pub const BUILT_INS: &[BuiltIn<dyn CredentialProvider, Materials>] =
+    &[minted::BUILT_IN, web_identity::BUILT_IN, saml::BUILT_IN, assume_role::BUILT_IN];
 
 /// What a provider may use.
 #[derive(Clone, Debug)]
@@ -59,6 +63,11 @@ pub trait CredentialProvider: Debug + Send + Sync {
 
     /// Whether it shows the caller's own token to the service, so that callers must have one.
     fn shows_tokens(&self) -> bool {
+        false
+    }
+
+    /// Whether it shows the SAML response of the caller's login to the service, so that callers must have one.
+    fn shows_assertions(&self) -> bool {
         false
     }
 
@@ -98,6 +107,15 @@ pub enum IssueError {
         #[source]
         source: BoxError,
     },
+}
+
+impl From<EvidenceError> for IssueError {
+    fn from(error: EvidenceError) -> Self {
+        match error {
+            EvidenceError::Expired => Self::EvidenceExpired,
+            error @ EvidenceError::Unavailable(_) => Self::Unavailable { retry_after: None, source: Box::new(error) },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::web::BoxError;
 
 mod reach;
 
-use reach::{Closeness, closeness};
+use reach::{Closeness, closeness, gives_credentials};
 
 /// The way out. Every request has a connection of its own: they are rare, and come from runtimes that end at
 /// different times.
@@ -42,6 +42,9 @@ pub enum Reach {
     /// The URL came from a document of this configured host's: it may not lead to an address that is more private
     /// than the host's own (a public issuer can't send us to loopback or a private network).
     NoCloserThan(String),
+    /// This machine, and the addresses at which AWS gives a machine or container its own keys: nowhere else may a request
+    /// go that is answered with them in clear text.
+    MachineCredentials,
 }
 
 /// Why nothing was fetched.
@@ -206,6 +209,7 @@ impl Target {
     async fn addresses(&self, reach: &Reach) -> Result<Vec<SocketAddr>, Failure> {
         let closest = match reach {
             Reach::Configured => Closeness::Loopback,
+            Reach::MachineCredentials => return self.machine_credentials().await,
             // of several addresses the most public one counts: who is out there could add a private one
             Reach::NoCloserThan(host) => {
                 let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -219,6 +223,14 @@ impl Target {
             }
         }
         Ok(addresses)
+    }
+
+    async fn machine_credentials(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let addresses = resolve(&self.host, self.port).await?;
+        match addresses.iter().find(|address| !gives_credentials(address.ip())) {
+            Some(elsewhere) => Err(Failure::OutOfBounds(elsewhere.ip())),
+            None => Ok(addresses),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use offer::Offer;
 use rule::Rule;
 use want::Want;
 
+mod asserted;
 mod explain;
 mod hours;
 mod offer;
@@ -140,6 +141,8 @@ pub enum Denied {
 /// How a credential provider can tell STS each value of a [`Grant`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tellable {
+    /// The call.
+    pub call: Call,
     /// The role session's name.
     pub session_name: Way,
     /// Session tags.
@@ -150,6 +153,28 @@ pub struct Tellable {
     pub duration: Way,
 }
 
+/// A call by which STS is asked for a role (STS API reference).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub enum Call {
+    /// Signed with claviger's own keys.
+    AssumeRole,
+    /// With the identity provider's SAML response, which says for itself which roles it is good for.
+    #[serde(rename = "AssumeRoleWithSAML")]
+    AssumeRoleWithSaml,
+    /// With an OpenID Connect token.
+    AssumeRoleWithWebIdentity,
+}
+
+impl Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AssumeRole => "AssumeRole",
+            Self::AssumeRoleWithSaml => "AssumeRoleWithSAML",
+            Self::AssumeRoleWithWebIdentity => "AssumeRoleWithWebIdentity",
+        })
+    }
+}
+
 /// A way to tell STS something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +183,8 @@ pub enum Way {
     Parameter,
     /// As a claim in a token that claviger signs.
     MintedClaim,
+    /// By the identity provider, as an attribute in its SAML response: claviger can't write there.
+    Assertion,
     /// Not at all: only the person's own token could say it, and claviger can't write there.
     No,
 }

@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("identity", "arn built_in clock fetch jose saml secret telemetry tls web"),
     ("session", "built_in clock identity redis secret telemetry web"),
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
-    ("credentials", "arn aws built_in clock identity jose policy secret web"),
+    ("credentials", "arn aws built_in clock fetch identity jose policy secret tls web"),
     ("broker", "clock credentials identity policy secret session telemetry web"),
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes

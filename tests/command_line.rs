@@ -124,7 +124,7 @@ fn a36_a_wrong_config_is_told_whole_and_ends_with_2() {
         ("listen.main.address", "an IP address and a port"),
         ("listen.main.public_url", "expected https"),
         ("identity.corp.client_secret", "{ env = \"NAME\" }"),
-        ("credentials.aws.kind", "minted, web_identity"),
+        ("credentials.aws.kind", "minted, web_identity, saml, assume_role"),
         ("route.reports.upstrem", "`upstream`"),
         ("route.reports.upstream", "is missing"),
         ("route.reports.allow", "\"signed-in\""),

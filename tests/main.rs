@@ -11,6 +11,8 @@
 )]
 
 mod architecture;
+#[cfg(feature = "saml")]
+mod assertions;
 mod callers;
 mod command_line;
 mod conformance;
@@ -20,6 +22,7 @@ mod fuzz;
 mod injectors;
 mod limits;
 mod login;
+mod own_keys;
 mod proxy;
 mod reload;
 mod roles;

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod gate;
 pub mod hostile;
+pub mod own_keys;
 pub mod place;
 pub mod process;
 pub mod redis;

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::*;
 use crate::clock::ManualClock;
 use crate::identity::{Evidence, EvidenceError, EvidenceSource, Subject};
-use crate::policy::{Tellable, Way};
+use crate::policy::{Call, Tellable, Way};
 use crate::secret::Secret;
 
 /// Issues keys that say for whom, and fails as it is told.
@@ -37,7 +37,13 @@ enum Mood {
 #[async_trait]
 impl CredentialProvider for Service {
     fn can_tell(&self) -> Tellable {
-        Tellable { session_name: Way::No, tags: Way::No, source_identity: Way::No, duration: Way::No }
+        Tellable {
+            call: Call::AssumeRole,
+            session_name: Way::No,
+            tags: Way::No,
+            source_identity: Way::No,
+            duration: Way::No,
+        }
     }
 
     async fn issue(

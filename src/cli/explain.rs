@@ -71,6 +71,8 @@ struct Answer {
     stopped: Option<String>,
     /// Something that is easily overlooked.
     note: Option<String>,
+    /// The kind of credentials that the route uses.
+    kind: Option<String>,
     explanation: Option<Explanation>,
 }
 
@@ -143,8 +145,15 @@ impl Explain {
         let authority =
             self.url.authority().ok_or("--url must be a whole URL, such as https://wiki.example.com/page")?;
         let host = Host::parse(authority.as_str()).map_err(|_| format!("`{authority}` is not a host"))?;
-        let mut answer =
-            Answer { route: None, to: None, inject: Vec::new(), stopped: None, note: None, explanation: None };
+        let mut answer = Answer {
+            kind: None,
+            route: None,
+            to: None,
+            inject: Vec::new(),
+            stopped: None,
+            note: None,
+            explanation: None,
+        };
         let path = match NormalPath::parse(self.url.path()) {
             Ok(path) => path,
             Err(problem) => {
@@ -175,6 +184,8 @@ impl Explain {
             let each = written.upstream.addresses.iter().map(|address| format!("{address}{target}"));
             answer.to = Some(each.collect::<Vec<_>>().join(", "));
             answer.inject = injected(written).into_iter().map(str::to_owned).collect();
+            let section = route.credentials.as_ref().and_then(|name| config.credentials.get(name));
+            answer.kind = section.and_then(|section| section.get("kind")?.as_str()).map(str::to_owned);
         }
         let counts = |identity: &&Identity| route.counts(&identity.subject.source);
         if let Some(who) = identity.filter(|identity| !counts(identity)) {
@@ -212,7 +223,8 @@ impl Explain {
                 if !answer.inject.is_empty() {
                     rows.row(["inject".into(), answer.inject.join(", ")]);
                 }
-                explanation.grant.iter().for_each(|asked| tell_of(asked, &mut rows));
+                let kind = answer.kind.as_deref().unwrap_or_default();
+                explanation.grant.iter().for_each(|asked| tell_of(asked, kind, &mut rows));
             }
             None => {
                 let _ = writeln!(text, "Denied at `route.{route}`: {}.\n", why(explanation));
@@ -248,6 +260,7 @@ impl Explain {
             "inject": answer.inject,
             "note": answer.note,
             "stopped": answer.stopped,
+            "credentials_kind": answer.kind,
             "policy": answer.explanation,
         })
     }
@@ -271,8 +284,8 @@ fn why(explanation: &Explanation) -> &str {
 }
 
 /// Says what STS would be asked, each value with the way it is told.
-fn tell_of(asked: &Asked, rows: &mut Columns) {
-    rows.row(["credentials".into(), asked.credentials.clone()]);
+fn tell_of(asked: &Asked, kind: &str, rows: &mut Columns) {
+    rows.row(["credentials".into(), format!("{} ({kind})", asked.credentials), format!("by {}", asked.call)]);
     rows.row(["role".into(), asked.role.clone(), way(Way::Parameter).into()]);
     let mut told = |label: String, told: &Told, value: String| rows.row([label, value, way(told.told).into()]);
     told("session name".into(), &asked.session_name, asked.session_name.value.clone());
@@ -292,6 +305,7 @@ fn way(way: Way) -> &'static str {
     match way {
         Way::Parameter => "as a parameter of the call",
         Way::MintedClaim => "as a claim in the minted token",
+        Way::Assertion => "by the identity provider, in its SAML response",
         Way::No => "not told",
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::service::Service;
-use super::{CredentialProvider, Credentials, IssueError, Materials, Tellable, Way};
+use super::{Call, CredentialProvider, Credentials, IssueError, Materials, Tellable, Way};
 use crate::arn::Region;
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::identity::Holder;
@@ -58,6 +58,7 @@ struct Provider {
 impl CredentialProvider for Provider {
     fn can_tell(&self) -> Tellable {
         Tellable {
+            call: Call::AssumeRoleWithWebIdentity,
             session_name: Way::Parameter,
             tags: Way::MintedClaim,
             source_identity: Way::MintedClaim,

@@ -1,4 +1,4 @@
-//! What both kinds share: the service they ask, and how its answers read.
+//! What all kinds share: the service they ask, and how its answers read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use http::HeaderValue;
 use url::Url;
 
 use super::{Credentials, IssueError};
-use crate::arn::Region;
+use crate::arn::{Region, RoleArn};
 use crate::aws::{AssumedRole, Sts, StsError, WebIdentity};
 use crate::built_in::{Settings, SettingsError};
 use crate::clock::Clock;
@@ -16,10 +16,10 @@ use crate::policy::Grant;
 use crate::secret::Secret;
 use crate::web::is_loopback;
 
-/// A security token service that is asked with web identity tokens.
+/// A security token service.
 #[derive(Debug)]
 pub(super) struct Service {
-    sts: Sts,
+    pub(super) sts: Sts,
     clock: Arc<dyn Clock>,
 }
 
@@ -66,7 +66,17 @@ impl Service {
         duration: Option<Duration>,
     ) -> Result<Credentials, IssueError> {
         let Grant { role, session_name, .. } = grant;
-        match self.sts.assume_role_with_web_identity(WebIdentity { role, session_name, token, duration }).await {
+        let asked = self.sts.assume_role_with_web_identity(WebIdentity { role, session_name, token, duration }).await;
+        self.answer(role, asked)
+    }
+
+    /// What STS has answered, for the broker.
+    pub(super) fn answer(
+        &self,
+        role: &RoleArn,
+        answer: Result<AssumedRole, StsError>,
+    ) -> Result<Credentials, IssueError> {
+        match answer {
             Ok(assumed) => self.credentials(assumed),
             Err(StsError::TokenExpired { .. }) => Err(IssueError::EvidenceExpired),
             Err(StsError::Unavailable(source)) => Err(IssueError::Unavailable { retry_after: None, source }),

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::service::Service;
-use super::{CredentialProvider, Credentials, IssueError, Materials, Tellable, Way};
+use super::{Call, CredentialProvider, Credentials, IssueError, Materials, Tellable, Way};
 use crate::arn::Region;
 use crate::built_in::BuiltIn;
-use crate::identity::{Evidence, EvidenceError, Holder};
+use crate::identity::{Evidence, Holder};
 use crate::policy::Grant;
 
 pub(super) const BUILT_IN: BuiltIn<dyn CredentialProvider, Materials> = BuiltIn {
@@ -42,7 +42,13 @@ struct Provider {
 #[async_trait]
 impl CredentialProvider for Provider {
     fn can_tell(&self) -> Tellable {
-        Tellable { session_name: Way::Parameter, tags: Way::No, source_identity: Way::No, duration: Way::Parameter }
+        Tellable {
+            call: Call::AssumeRoleWithWebIdentity,
+            session_name: Way::Parameter,
+            tags: Way::No,
+            source_identity: Way::No,
+            duration: Way::Parameter,
+        }
     }
 
     fn shows_tokens(&self) -> bool {
@@ -55,12 +61,7 @@ impl CredentialProvider for Provider {
         holder: &Holder,
         duration: Option<Duration>,
     ) -> Result<Credentials, IssueError> {
-        let evidence = holder.evidence.evidence(FRESH).await.map_err(|error| match error {
-            EvidenceError::Expired => IssueError::EvidenceExpired,
-            error @ EvidenceError::Unavailable(_) => {
-                IssueError::Unavailable { retry_after: None, source: Box::new(error) }
-            }
-        })?;
+        let evidence = holder.evidence.evidence(FRESH).await?;
         let Evidence::OidcToken(token) = evidence else {
             let source = "the login came with a SAML response, and `web_identity` shows ID tokens".into();
             return Err(IssueError::Unavailable { retry_after: None, source });

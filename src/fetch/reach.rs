@@ -25,6 +25,15 @@ pub(super) fn closeness(address: IpAddr) -> Option<Closeness> {
     }
 }
 
+/// Whether this is where a machine or container is given its own keys: ECS, EKS pod identity, EC2 instance metadata, or
+/// an agent on this machine (AWS SDKs reference, container credential provider).
+pub(super) fn gives_credentials(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || AWS_CREDENTIALS_V4.contains(&v4),
+        IpAddr::V6(v6) => v6.is_loopback() || AWS_CREDENTIALS_V6.contains(&v6),
+    }
+}
+
 fn of_v4(address: Ipv4Addr) -> Option<Closeness> {
     let [a, b, c, _] = address.octets();
     if address.is_link_local() || METADATA_V4.contains(&address) {
@@ -74,12 +83,39 @@ const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
 /// `fd00:ec2::/32`: AWS's instance metadata, DNS, time and EKS pod identity.
 const AWS_METADATA_V6: (u16, u16) = (0xfd00, 0x0ec2);
+/// ECS, EKS pod identity and EC2 instance metadata.
+const AWS_CREDENTIALS_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(169, 254, 170, 2), Ipv4Addr::new(169, 254, 170, 23), Ipv4Addr::new(169, 254, 169, 254)];
+/// EKS pod identity and EC2 instance metadata.
+const AWS_CREDENTIALS_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23), Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)];
 /// Google's instance metadata.
 const METADATA_V6: [Ipv6Addr; 1] = [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_come_from_few_places() {
+        for (address, expected) in [
+            ("169.254.170.2", true),
+            ("169.254.170.23", true),
+            ("169.254.169.254", true),
+            ("fd00:ec2::23", true),
+            ("fd00:ec2::254", true),
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("169.254.170.3", false),
+            ("10.0.0.1", false),
+            ("0.0.0.0", false),
+            ("93.184.216.34", false),
+            ("fd00:ec2::253", false),
+            ("::ffff:93.184.216.34", false),
+        ] {
+            assert_eq!(gives_credentials(address.parse().unwrap()), expected, "{address}");
+        }
+    }
 
     #[test]
     fn every_range_has_its_closeness() {

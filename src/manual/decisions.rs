@@ -25,7 +25,14 @@
 //! A `Grant` holds everything STS would see, and is the key as it is. *Rejected:* keys put together by hand, from which
 //! others have left out the role or the host, or joined two fields so that two people met (A27).
 //!
-//! # 2026-11: Our tokens are signed with ES256
+//! # 2026-11: Our own keys come from one place
+//!
+//! Where `assume_role` finds claviger's own keys is decided once, by the variables that name a place. *Rejected:* going on
+//! to the next place when one fails: a passing outage of the container endpoint would make us the machine it runs on.
+//! *Rejected:* the SDK's own chain, which brings profiles, a second way out and addresses that the guard against A19 does
+//! not see.
+//!
+//! //! # 2026-11: Our tokens are signed with ES256
 //!
 //! STS takes RSA and ECDSA alike (AssumeRoleWithWebIdentity, `WebIdentityToken`). A P-256 key is made in microseconds, a
 //! signature is 64 bytes in a token that travels in a query, and signing costs a tenth. *Rejected:* RS256, which every

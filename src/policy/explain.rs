@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Ask, Grant, Policy, Tellable, Way};
+use super::{Ask, Call, Grant, Policy, Tellable, Way};
 use crate::clock;
 
 /// What the policy makes of a question, and how it gets there.
@@ -56,6 +56,8 @@ pub struct RoleVerdict {
 pub struct Asked {
     /// The `[credentials.<name>]` that asks.
     pub credentials: String,
+    /// The call by which it asks.
+    pub call: Call,
     /// The role.
     pub role: String,
     /// The role session's name.
@@ -143,6 +145,7 @@ impl Policy {
         let told = |value: String, told| Told { value, told };
         Some(Asked {
             credentials: grant.provider.to_string(),
+            call: tellable.call,
             role: grant.role.to_string(),
             session_name: told(grant.session_name.to_string(), tellable.session_name),
             tags: grant

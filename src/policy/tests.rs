@@ -190,6 +190,7 @@ pub(super) const NOW: u64 = 1_456_380_211; // 2016-02-25T06:03:31Z
 const ENDS: u64 = NOW + 3600;
 pub(super) const PEER: IpAddr = IpAddr::V6(std::net::Ipv4Addr::new(10, 0, 0, 7).to_ipv6_mapped());
 const ALL: Tellable = Tellable {
+    call: Call::AssumeRoleWithWebIdentity,
     session_name: Way::Parameter,
     tags: Way::MintedClaim,
     source_identity: Way::MintedClaim,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::session_name;
 use super::settings::WantSettings;
 use super::template::{Charset, Template};
-use super::{Denied, Grant, Tellable, Way};
+use super::{Call, Denied, Grant, Tellable, Way, asserted};
 use crate::arn::{RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
 use crate::built_in::SettingsError;
 use crate::identity::Identity;
@@ -105,6 +105,9 @@ impl Want {
 
     /// The grant for this identity.
     pub(super) fn grant(&self, identity: &Identity) -> Result<Grant, Denied> {
+        if self.tellable.call == Call::AssumeRoleWithSaml {
+            return asserted::grant(&self.provider, self.role.fill(identity)?, self.duration, identity);
+        }
         let session_name = match &self.session_name {
             Some(slot) => slot.fill(identity)?,
             None => session_name::readable(identity).map_err(|e| Denied::Unfillable(e.to_string()))?,
@@ -166,12 +169,12 @@ fn tellable_or(problems: &mut Vec<SettingsError>, provider: &str, settings: &Wan
         ("source_identity", settings.source_identity.is_some(), tellable.source_identity),
         ("duration", settings.duration.is_some(), tellable.duration),
     ];
-    problems.extend(untellable.into_iter().filter(|(_, asked, way)| *asked && *way == Way::No).map(|(key, ..)| {
+    problems.extend(untellable.into_iter().filter(|(_, asked, way)| *asked && matches!(way, Way::No | Way::Assertion)).map(|(key, ..)| {
         SettingsError::at(
             key,
             format!(
                 "`[credentials.{provider}]` can't tell STS this, as only claims inside the person's own token could; \
-                 a section of the kind `minted` can"
+                 a section of the kind `minted` or `assume_role` can"
             ),
         )
     }));

@@ -1,5 +1,7 @@
 //! Sessions at a provider that renews, refuses, is down, or lies.
 
+mod assertion;
+
 use std::sync::atomic::AtomicUsize;
 
 use serde_json::json;

@@ -40,6 +40,7 @@ mod support {
     pub mod client;
     pub mod gate;
     pub mod hostile;
+    pub mod own_keys;
     pub mod place;
     pub mod process;
     pub mod routes;

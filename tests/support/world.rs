@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::browser::Browser;
 use super::client::{self, Answer};
+use super::own_keys;
 use super::place::Place;
 use super::process::Process;
 use super::side::Side;
@@ -456,6 +457,7 @@ fn account(minted: &str, direct: &str) -> Account {
     }
     account.add_role("anyone", trust(&minted, Value::Null), hour).unwrap();
     account.add_role("direct", trust(&direct, Value::Null), hour).unwrap();
+    own_keys::add(&mut account);
     account.set_verdict_token(Secret::new("verdict-token"));
     account
 }

@@ -20,10 +20,20 @@ impl Builder<'_> {
         sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>,
         providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     ) {
+        let shown = config.credentials.as_ref().filter(|_| config.want.wants_role());
+        let bare = sources.iter().find(|(name, source)| config.counts(name) && !source.has_assertions());
+        if let Some((without, _)) = bare
+            && let Some(name) = shown.filter(|name| providers.get(*name).is_some_and(|found| found.shows_assertions()))
+        {
+            let problem = format!(
+                "identity.{without} counts here and keeps no SAML response that credentials.{name} could show to STS; \
+                 expected credentials of another kind, or an `identity` without `{without}` in this route"
+            );
+            self.errors.add(below(path, "credentials"), problem);
+        }
         let without = sources.iter().find(|(name, source)| config.counts(name) && !source.has_tokens());
         let Some((without, _)) = without else { return };
         let expected = format!("an `identity` without `{without}` in this route");
-        let shown = config.credentials.as_ref().filter(|_| config.want.wants_role());
         if let Some(name) = shown.filter(|name| providers.get(*name).is_some_and(|found| found.shows_tokens())) {
             let problem = format!(
                 "identity.{without} counts here and has no token that credentials.{name} could show to STS; expected \

@@ -10,7 +10,7 @@ use claviger::built_in::{Environment, Surroundings};
 use claviger::clock::from_epoch_seconds;
 use claviger::config::Config;
 use claviger::identity::{Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Identity, Subject};
-use claviger::policy::{AllowSettings, Ask, NormalPath, Policy, Tellable, WantSettings, Wanted, Way};
+use claviger::policy::{AllowSettings, Ask, Call, NormalPath, Policy, Tellable, WantSettings, Wanted, Way};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -26,6 +26,7 @@ pub fn template(data: &[u8]) {
             ..WantSettings::default()
         };
         let all = Tellable {
+            call: Call::AssumeRoleWithWebIdentity,
             session_name: Way::Parameter,
             tags: Way::MintedClaim,
             source_identity: Way::MintedClaim,
