@@ -12,6 +12,7 @@ mod instances;
 mod logouts;
 mod metadata;
 mod our_provider;
+mod own_roles;
 mod refusals;
 mod unasked;
 

@@ -84,6 +84,9 @@ pub struct Lifetimes {
     /// A login on a device, until it is confirmed.
     #[serde(deserialize_with = "duration")]
     pub device_code: Duration,
+    /// A SAML assertion, until its party has it: its person takes it there by pressing a button.
+    #[serde(deserialize_with = "duration")]
+    pub assertion: Duration,
 }
 
 impl Default for Lifetimes {
@@ -95,6 +98,7 @@ impl Default for Lifetimes {
             refresh_token: Duration::from_secs(12 * 3600),
             session: Duration::from_secs(12 * 3600),
             device_code: Duration::from_secs(10 * 60),
+            assertion: Duration::from_secs(5 * 60),
         }
     }
 }

@@ -16,22 +16,33 @@ use crate::support::saml_idp::{ENTITY_ID, ISSUER, KEYS, plan_of};
 use crate::support::side::Side;
 use crate::support::world::{PASSWORD, World};
 
-/// The provider at this address, over these users; it knows the one party.
+/// The provider at this address, over these users; it knows the one party, to which it says nothing of AWS.
 fn provider(at: &Place, world: Option<&World>) -> Arc<OpenIdProvider> {
+    provider_of(at, world, Lifetimes::default(), |_| ())
+}
+
+/// The same, for a party with something to say.
+pub(super) fn provider_of(
+    at: &Place,
+    world: Option<&World>,
+    lifetimes: Lifetimes,
+    change: impl Fn(&mut RelyingParty),
+) -> Arc<OpenIdProvider> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let users = world.map(|world| Arc::clone(&world.users));
     let parties = world.map(|world| {
         let acs_url = world.url("/.claviger/saml/corp/acs");
         let mut party = RelyingParty::inline(ENTITY_ID, &acs_url, None, Vec::new()).unwrap();
-        let attributes = [("groups", "groups"), ("mail", "email")];
+        let attributes = [("groups", "groups"), ("mail", "email"), ("department", "department")];
         party.attributes = Some(attributes.map(|(name, claim)| (name.to_owned(), claim.to_owned())).into());
+        change(&mut party);
         party
     });
     let setup = Setup {
         issuer: format!("http://{}", at.at()).parse().unwrap(),
         users: users.unwrap_or_else(|| Arc::new(claviger::users::Users::new(Vec::new(), Arc::clone(&clock)).unwrap())),
         clients: Vec::new(),
-        lifetimes: Lifetimes::default(),
+        lifetimes,
         signing_key: None,
     };
     let saml = SamlSetup {

@@ -113,7 +113,7 @@ impl OpenIdProvider {
             authn_instant: person.at,
             authn_context: context,
             session_ends_at: Some(ends),
-            lives: ASSERTION_LIVES,
+            lives: self.lifetimes.assertion,
         };
         let response = self.saml_respond(saml, request, Outcome::Success(assertion), now);
         let served = Participation {
@@ -180,7 +180,5 @@ const RESPONDER: &str = "urn:oasis:names:tc:SAML:2.0:status:Responder";
 const UNSUPPORTED_BINDING: &str = "urn:oasis:names:tc:SAML:2.0:status:UnsupportedBinding";
 const NO_AUTHN_CONTEXT: &str = "urn:oasis:names:tc:SAML:2.0:status:NoAuthnContext";
 const INVALID_NAME_ID_POLICY: &str = "urn:oasis:names:tc:SAML:2.0:status:InvalidNameIDPolicy";
-/// A browser takes it there when its person presses the button.
-const ASSERTION_LIVES: Duration = Duration::from_secs(300);
 /// Between a form and the redirect that answers it.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(60);
