@@ -64,9 +64,14 @@ struct Line {
 
 /// What is told of these arguments, for someone with these claims.
 fn told(claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), String> {
+    told_by(CONFIG, claims, arguments)
+}
+
+/// The same by this config.
+fn told_by(config: &str, claims: Option<Value>, arguments: &[&str]) -> Result<(String, bool), String> {
     let folder = tempfile::tempdir().unwrap();
     let (file, who) = (folder.path().join("claviger.toml"), folder.path().join("claims.json"));
-    std::fs::write(&file, CONFIG).unwrap();
+    std::fs::write(&file, config).unwrap();
     let mut line = vec!["explain".into(), file.display().to_string(), "--at=2026-03-02T09:30:00Z".into()];
     if let Some(claims) = claims {
         std::fs::write(&who, claims.to_string()).unwrap();
@@ -87,16 +92,83 @@ const URL: &str = "--url=http://reports.localhost/app/q3?x=1";
 fn what_passes_comes_with_all_that_sts_is_told() {
     let (text, allowed) = told(alice(), &[URL, "--source=corp"]).unwrap();
     assert!(allowed, "{text}");
+    has_lines(
+        &text,
+        &[
+            "as corp/1, from 127.0.0.1, at 2026-03-02T09:30:00Z",
+            "Allowed by `allow` of `route.reports`.",
+            "goes to https://reports.s3.eu-west-1.amazonaws.com/q3?x=1",
+            "role arn:aws:iam::123456789012:role/reports-north as a parameter of the call",
+            "duration 3600 s as a parameter of the call",
+        ],
+    );
+}
+
+fn has_lines(text: &str, lines: &[&str]) {
     let squeezed = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
-    for line in [
-        "as corp/1, from 127.0.0.1, at 2026-03-02T09:30:00Z",
-        "Allowed by `allow` of `route.reports`.",
-        "goes to https://reports.s3.eu-west-1.amazonaws.com/q3?x=1",
-        "role arn:aws:iam::123456789012:role/reports-north as a parameter of the call",
-        "duration 3600 s as a parameter of the call",
-    ] {
+    for line in lines {
         assert!(squeezed.iter().any(|told| told == line), "{line}\n{text}");
     }
+}
+
+/// The same person and role by every kind of credentials: another call, and other ways for the same values.
+#[test]
+fn each_kind_of_credentials_comes_with_its_call_and_the_ways_of_its_values() {
+    const ROUTE: &str = "role = \"arn:aws:iam::123456789012:role/reports-{claims.department}\"";
+    let named =
+        format!("{ROUTE}\ntags = {{ team = \"{{claims.department}}\" }}\nsource_identity = \"u-{{subject.id}}\"");
+    for (kind, call, way) in [
+        ("minted", "AssumeRoleWithWebIdentity", "as a claim in the minted token"),
+        ("assume_role", "AssumeRole", "as a parameter of the call"),
+    ] {
+        let config = CONFIG.replace("\"web_identity\"", &format!("\"{kind}\"")).replace(ROUTE, &named);
+        let (text, allowed) = told_by(&config, alice(), &[URL, "--source=corp"]).unwrap();
+        assert!(allowed, "{text}");
+        has_lines(
+            &text,
+            &[
+                &format!("credentials aws ({kind}) by {call}"),
+                "role arn:aws:iam::123456789012:role/reports-north as a parameter of the call",
+                &format!("tag team north {way}"),
+                &format!("source identity u-1 {way}"),
+                "duration 3600 s as a parameter of the call",
+            ],
+        );
+        let (text, _) = told_by(&config, alice(), &[URL, "--source=corp", "--json"]).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&value["credentials_kind"], &value["policy"]["grant"]["call"]), (&json!(kind), &json!(call)));
+    }
+}
+
+/// With a response of the provider's, roles and names are the provider's word: A20.
+#[cfg(feature = "saml")]
+#[test]
+fn what_a_response_would_tell_sts_is_told_and_no_other_role_is_given() {
+    const OIDC: &str = "kind = \"oidc\"\n    issuer = \"https://idp.example.com\"\n    client_id = \"claviger\"";
+    const SAML: &str = "kind = \"saml\"\nissuer = \"https://idp.example.com\"\nentity_id = \"https://apps.example.com\"\n\
+                        metadata_url = \"https://idp.example.com/metadata\"\naws = {}";
+    let config = CONFIG.replace(OIDC, SAML).replace("\"web_identity\"", "\"saml\"");
+    // of the roles to choose among it is the policy that says whose they are, which another test is about
+    let (config, _) = config.split_once("    [route.console]").unwrap();
+    let mut claims = alice();
+    let attribute = |name: &str| format!("https://aws.amazon.com/SAML/Attributes/{name}");
+    let pair = "arn:aws:iam::123456789012:role/reports-north,arn:aws:iam::123456789012:saml-provider/corp";
+    claims.as_mut().unwrap()[attribute("Role")] = json!([pair]);
+    claims.as_mut().unwrap()[attribute("RoleSessionName")] = json!("alice@corp");
+    let (text, allowed) = told_by(config, claims.clone(), &[URL, "--source=corp"]).unwrap();
+    assert!(allowed, "{text}");
+    has_lines(
+        &text,
+        &[
+            "credentials aws (saml) by AssumeRoleWithSAML",
+            "role arn:aws:iam::123456789012:role/reports-north as a parameter of the call",
+            "session name alice@corp by the identity provider, in its SAML response",
+            "duration 3600 s as a parameter of the call",
+        ],
+    );
+    claims.as_mut().unwrap()["department"] = json!("south");
+    let (text, allowed) = told_by(config, claims, &[URL, "--source=corp"]).unwrap();
+    assert!(!allowed && text.contains("role/reports-south") && text.contains("Attributes/Role"), "{text}");
 }
 
 #[test]
