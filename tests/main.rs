@@ -17,6 +17,8 @@ mod callers;
 mod command_line;
 mod conformance;
 mod credentials;
+#[cfg(feature = "saml")]
+mod demo;
 mod findings_login;
 mod fuzz;
 mod injectors;
