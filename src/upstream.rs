@@ -356,7 +356,11 @@ impl Upstream {
             lease.put_back();
             Body::Empty
         } else {
-            Body::Boxed(http_body_util::combinators::BoxBody::new(Reply::new(body, lease, self.clone(), deadline)))
+            let mut reply = Reply::new(body, lease, self.clone(), deadline);
+            match reply.whole() {
+                Some(bytes) => Body::full(bytes),
+                None => Body::Boxed(http_body_util::combinators::BoxBody::new(reply)),
+            }
         };
         Ok(http::Response::from_parts(head, body))
     }

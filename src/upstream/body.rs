@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -155,6 +155,8 @@ const TOO_LARGE: u8 = 4;
 /// An answer's body on its way back. At its end the connection goes back to the pool; dropped earlier, it is closed.
 pub(super) struct Reply {
     incoming: Incoming,
+    /// What [`Reply::whole`] has met that was not all.
+    first: Option<Option<Result<Frame<Bytes>, hyper::Error>>>,
     lease: Option<Lease>,
     upstream: Upstream,
     /// When all of it must have come.
@@ -169,7 +171,30 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn new(incoming: Incoming, lease: Lease, upstream: Upstream, deadline: Option<Instant>) -> Self {
-        Self { incoming, lease: Some(lease), upstream, deadline, waiting: None, timer: None, broken: None }
+        let (first, lease) = (None, Some(lease));
+        Self { incoming, first, lease, upstream, deadline, waiting: None, timer: None, broken: None }
+    }
+
+    /// All of it, where it is short and has come in one piece with its head, as most short ones do: then nothing has to
+    /// be made to wait for it, and its connection is free at once.
+    pub(super) fn whole(&mut self) -> Option<Bytes> {
+        if self.incoming.size_hint().exact().is_none_or(|length| length > SHORT) {
+            return None;
+        }
+        // who reads what is left of it asks again, and is woken for it
+        let mut quiet = Context::from_waker(Waker::noop());
+        match self.lease.as_mut()?.poll(&mut quiet, |cx| Pin::new(&mut self.incoming).poll_frame(cx)) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() && self.incoming.is_end_stream() => {
+                self.lease.as_ref().inspect(|lease| lease.answered());
+                self.end();
+                frame.into_data().ok()
+            }
+            Poll::Ready(first) => {
+                self.first = Some(first);
+                None
+            }
+            Poll::Pending => None,
+        }
     }
 
     /// Ready when nothing came for too long. The timer is set anew only when it rings, not at every piece.
@@ -214,9 +239,10 @@ impl HttpBody for Reply {
             return Poll::Ready(Some(Err(error.into())));
         }
         let this = &mut *self;
-        let polled = match &mut this.lease {
-            Some(lease) => lease.poll(cx, |cx| Pin::new(&mut this.incoming).poll_frame(cx)),
-            None => Pin::new(&mut this.incoming).poll_frame(cx),
+        let polled = match (this.first.take(), &mut this.lease) {
+            (Some(first), _) => Poll::Ready(first),
+            (None, Some(lease)) => lease.poll(cx, |cx| Pin::new(&mut this.incoming).poll_frame(cx)),
+            (None, None) => Pin::new(&mut this.incoming).poll_frame(cx),
         };
         match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
@@ -251,13 +277,22 @@ impl HttpBody for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.first.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let left = self.incoming.size_hint();
+        match (&self.first, left.exact()) {
+            (Some(Some(Ok(frame))), Some(left)) => {
+                SizeHint::with_exact(left + frame.data_ref().map_or(0, |data| data.len() as u64))
+            }
+            _ => left,
+        }
     }
 }
+
+/// What fits in a segment or two.
+const SHORT: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

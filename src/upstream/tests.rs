@@ -21,6 +21,7 @@ mod census;
 mod hostile;
 mod http2;
 mod several;
+mod short;
 mod tls;
 
 /// What stands behind us: it counts its connections and does on each what the test says.
@@ -108,6 +109,8 @@ async fn text(response: Response) -> String {
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+/// Without a length, so that it is not known to be short.
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
 const MILLIS: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(60);
 const PATIENT: Bounds = Bounds { connect: LONG, first_byte: LONG, idle: LONG, total: None, body: None };

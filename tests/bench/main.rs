@@ -5,7 +5,7 @@
 //! `target/bench/`.
 //!
 //! `--beside OTHER` before the binary measures it beside another build of claviger instead, load by load; `--only TEXT`
-//! after that leaves out the loads without the text in their name. `--train` measures nothing: the binary runs under the
+//! after that leaves out all but the loads with the text in their name. `--train` measures nothing: the binary runs under the
 //! load that its profile-guided build learns from.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a bench that cannot go on says where and why")]
@@ -66,17 +66,23 @@ async fn main() -> ExitCode {
         println!("\n{table}");
         return ExitCode::SUCCESS;
     }
-    starting(&site, &mut table).await;
+    if only.is_none() {
+        starting(&site, &mut table).await;
+    }
     {
         let (nginx, claviger) = (site.nginx(false).await, site.claviger("claviger", false).await);
         let ours = Side::claviger(&claviger).await;
         let theirs = Side { group: nginx.process.pid(), url: &nginx.url, tls_url: &nginx.tls_url, ..ours.clone() };
-        let idle = (memory_mib(theirs.group), memory_mib(ours.group));
-        table.add(Row::less("idle memory, MiB", idle.0, idle.1, Goal { must: 25.0, aim: 15.0 }));
-        loads((&theirs, &ours), &mut table, seconds, "");
+        if only.is_none() {
+            let idle = (memory_mib(theirs.group), memory_mib(ours.group));
+            table.add(Row::less("idle memory, MiB", idle.0, idle.1, Goal { must: 25.0, aim: 15.0 }));
+        }
+        loads((&theirs, &ours), &mut table, seconds, only.as_deref().unwrap_or_default());
     }
-    logging(&site, &mut table, seconds).await;
-    held(&site, &mut table).await;
+    if only.is_none() {
+        logging(&site, &mut table, seconds).await;
+        held(&site, &mut table).await;
+    }
     println!("\n{table}");
     table.keep(&kept);
     if table.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn an_idle_connection_is_open_and_one_in_use_is_not_idle() {
     let counted = |upstream: &Upstream| upstream.0.target.connections();
-    let behind = Behind::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let behind = Behind::answering(CHUNKED).await;
     let upstream = behind.upstream();
     assert_eq!(counted(&upstream), (0, 0));
     let one = upstream.send(get("/")).await.unwrap();

@@ -107,7 +107,7 @@ async fn health_decides_who_is_asked() {
             }
         }
     });
-    let (checked, other) = (checked.await, Behind::answering(OK).await);
+    let (checked, other) = (checked.await, Behind::answering(CHUNKED).await);
     let metrics = Metrics::new();
     let upstreams = Upstreams::new(metrics.clone(), tokio::runtime::Handle::current());
     let health = Health {
