@@ -137,3 +137,11 @@
 //! `issuer` is in the config even where the metadata would say it: a refresh can't make a source another provider's (A21),
 //! aggregates need no key of their own, and a session's voucher is known before anything is fetched. *Rejected:* believing
 //! whatever entity is found at the address.
+//!
+//! # 2026-11: Keys by a SAML response are not renewed: people log in anew, and are not asked
+//!
+//! STS takes a response for five minutes, and its keys live for hours. So the longest is asked for that all allow; how long
+//! a role's sessions may be STS tells only by refusing, and what it gave once is remembered. When the keys have ended the
+//! browser goes to the provider with IsPassive, which brings a new response and a new session, and is asked again without
+//! where it would have to ask. *Rejected:* short keys asked for again with the same response, which end with it anyway;
+//! asking for a new response ahead of time, which would send people away from pages that work.
