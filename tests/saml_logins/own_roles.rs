@@ -265,3 +265,22 @@ async fn tokens_and_keys_of_ours_ask_for_whom_saml_vouches() {
     let answer = browser.open(&corp.world.url("/own/q3")).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text());
 }
+
+/// A token of ours needs no response that STS would take: there are new keys for as long as the login lives.
+#[tokio::test]
+async fn what_claviger_mints_for_them_is_renewed_when_the_response_is_old() {
+    let corp = Corp::start(Lifetimes { assertion: Duration::from_secs(1), ..Lifetimes::default() }).await;
+    corp.world.sts_tap.credentials_live(Duration::from_secs(1));
+    let (mut browser, page) = (Browser::default(), corp.world.url("/minted/q3"));
+    let answer = corp.log_in(&mut browser, "/minted/q3", "alice").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let ticket = corp.world.cookie(&browser);
+    let renewed = |answer: &Answer| {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        corp.world.sts_calls() >= 4
+    };
+    until(async || browser.step(&page).await, renewed).await;
+    assert_eq!(corp.world.cookie(&browser), ticket, "the session is the same");
+    let signer = corp.world.signer(&corp.world.upstream.last(), "s3").await;
+    assert_eq!(signer["role"], "arn:aws:iam::123456789012:role/finance", "{signer}");
+}
