@@ -87,8 +87,8 @@ impl World {
     }
 
     /// A36: nothing of what is secret is in the log.
-    fn told_nothing(&self, secrets: &[&str]) {
-        let log = self.claviger.log().join("\n");
+    async fn told_nothing(&self, secrets: &[&str]) {
+        let log = self.log().await.join("\n");
         assert!(log.contains("credentials were issued") || log.contains("credentials can't be issued now"));
         for secret in secrets {
             assert!(!log.contains(secret), "a secret is in the log");
@@ -105,7 +105,7 @@ async fn keys_of_the_environment_ask_for_the_persons_role() {
     assert_eq!(status, StatusCode::OK, "{page}");
     world.signed_for_alice().await;
     assert_eq!(world.asked("DurationSeconds").as_deref(), Some("7200"));
-    world.told_nothing(&[OWN_SECRET]);
+    world.told_nothing(&[OWN_SECRET]).await;
 
     // the role's trust policy is heard: bob's tag is another
     let before = world.upstream.seen().len();
@@ -142,7 +142,7 @@ async fn keys_of_the_container_endpoint_are_asked_for_with_the_tokens_file() {
     let asked = places.asked();
     let told: Vec<_> = asked.iter().map(|asked| (asked.line.as_str(), asked.header("authorization"))).collect();
     assert_eq!(told, [("GET /v1/credentials", "pod-token-1"), ("GET /v1/credentials", "pod-token-2")]);
-    world.told_nothing(&["pod-token-1", machine.secret_access_key.expose(), machine.session_token.expose()]);
+    world.told_nothing(&["pod-token-1", machine.secret_access_key.expose(), machine.session_token.expose()]).await;
 }
 
 /// A23: the second version only, by a token that a PUT has brought.
@@ -163,7 +163,7 @@ async fn keys_of_the_instance_are_asked_for_with_a_session_token() {
     assert_eq!(lines, ["PUT /latest/api/token", roles, role]);
     assert_eq!(asked[1].header("x-aws-ec2-metadata-token"), "imds-token");
     assert!(asked[0].header("x-forwarded-for").is_empty());
-    world.told_nothing(&["imds-token", machine.secret_access_key.expose()]);
+    world.told_nothing(&["imds-token", machine.secret_access_key.expose()]).await;
 }
 
 /// EKS service accounts: the token of a file is exchanged for our own keys, and those ask for the person's role.
@@ -202,5 +202,5 @@ async fn a_place_without_keys_is_an_outage() {
     assert_eq!(world.upstream.seen().len(), before + 1, "but for the page without credentials");
     assert!(world.asked("RoleArn").is_none());
     assert!(!places.asked().is_empty());
-    world.told_nothing(&[OWN_SECRET, "not-for-the-log"]);
+    world.told_nothing(&[OWN_SECRET, "not-for-the-log"]).await;
 }

@@ -197,7 +197,7 @@ async fn the_response_of_a_login_signs_the_request() {
     let said = corp.sts_tap.said();
     let shown = form_urlencoded::parse(said[0].asked.as_bytes()).find(|(name, _)| name == "SAMLAssertion");
     let shown = shown.unwrap().1;
-    assert!(shown.len() > 1000 && !corp.world.claviger.log().join("\n").contains(&shown[..100]));
+    assert!(shown.len() > 1000 && !corp.world.log().await.join("\n").contains(&shown[..100]));
 }
 
 /// STS takes a response for so long only, so keys can't be renewed then: the provider is asked anew, and the person is not.
