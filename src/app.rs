@@ -36,6 +36,7 @@ mod bounds;
 mod changes;
 mod current;
 mod door;
+mod endpoints;
 mod keys;
 mod listeners;
 mod look;
@@ -201,7 +202,8 @@ impl Running {
         let current = app.current.load_full();
         let config = &current.config;
 
-        let (other_side, others) = OtherSide::start(plan, config, &parts, &metrics)?;
+        let (other_side, mut others) = OtherSide::start(plan, config, &parts, &metrics)?;
+        others.extend(endpoints::bind(&app)?);
         let admin = match config.admin {
             Some(address) => Some(Serving::admin(address, &app, &metrics)?),
             None => None,
@@ -303,7 +305,7 @@ impl App {
         let stale = self.stale.load().as_deref().map(|reason| format!("config: the last reload was refused: {reason}"));
         let degraded = generation.sources.iter().filter_map(trouble).chain(kept).chain(stale);
         let degraded: Vec<String> = degraded.collect();
-        if generation.routes.iter().next().is_none() {
+        if generation.routes.iter().next().is_none() && generation.endpoints.is_empty() {
             return Readiness::Unusable { degraded };
         }
         Readiness::Ready { degraded }

@@ -61,7 +61,7 @@ pub struct Config {
     pub drain: Duration,
     /// How often the files of the config are looked at for changes; absent: never.
     pub watch: Option<Duration>,
-    /// `[listen.<name>]`, at least one.
+    /// `[listen.<name>]`; at least one where there is no endpoint.
     pub listen: BTreeMap<Arc<str>, Listen>,
     /// `[admin] address`: health and metrics; absent: none.
     pub admin: Option<SocketAddr>,
@@ -83,6 +83,8 @@ pub struct Config {
     pub identity: BTreeMap<Arc<str>, Table>,
     /// `[credentials.<name>]`, as they are written.
     pub credentials: BTreeMap<Arc<str>, Table>,
+    /// `[endpoint.<name>]`, as they are written.
+    pub endpoint: BTreeMap<Arc<str>, Table>,
     /// `[route.<name>]`.
     pub route: BTreeMap<Arc<str>, RouteConfig>,
     /// `[provider]`: our own OpenID provider.
@@ -129,7 +131,7 @@ impl Config {
 
     fn from_file(file: file::File, surroundings: Surroundings, errors: &mut ConfigErrors) -> Self {
         let state_dir = state_dir(file.state_dir, &surroundings);
-        let listen = listen::listeners(file.listen, &surroundings, errors);
+        let listen = listen::listeners(file.listen, file.endpoint.is_empty(), &surroundings, errors);
         let admin = file.admin.address.and_then(|text| listen::address(Some(&text), "admin.address", errors));
         if file.server.workers == Some(0) {
             errors.add("server.workers", "is 0; expected at least 1, or no `workers` for one a core");
@@ -146,6 +148,7 @@ impl Config {
         };
         let (identity, credentials): (BTreeMap<Arc<str>, Table>, BTreeMap<_, Table>) =
             (sections("identity", file.identity), sections("credentials", file.credentials));
+        let endpoint: BTreeMap<Arc<str>, Table> = sections("endpoint", file.endpoint);
         let limits = limits::read(file.limits, errors);
         let session: SessionSettings = shape::read(file.session, "session", errors).unwrap_or_default();
         for (key, problem) in session.problems() {
@@ -202,6 +205,7 @@ impl Config {
             route,
             identity,
             credentials,
+            endpoint,
             provider,
             authority,
             surroundings,

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
+mod rotated;
+
+pub use rotated::{Rotated, RotatedError};
+
 /// What each of some files held. Two are equal where the files and what they held are, whatever else was done to them:
 /// a file that was touched, or written anew with the same content, has not changed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -13,6 +13,7 @@ use crate::built_in::Environment;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, PublicUrl, Reading};
 use crate::credentials::{CredentialProvider, Mint};
+use crate::endpoint::Endpoint;
 use crate::fetch::Fetch;
 use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
 use crate::inject::{IdentityIssuer, Vouched};
@@ -36,6 +37,8 @@ pub struct Generation {
     pub sources: BTreeMap<SourceName, Arc<dyn IdentitySource>>,
     /// `[credentials.<name>]`.
     pub providers: BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
+    /// `[endpoint.<name>]`.
+    pub endpoints: BTreeMap<Arc<str>, Arc<dyn Endpoint>>,
     /// The headers that any injector vouches for, which no client may send on any route (A1).
     pub vouched: Arc<Vouched>,
     /// `[listen.<name>]`.

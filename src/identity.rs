@@ -36,6 +36,7 @@ mod saml;
 mod secret_text;
 mod seen;
 mod shards;
+mod token_file;
 mod unhashed;
 
 pub use assertion::{RolePair, SamlResponse};
@@ -53,6 +54,7 @@ pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[
     saml::BUILT_IN,
     bearer::BUILT_IN,
     mtls::BUILT_IN,
+    token_file::BUILT_IN,
 ];
 
 /// What a source may use.
@@ -273,6 +275,19 @@ pub trait IdentitySource: Debug + Send + Sync {
     /// The interactive login, where this source has one.
     fn login(&self) -> Option<&dyn Login> {
         None
+    }
+
+    /// Whether it vouches for the workload that claviger itself runs beside, and for no caller.
+    fn is_own(&self) -> bool {
+        false
+    }
+
+    /// The workload that claviger itself runs beside, where this source vouches for it.
+    ///
+    /// # Errors
+    /// Why it can't now.
+    fn own(&self) -> Result<Identity, EvidenceError> {
+        Err(EvidenceError::Expired)
     }
 
     /// Whether the source can work now; the reason if not. For `/readyz`, without secrets.

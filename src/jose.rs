@@ -14,7 +14,7 @@ pub use key_set::KeySet;
 pub use remote_issuer::RemoteIssuer;
 pub use signer::Signer;
 pub use signing_keys::SigningKeys;
-pub use token::{Expected, Unverified, claimed_issuer, unverified, verify};
+pub use token::{Expected, Unverified, claimed_issuer, unverified, unverified_claims, verify};
 
 /// Why a token, key or key set is no good.
 #[derive(Debug, thiserror::Error)]

@@ -26,6 +26,7 @@
 //! | **role** (of a route), **choice** | one of several AWS roles that a route offers, and which of theirs a person has picked |
 //! | **provider** (of credentials) | a configured `[credentials.<name>]` that issues for a grant |
 //! | **broker** | keeps and renews credentials; however many wait, the provider is asked once |
+//! | **endpoint** | a configured `[endpoint.<name>]` at which SDKs ask for credentials |
 //! | **injector** | puts something on a request: a signature, identity headers, a token |
 //! | **fault** | a failure with its public face |
 //! | **generation** | everything built from one config; a request sees one |
@@ -52,7 +53,7 @@
 //! |---|---|
 //! | command line | [`cli`] |
 //! | wiring | [`app`] |
-//! | doors: how a caller speaks | [`proxy`] [`sign_in`] [`admin`] |
+//! | doors: how a caller speaks | [`proxy`] [`sign_in`] [`admin`] [`endpoint`] |
 //! | one config, one way to fail | [`generation`] [`fault`] [`config`] |
 //! | the sentence: identify, decide, issue, inject | [`identity`] [`session`] [`policy`] [`route`] [`credentials`] [`broker`] [`inject`] |
 //! | the other side: what we talk to when there is nothing else | [`provider`] [`users`] [`authority`] [`demo`] |
@@ -73,6 +74,7 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+pub mod endpoint;
 pub mod fault;
 pub mod fetch;
 pub mod files;

@@ -34,11 +34,12 @@ const MAY_USE: &[(&str, &str)] = &[
     ("authority", "arn built_in clock fetch jose saml secret server sigv4 telemetry web"),
     ("demo", "arn clock fetch secret server sigv4 web"),
     // The sentence: it knows the domain, and no door.
-    ("identity", "arn built_in clock fetch jose saml secret telemetry tls web"),
+    ("identity", "arn built_in clock fetch files jose saml secret telemetry tls web"),
     ("session", "built_in clock identity redis secret telemetry web"),
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock fetch identity jose policy secret tls web"),
     ("broker", "clock credentials identity policy secret session telemetry web"),
+    ("endpoint", "broker built_in clock credentials files identity policy secret telemetry web"),
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
@@ -49,8 +50,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "generation",
-        "built_in clock config credentials fetch files identity inject policy rate route session telemetry tls \
-         upstream web",
+        "built_in clock config credentials endpoint fetch files identity inject policy rate route session telemetry \
+         tls upstream web",
     ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
     ("fault", "credentials generation identity inject policy rate route session upstream web"),
@@ -65,13 +66,13 @@ const MAY_USE: &[(&str, &str)] = &[
     // Wiring.
     (
         "app",
-        "admin authority broker built_in clock config credentials fault fetch files generation identity inject jose \
+        "admin authority broker built_in clock config credentials endpoint fault fetch files generation identity inject jose \
          policy provider proxy rate redis route secret server session sign_in telemetry tls trace upstream users web",
     ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (
         "cli",
-        "app authority built_in clock config credentials demo fault fetch generation identity inject jose policy \
+        "app authority built_in clock config credentials demo endpoint fault fetch generation identity inject jose policy \
          provider route secret server telemetry tls upstream users web",
     ),
     ("manual", ""),

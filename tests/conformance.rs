@@ -16,7 +16,7 @@ use claviger::jose::{Signer, SigningKeys};
 use claviger::telemetry::Metrics;
 use claviger::tls::Trust;
 use claviger::upstream::Upstreams;
-use claviger::{identity, inject};
+use claviger::{endpoint, identity, inject};
 use toml::{Table, Value};
 
 /// What every secret of an example is here. It may be anywhere but in what is printed.
@@ -28,6 +28,7 @@ fn every_kind_keeps_to_the_rules() {
     let materials = identity::Materials { fetch: Arc::clone(&parts.fetch), metrics: parts.metrics.clone() };
     each("identity", identity::BUILT_INS, &materials);
     each("credentials", credentials::BUILT_INS, &credentials::Materials { mint: parts.mint.clone() });
+    each("endpoint", endpoint::BUILT_INS, &endpoint_materials(&parts));
     each("inject", inject::BUILT_INS, &route_materials(&parts));
 }
 
@@ -75,6 +76,7 @@ fn every_example_belongs_to_a_kind() {
     let tables = [
         ("identity", identity::BUILT_INS.iter().map(|b| b.kind).collect::<Vec<_>>()),
         ("credentials", credentials::BUILT_INS.iter().map(|b| b.kind).collect()),
+        ("endpoint", endpoint::BUILT_INS.iter().map(|b| b.kind).collect()),
         ("inject", inject::BUILT_INS.iter().map(|b| b.kind).collect()),
     ];
     for (table, kinds) in tables {
@@ -120,6 +122,20 @@ fn is_a_key_or_a_section(code: &str) -> bool {
     match code.split_once(" = ") {
         Some((key, _)) => is_name(key),
         None => code.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(is_name),
+    }
+}
+
+/// Those that the example of an endpoint names.
+fn endpoint_materials(parts: &Parts) -> endpoint::Materials {
+    let materials = identity::Materials { fetch: Arc::clone(&parts.fetch), metrics: parts.metrics.clone() };
+    let example = read("config/examples/identity/token_file.toml").parse().unwrap();
+    let source = build(identity::BUILT_INS, &example, &materials).unwrap();
+    let example = read("config/examples/credentials/web_identity.toml").parse().unwrap();
+    let provider = build(credentials::BUILT_INS, &example, &credentials::Materials { mint: None }).unwrap();
+    endpoint::Materials {
+        sources: [("workload".into(), source)].into(),
+        providers: [("minio".into(), provider)].into(),
+        metrics: parts.metrics.clone(),
     }
 }
 

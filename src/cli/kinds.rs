@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use super::check::tell;
 use crate::built_in::BuiltIn;
-use crate::{credentials, identity, inject};
+use crate::{credentials, endpoint, identity, inject};
 
 /// List what a section can name by its `kind`, or show an example of one.
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,8 @@ enum Table {
     Identity,
     /// Services that issue AWS credentials: `[credentials.<name>]`
     Credentials,
+    /// Doors for SDKs: `[endpoint.<name>]`
+    Endpoint,
     /// What is put on a request: `inject` of a route
     Inject,
 }
@@ -66,6 +68,7 @@ impl Table {
         match self {
             Self::Identity => "[identity.<name>]",
             Self::Credentials => "[credentials.<name>]",
+            Self::Endpoint => "[endpoint.<name>]",
             Self::Inject => "[route.<name>] inject",
         }
     }
@@ -77,6 +80,7 @@ fn all() -> Vec<Kind> {
     }
     of(Table::Identity, identity::BUILT_INS)
         .chain(of(Table::Credentials, credentials::BUILT_INS))
+        .chain(of(Table::Endpoint, endpoint::BUILT_INS))
         .chain(of(Table::Inject, inject::BUILT_INS))
         .collect()
 }

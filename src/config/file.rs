@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) session: Table,
     pub(super) identity: BTreeMap<String, Table>,
     pub(super) credentials: BTreeMap<String, Table>,
+    pub(super) endpoint: BTreeMap<String, Table>,
     pub(super) route: BTreeMap<String, Route>,
     pub(super) provider: Option<Table>,
     pub(super) authority: Option<Table>,

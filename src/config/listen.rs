@@ -49,13 +49,14 @@ impl Listen {
     }
 }
 
-/// The listeners that make sense. At least one must be written.
+/// The listeners that make sense. Where nobody else is served at least one must be written: a sidecar has none.
 pub(super) fn listeners(
     listen: BTreeMap<String, file::Listen>,
+    is_needed: bool,
     surroundings: &Surroundings,
     errors: &mut ConfigErrors,
 ) -> BTreeMap<Arc<str>, Listen> {
-    if listen.is_empty() {
+    if is_needed && listen.is_empty() {
         errors.add_missing("listen", "at least one section like [listen.main], with an `address`");
     }
     let is_any_known = listen.values().any(|shape| shape.public_url.is_some());

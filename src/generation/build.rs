@@ -7,6 +7,7 @@ use super::footing::{Footings, is_same_mint};
 use super::{Entrance, Generation, Parts};
 use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below};
 use crate::credentials::{self, CredentialProvider};
+use crate::endpoint::{self, Endpoint};
 use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
@@ -36,6 +37,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         let stays = |name: &Arc<str>| same_mint && !anew.contains(name);
         builder.carry_over("credentials", &mut providers, &before.providers, before, stays);
     }
+    let endpoints = builder.endpoints(&sources, &providers);
     let routes = config.route.iter().filter_map(|(name, route)| builder.route(name, route, &sources, &providers));
     let routes: Vec<_> = routes.map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
@@ -53,7 +55,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         None => Rates::new(config.limits.rate),
     };
     let (mint, footings) = (parts.mint.clone(), builder.footings);
-    builder.errors.or(Generation { routes, sources, providers, vouched, entrances, rates, mint, footings })
+    builder.errors.or(Generation { routes, sources, providers, endpoints, vouched, entrances, rates, mint, footings })
 }
 
 struct Builder<'a> {
@@ -91,6 +93,19 @@ impl Builder<'_> {
     fn providers(&mut self) -> BTreeMap<Arc<str>, Arc<dyn CredentialProvider>> {
         let materials = credentials::Materials { mint: self.parts.mint.clone() };
         self.kinds("credentials", &self.config.credentials, credentials::BUILT_INS, &materials)
+    }
+
+    fn endpoints(
+        &mut self,
+        sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>,
+        providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
+    ) -> BTreeMap<Arc<str>, Arc<dyn Endpoint>> {
+        let materials = endpoint::Materials {
+            sources: sources.clone(),
+            providers: providers.clone(),
+            metrics: self.parts.metrics.clone(),
+        };
+        self.kinds("endpoint", &self.config.endpoint, endpoint::BUILT_INS, &materials)
     }
 
     fn route(
