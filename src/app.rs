@@ -24,7 +24,7 @@ use crate::config::{Config, ConfigErrors};
 use crate::fetch::Fetch;
 use crate::generation::Parts;
 use crate::proxy::Proxy;
-use crate::server::{Handler, Listener, Manner, Workers, mind_memory};
+use crate::server::{Handler, Listener, Manner, Workers, holder_of, mind_memory};
 use crate::session::{OpenError, Sessions};
 use crate::sign_in::SignIn;
 use crate::telemetry::{Lines, LogLevel, Metrics};
@@ -114,12 +114,14 @@ pub enum StartError {
     #[error("the config can't be used:\n{0}")]
     Config(ConfigErrors),
     /// An address can't be had.
-    #[error("`{key}`: {address} can't be listened on; is another process there already?")]
+    #[error("`{key}`: {address} can't be listened on; {hint}")]
     Address {
         /// The config's key.
         key: String,
         /// The address.
         address: SocketAddr,
+        /// Who has it, or what to look for.
+        hint: String,
         /// What the system said.
         #[source]
         source: io::Error,
@@ -333,7 +335,14 @@ fn bind(
 }
 
 fn listen(key: &str, address: SocketAddr) -> Result<Listener, StartError> {
-    Listener::bind(address).map_err(|source| StartError::Address { key: key.to_owned(), address, source })
+    Listener::bind(address).map_err(|source| {
+        let hint = match (source.kind(), holder_of(address)) {
+            (io::ErrorKind::AddrInUse, Some(holder)) => format!("{holder} is there already"),
+            (io::ErrorKind::AddrNotAvailable, _) => "no interface has it, and claviger adds none".to_owned(),
+            _ => "is another process there already?".to_owned(),
+        };
+        StartError::Address { key: key.to_owned(), address, hint, source }
+    })
 }
 
 async fn tend_sessions(app: Arc<App>) {

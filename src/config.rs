@@ -176,7 +176,12 @@ impl Config {
         ];
         let others = others.into_iter().filter_map(|(section, address)| Some((section.to_owned(), address?)));
         listen::each_its_own(sections.chain(others), errors);
-        let known = route::Sections { identity: &identity, credentials: &credentials, surroundings: &surroundings };
+        let known = route::Sections {
+            identity: &identity,
+            credentials: &credentials,
+            has_endpoints: !endpoint.is_empty(),
+            surroundings: &surroundings,
+        };
         let route = route::routes(file.route, &known, errors);
         let mut injectors = route.values().flat_map(|route| &route.inject);
         let vouches = injectors.any(|(_, table)| is_of_kind(table, "identity_jwt"));

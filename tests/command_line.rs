@@ -231,7 +231,7 @@ fn a24_a_machine_that_does_not_give_what_is_needed_ends_with_1() {
         ("a-file", ""),
     ]);
     for (file, said) in [
-        ("taken.toml", &["listen.main.address", address.as_str(), "another process"][..]),
+        ("taken.toml", &["listen.main.address", address.as_str(), "is there already"][..]),
         ("admin.toml", &["admin.address", &address]),
         ("state.toml", &["state", "a-file"]),
     ] {

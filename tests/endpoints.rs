@@ -225,9 +225,13 @@ fn a24_a_port_that_is_taken_ends_the_start() {
     let state = format!("state_dir = \"{}\"\n", folder.path().join("state").display());
     let file = folder.path().join("claviger.toml");
     std::fs::write(&file, [&*state, &*config, credentials].concat()).unwrap();
-    let ended = Command::new(env!("CARGO_BIN_EXE_claviger")).arg("serve").arg("--config").arg(&file).output().unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_claviger")).arg("serve").arg(&file).output().unwrap();
     let said = [ended.stdout, ended.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("endpoint.app.address") && said.contains(&address.to_string()), "{said}");
+    let holder = format!("(pid {}) is there already", std::process::id());
+    assert!(
+        said.contains("endpoint.app.address") && said.contains(&holder) && said.contains(&address.to_string()),
+        "{said}"
+    );
 }

@@ -23,9 +23,8 @@ struct Port {
 pub(super) fn bind(app: &Arc<App>) -> Result<Vec<Serving>, StartError> {
     let mut serving = Vec::new();
     for (name, endpoint) in &app.current.load().generation.endpoints {
-        let (key, address) = (format!("endpoint.{name}.address"), endpoint.address());
-        let listener = listen(&key, address)?;
-        let at = listener.local_addr().map_err(|source| StartError::Address { key, address, source })?;
+        let listener = listen(&format!("endpoint.{name}.address"), endpoint.address())?;
+        let at = listener.local_addr().map_err(StartError::Workers)?;
         let handler = Arc::new(Port { app: Arc::clone(app), name: Arc::clone(name), at });
         serving.push(Serving { name: format!("endpoint.{name}").into(), listener, tls: None, handler });
     }

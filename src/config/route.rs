@@ -60,6 +60,8 @@ impl RouteConfig {
 pub(super) struct Sections<'a> {
     pub(super) identity: &'a BTreeMap<Arc<str>, Table>,
     pub(super) credentials: &'a BTreeMap<Arc<str>, Table>,
+    /// Whether there is an endpoint: a sidecar needs no route.
+    pub(super) has_endpoints: bool,
     pub(super) surroundings: &'a Surroundings,
 }
 
@@ -69,7 +71,7 @@ pub(super) fn routes(
     sections: &Sections<'_>,
     errors: &mut ConfigErrors,
 ) -> BTreeMap<Arc<str>, RouteConfig> {
-    if routes.is_empty() {
+    if routes.is_empty() && !sections.has_endpoints {
         errors.add_missing("route", "at least one section like [route.wiki], with `host`, `upstream` and `allow`");
     }
     let read = routes.into_iter().map(|(name, shape)| {
