@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt as _;
 
 /// The process that listens at `address`, for a sentence: `nginx (pid 7)`. None where that can't be seen.
 pub fn holder_of(address: SocketAddr) -> Option<String> {
@@ -9,7 +10,9 @@ pub fn holder_of(address: SocketAddr) -> Option<String> {
     let listening = listening.collect::<Vec<_>>().join("\n");
     let found = listening.lines().find_map(|line| Listening::read(line, address))?;
     let socket = format!("socket:[{}]", found.inode);
-    let processes = fs::read_dir("/proc").ok()?.flatten().filter(|entry| {
+    // `self` and `thread-self` are there too, and are no process of their own
+    let is_process = |entry: &fs::DirEntry| entry.file_name().as_bytes().iter().all(u8::is_ascii_digit);
+    let processes = fs::read_dir("/proc").ok()?.flatten().filter(is_process).filter(|entry| {
         let files = fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
         files.filter_map(|file| fs::read_link(file.path()).ok()).any(|link| link.as_os_str() == &*socket)
     });
