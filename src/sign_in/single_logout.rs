@@ -61,7 +61,7 @@ impl SignIn {
                 Ok(leave::signed_out())
             }
             Heard::Leave(request) => {
-                if !self.claim_once(&request.once).await? {
+                if !self.spend(&request.once).await? {
                     return Err(bad("it has come before"));
                 }
                 let ended = self.end_at_provider(name, &request).await?;
