@@ -14,13 +14,13 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, PublicUrl, Reading};
 use crate::credentials::{CredentialProvider, Mint};
 use crate::fetch::Fetch;
-use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
+use crate::identity::{Identity, IdentitySource, Presented, Recognition, Rejection, SourceName};
 use crate::inject::{IdentityIssuer, Vouched};
 use crate::rate::Rates;
 use crate::route::{Route, Routes};
 use crate::session::{CookieNames, Session};
 use crate::telemetry::Metrics;
-use crate::tls::{ServerIdentity, Trust};
+use crate::tls::{ClientCertificate, ServerIdentity, Trust};
 use crate::upstream::Upstreams;
 use crate::web::Caller;
 
@@ -30,6 +30,8 @@ mod footing;
 /// All parts of one config.
 #[derive(Debug)]
 pub struct Generation {
+    /// The first one's is 1, and each that takes another's place has one more.
+    pub number: u64,
     /// The routes, by host and path.
     pub routes: Routes,
     /// `[identity.<name>]`.
@@ -44,6 +46,7 @@ pub struct Generation {
     pub rates: Arc<Rates>,
     mint: Option<Arc<Mint>>,
     footings: footing::Footings,
+    clock: Arc<dyn Clock>,
 }
 
 /// What a listener is to the requests that come in by it.
@@ -184,6 +187,11 @@ impl Generation {
                 Recognition::Rejected(rejection) => {
                     return Err(Unidentified::Rejected { source_name: Arc::clone(name), rejection });
                 }
+                Recognition::Verified(_) if !self.believes_caller(&**source, caller) => {
+                    let reason = "the certificate is not believed any more: its issuer has gone, or it was revoked";
+                    let rejection = Presented::Certificate.rejected(reason);
+                    return Err(Unidentified::Rejected { source_name: Arc::clone(name), rejection });
+                }
                 Recognition::Verified(identity) => match found {
                     None => found = Some(identity),
                     Some(other) => {
@@ -193,6 +201,21 @@ impl Generation {
             }
         }
         Ok(found)
+    }
+
+    /// Whether the listener of that name would believe this certificate now, by its authorities and revocation lists.
+    pub fn believes(&self, certificate: &ClientCertificate, listener: &str) -> bool {
+        let tls = self.entrances.get(listener).and_then(|entrance| entrance.tls.as_ref());
+        certificate.was_believed_by(self.number, || tls.is_some_and(|tls| tls.believes(certificate, self.clock.now())))
+    }
+
+    /// Whether what a source has read from the caller's certificate still counts: the connection may be older than the config.
+    fn believes_caller(&self, source: &dyn IdentitySource, caller: &Caller<'_>) -> bool {
+        let connection = caller.connection;
+        match &connection.certificate {
+            Some(certificate) if source.wants_certificates() => self.believes(certificate, &connection.listener),
+            _ => true,
+        }
     }
 
     /// The sources that people can log in at on this route, in the order of their names.

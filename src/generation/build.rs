@@ -52,7 +52,9 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         None => Rates::new(config.limits.rate),
     };
     let (mint, footings) = (parts.mint.clone(), builder.footings);
-    builder.errors.or(Generation { routes, sources, providers, vouched, entrances, rates, mint, footings })
+    let (number, clock) = (before.map_or(0, |(before, _)| before.number) + 1, Arc::clone(&parts.clock));
+    let made = Generation { number, routes, sources, providers, vouched, entrances, rates, mint, footings, clock };
+    builder.errors.or(made)
 }
 
 struct Builder<'a> {
