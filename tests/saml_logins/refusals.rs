@@ -9,6 +9,15 @@ use crate::support::client::{self, headers};
 use crate::support::saml_idp::{ENTITY_ID, ISSUER, asked, field, plan};
 
 /// A17: an assertion counts once, in the login that it answers, in the browser that began it.
+/// Who gives up what was posted, by a reload or by "Try again", logs in anew.
+#[tokio::test]
+async fn an_acs_that_is_opened_leads_to_a_login() {
+    let world = plan("").start().await;
+    let answer = Browser::default().step(&world.url("/.claviger/saml/corp/acs")).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/.claviger/login"));
+    assert_eq!(world.get("/.claviger/saml/corp/acs", "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
 #[tokio::test]
 async fn a17_an_answer_is_for_one_login_in_one_browser_and_once() {
     let world = plan("").start().await;
