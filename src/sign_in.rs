@@ -213,7 +213,9 @@ impl SignIn {
         let posts = visit.head.method == Method::POST;
         match place {
             // where "Try again" and a reload lead that give up what was posted
-            "acs" if is_navigation(visit.head) => Ok(web::redirect("/.claviger/login")),
+            "acs" if is_navigation(visit.head) && visit.head.uri.query().is_none() => {
+                Ok(web::redirect("/.claviger/login"))
+            }
             "acs" if posts => self.acs(site, visit, (source, party), body).await,
             "arrive" if reads => self.arrive(site, visit).await,
             "logout" if reads || posts => self.heed_logout(site, visit, (source, party), body).await,
