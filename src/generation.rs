@@ -20,9 +20,9 @@ use crate::rate::Rates;
 use crate::route::{Route, Routes};
 use crate::session::{CookieNames, Session};
 use crate::telemetry::Metrics;
-use crate::tls::{ClientCertificate, ServerIdentity, Trust};
+use crate::tls::{ServerIdentity, Trust};
 use crate::upstream::Upstreams;
-use crate::web::Caller;
+use crate::web::{Caller, Connection};
 
 mod build;
 mod footing;
@@ -187,7 +187,7 @@ impl Generation {
                 Recognition::Rejected(rejection) => {
                     return Err(Unidentified::Rejected { source_name: Arc::clone(name), rejection });
                 }
-                Recognition::Verified(_) if !self.believes_caller(&**source, caller) => {
+                Recognition::Verified(_) if source.wants_certificates() && !self.believes(caller.connection) => {
                     let reason = "the certificate is not believed any more: its issuer has gone, or it was revoked";
                     let rejection = Presented::Certificate.rejected(reason);
                     return Err(Unidentified::Rejected { source_name: Arc::clone(name), rejection });
@@ -203,19 +203,12 @@ impl Generation {
         Ok(found)
     }
 
-    /// Whether the listener of that name would believe this certificate now, by its authorities and revocation lists.
-    pub fn believes(&self, certificate: &ClientCertificate, listener: &str) -> bool {
-        let tls = self.entrances.get(listener).and_then(|entrance| entrance.tls.as_ref());
+    /// Whether the listener that a connection came in by would believe its certificate now, by its authorities and
+    /// revocation lists: the connection may be older than this config.
+    pub fn believes(&self, connection: &Connection) -> bool {
+        let Some(certificate) = &connection.certificate else { return false };
+        let tls = self.entrances.get(&connection.listener).and_then(|entrance| entrance.tls.as_ref());
         certificate.was_believed_by(self.number, || tls.is_some_and(|tls| tls.believes(certificate, self.clock.now())))
-    }
-
-    /// Whether what a source has read from the caller's certificate still counts: the connection may be older than the config.
-    fn believes_caller(&self, source: &dyn IdentitySource, caller: &Caller<'_>) -> bool {
-        let connection = caller.connection;
-        match &connection.certificate {
-            Some(certificate) if source.wants_certificates() => self.believes(certificate, &connection.listener),
-            _ => true,
-        }
     }
 
     /// The sources that people can log in at on this route, in the order of their names.

@@ -13,7 +13,7 @@ use crate::generation::Generation;
 use crate::identity::SourceName;
 use crate::policy::Permit;
 use crate::session::Session;
-use crate::tls::ClientCertificate;
+use crate::web::Connection;
 
 /// Gives terms, and tells those that run of each reload.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ pub(super) struct Shown {
     ends: SystemTime,
     clock: Arc<dyn Clock>,
     source: SourceName,
-    /// The certificate, where it was one, and the listener that has asked for it.
-    certificate: Option<(Arc<ClientCertificate>, Arc<str>)>,
+    /// The connection, where it is its certificate that was shown.
+    certified: Option<Connection>,
     /// The number of the generation by which it was let in.
     since: u64,
     standing: watch::Receiver<Standing>,
@@ -83,13 +83,11 @@ impl Terms {
         }
         let source = Arc::clone(&identity.subject.source);
         let is_certified = generation.sources.get(&source).is_some_and(|source| source.wants_certificates());
-        let connection = arrival.connection;
-        let certificate = connection.certificate.clone().filter(|_| is_certified);
         let mut shown = Shown {
             ends: identity.ends_at,
             clock: Arc::clone(&self.clock),
             source,
-            certificate: certificate.map(|certificate| (certificate, Arc::clone(&connection.listener))),
+            certified: is_certified.then(|| arrival.connection.clone()),
             since: generation.number,
             standing: self.standing.subscribe(),
             stands: true,
@@ -160,10 +158,7 @@ impl Shown {
         let standing = self.standing.borrow_and_update();
         let Some(generation) = standing.generation.as_ref().filter(|one| one.number > self.since) else { return };
         let is_gone = standing.gone.get(&self.source).is_some_and(|number| *number > self.since);
-        let is_believed = || match &self.certificate {
-            Some((certificate, listener)) => generation.believes(certificate, listener),
-            None => true,
-        };
+        let is_believed = || self.certified.as_ref().is_none_or(|connection| generation.believes(connection));
         self.stands &= !is_gone && is_believed();
     }
 }
