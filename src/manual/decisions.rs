@@ -103,8 +103,8 @@
 //! A body that comes in pieces is not sent again, even where the upstream refused its stream: the connection asks for the
 //! first piece as soon as there is a stream, so that hardly any is still whole by then, and to have that one back every
 //! upload would pay for a place that both sides can reach. *Rejected:* no exception, with which readers see 502 for every
-//! restart of an app. *Rejected:* repeating what a fresh
-//! connection lost, or on timeouts, or by status: all of these were read by somebody.
+//! restart of an app. *Rejected:* repeating what a fresh connection lost, or on timeouts, or by status: all of these were
+//! read by somebody.
 //!
 //! # 2026-11: Where no address is well, all are tried
 //!
