@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use claviger::saml::Encryption;
+use claviger::saml::{Encryption, Signing};
 
 use super::site::Begun;
-use crate::support::saml_attacks::OURSELVES;
+use crate::support::saml_attacks::{OURSELVES, STRANGER};
 
 type Form = Box<dyn Fn(&Begun) -> String>;
 
@@ -96,11 +96,11 @@ fn long_signature(begun: &Begun) -> String {
     begun.form(signed_so(begun, "", "", &"QUFB".repeat(PARSED / 4)))
 }
 
-/// An assertion as large as is read, by the provider itself; but not for this login.
+/// An assertion as large as is read, signed by a stranger: anybody can encrypt to the certificate in our metadata.
 fn encrypted(begun: &Begun) -> String {
+    let encrypt = Some((&OURSELVES.certificate, Encryption::default()));
     let groups = (0..1500).map(|n| format!("group-{n}")).collect();
-    let document = begun.response("somebody", groups, Some((&OURSELVES.certificate, Encryption::default())));
-    document.replacen("InResponseTo=\"_", "InResponseTo=\"_0", 1)
+    begun.response("somebody", groups, Signing { key: &STRANGER.signing, response: false, assertion: true, encrypt })
 }
 
 const EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";

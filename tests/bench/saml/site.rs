@@ -98,16 +98,13 @@ impl Begun {
 
     /// What the provider says of this person, with as many groups as people have.
     pub(crate) fn response_of(&self, who: &str) -> Vec<u8> {
-        self.response(who, (0..6).map(|n| format!("a-group-of-{n}")).collect(), None).into()
+        let groups = (0..6).map(|n| format!("a-group-of-{n}")).collect();
+        let signing = Signing { key: &PROVIDER.signing, response: false, assertion: true, encrypt: None };
+        self.response(who, groups, signing).into()
     }
 
-    /// The same of somebody with these groups, encrypted or not.
-    pub(crate) fn response(
-        &self,
-        who: &str,
-        groups: Vec<String>,
-        encrypt: Option<(&claviger::saml::Certificate, claviger::saml::Encryption)>,
-    ) -> String {
+    /// A Response for somebody with these groups, signed and encrypted so.
+    pub(crate) fn response(&self, who: &str, groups: Vec<String>, signing: Signing<'_>) -> String {
         let name_id = NameId { value: who.into(), format: None, name_qualifier: None, sp_name_qualifier: None };
         let attributes = [("mail", vec![format!("{who}@example.org")]), ("groups", groups)];
         let response = ResponseOf {
@@ -129,7 +126,6 @@ impl Begun {
             }),
             at: now(),
         };
-        let signing = Signing { key: &PROVIDER.signing, response: false, assertion: true, encrypt };
         response.build(signing).expect("a Response").xml()
     }
 
