@@ -13,6 +13,7 @@ mod logouts;
 mod metadata;
 mod our_provider;
 mod own_roles;
+mod parallel;
 mod refusals;
 mod unasked;
 
