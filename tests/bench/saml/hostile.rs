@@ -25,6 +25,7 @@ pub(crate) fn forms() -> Vec<(&'static str, Form)> {
         ("as many namespaced attributes as fit", Box::new(|begun| by_element(begun, |_| namespaced_attributes()))),
         ("declared again and again", Box::new(|begun| by_element(begun, |_| "<a xmlns='urn:b'/>".to_owned()))),
         ("a long value of a signature", Box::new(long_signature)),
+        ("as much about keys as fits", Box::new(about_keys)),
         ("encrypted to us", Box::new(|begun| begun.form(encrypted(begun)))),
     ]
 }
@@ -94,6 +95,13 @@ fn namespaced_attributes() -> String {
 
 fn long_signature(begun: &Begun) -> String {
     begun.form(signed_so(begun, "", "", &"QUFB".repeat(PARSED / 4)))
+}
+
+/// Half of the elements in the signature, which is cut out of the others node by node.
+fn about_keys(begun: &Begun) -> String {
+    let document = extended(begun, "", &"<a>b</a>".repeat(1900));
+    let keys = format!("<ds:KeyInfo>{}</ds:KeyInfo>", "<ds:KeyName>b</ds:KeyName>".repeat(1900));
+    begun.form(document.replacen("</ds:SignatureValue>", &format!("</ds:SignatureValue>{keys}"), 1))
 }
 
 /// An assertion as large as is read, signed by a stranger: anybody can encrypt to the certificate in our metadata.
