@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::json;
 
 mod attack_documents;
+mod checked;
 mod examples;
 mod hosts;
 mod instances;
