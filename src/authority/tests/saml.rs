@@ -131,7 +131,10 @@ async fn awss_client_understands_refusals() {
     let refused = call.clone().saml_assertion(old).send().await.unwrap_err().into_service_error();
     assert!(refused.is_expired_token_exception());
     assert_eq!(refused.message(), Some("Token must be redeemed within 5 minutes of issuance"));
-    let rejected = corp.response("plain", &[("SourceIdentity", vec!["aws:alice"])]);
+    let odd = corp.response("plain", &[("SourceIdentity", vec!["aws:alice"])]);
+    let refused = call.clone().saml_assertion(odd).send().await.unwrap_err();
+    assert!(refused.into_service_error().is_invalid_identity_token_exception());
+    let rejected = corp.response("plain", &[("SessionDuration", vec!["soon"])]);
     let refused = call.clone().saml_assertion(rejected).send().await.unwrap_err();
     assert!(refused.into_service_error().is_idp_rejected_claim_exception());
     let good = corp.response("plain", &[]);
