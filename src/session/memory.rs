@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, RwLock};
 
 use async_trait::async_trait;
 
 use super::keeper::lock;
 use super::{Glance, Session, SessionStore, StoreError, TicketHash, Why};
-use crate::identity::{HolderId, SourceName, Subject};
+use crate::identity::{HolderId, SourceName, Subject, Unhashed};
 
 /// Tickets in shards that every request reads, and an index that only logins, logouts and sweeps touch.
 ///
@@ -20,7 +19,7 @@ pub(super) struct Memory {
     most: usize,
 }
 
-type Tickets = HashMap<TicketHash, Arc<Session>, BuildHasherDefault<AsItIs>>;
+type Tickets = HashMap<TicketHash, Arc<Session>, Unhashed>;
 
 #[derive(Default)]
 struct Index {
@@ -224,26 +223,6 @@ fn drop_from<K: Eq + std::hash::Hash>(map: &mut HashMap<K, Vec<HolderId>>, key: 
         if ids.is_empty() {
             map.remove(key);
         }
-    }
-}
-
-/// Takes a [`TicketHash`]'s own number: SHA-256 needs no second hash.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
     }
 }
 
