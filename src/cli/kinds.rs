@@ -14,7 +14,8 @@ use crate::{credentials, identity, inject};
 pub(super) struct Kinds {
     /// One table only.
     table: Option<Table>,
-    /// Print a complete example of this kind; of each, where several tables have one of this name.
+    /// Print a complete example of this kind; of each, where several tables have one of this name. `saml/keycloak`,
+    /// `saml/entra`, `saml/okta` and `saml/adfs` are made for those providers.
     #[arg(long, value_name = "KIND")]
     example: Option<String>,
 }

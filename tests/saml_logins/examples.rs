@@ -109,3 +109,18 @@ fn each_example_reads_what_its_provider_sends() {
         assert!(source(example).read(nobody).is_err(), "{name}");
     }
 }
+
+#[test]
+fn each_example_is_printed_by_its_name() {
+    let kinds = |name: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_claviger"));
+        command.args(["kinds", "identity", "--example", name]).output().unwrap()
+    };
+    for (name, example) in SAML_EXAMPLES {
+        assert_eq!(String::from_utf8(kinds(name).stdout).unwrap(), *example, "{name}");
+    }
+    let unknown = kinds("saml/other");
+    let said = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!(unknown.status.code(), Some(2), "{said}");
+    assert!(said.contains("saml/keycloak"), "{said}");
+}

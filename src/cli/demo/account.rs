@@ -72,7 +72,6 @@ fn saml_provider(account: &mut Account, people: &OpenIdProvider) -> Result<Optio
 }
 
 #[cfg(not(feature = "saml"))]
-#[expect(clippy::unnecessary_wraps, reason = "with SAML there is one, and it may fail")]
 fn saml_provider(_: &mut Account, _: &OpenIdProvider) -> Result<Option<(Value, &'static str)>, BoxError> {
     Ok(None)
 }
