@@ -80,6 +80,8 @@ async fn a_signed_caller_sees_who_they_are() {
     let expected = json!({
         "signature": "verified",
         "user": "alice",
+        "login": null,
+        "call": "AssumeRoleWithWebIdentity",
         "arn": "arn:aws:sts::123456789012:assumed-role/reports/alice",
         "role": "arn:aws:iam::123456789012:role/reports",
         "session_name": "alice",
