@@ -1,4 +1,4 @@
-//! Forms that cost by their weight: as large as the ACS reads, or as dear as a document of the size that it parses can be.
+//! Forms that cost by their weight rather than by wit.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,15 +9,22 @@ use crate::support::saml_attacks::{OURSELVES, STRANGER};
 
 type Form = Box<dyn Fn(&Begun) -> String>;
 
-/// Each by its name.
-pub(crate) fn forms() -> Vec<(&'static str, Form)> {
+/// Of 432 KB, each by its name: the size at which a single element took libxml2 eight seconds.
+pub(crate) fn large() -> Vec<(&'static str, Form)> {
     vec![
-        ("a document of 432 KB", Box::new(|begun: &Begun| begun.form(extended(begun, "", &"x".repeat(HOSTILE))))),
+        ("40,000 attributes", Box::new(|begun: &Begun| begun.form(extended(begun, "", &forty_thousand())))),
+        ("a document of 432 KB", Box::new(|begun| begun.form(extended(begun, "", &"x".repeat(HOSTILE))))),
         ("a form of 432 KB", Box::new(|begun| begun.form(extended(begun, "", &"x".repeat(HOSTILE / 4 * 3 - 2048))))),
         ("432 KB of fields", Box::new(|begun| begun.form("") + &"&a=".repeat(HOSTILE / 3))),
         ("432 KB of escapes", Box::new(|_| format!("SAMLResponse={}", "%41".repeat(HOSTILE / 3)))),
         ("432 KB of state", Box::new(|begun| begun.form(extended(begun, "", "")) + &"x".repeat(HOSTILE))),
-        ("as many attributes as fit", Box::new(|begun| by_element(begun, |_| attributes()))),
+    ]
+}
+
+/// As dear as a document can be that is small enough to be read.
+pub(crate) fn dear() -> Vec<(&'static str, Form)> {
+    vec![
+        ("as many attributes as fit", Box::new(|begun: &Begun| by_element(begun, |_| attributes()))),
         ("as many IDs as fit", Box::new(|begun| by_element(begun, |n| format!("<a ID='{n:x}'/>")))),
         ("as many references as fit", Box::new(|begun| by_text(begun, "&#65;"))),
         ("as much depth as is read", Box::new(|begun| by_element(begun, |_| "<a>".repeat(28) + &"</a>".repeat(28)))),
@@ -82,6 +89,11 @@ fn signed_so(begun: &Begun, declared: &str, extensions: &str, value: &str) -> St
 /// All that may be in scope, but for those that the document has of its own.
 fn namespaces() -> String {
     (0..60).map(|n| format!("xmlns:p{n}='urn:{n}' ")).collect()
+}
+
+/// On one element.
+fn forty_thousand() -> String {
+    format!("<a {}/>", (0..40_000).map(|n| format!("a{n:x}='' ")).collect::<String>())
 }
 
 /// All that an element may have.
