@@ -299,7 +299,7 @@ impl Fault {
                     401,
                     "login_expired",
                     "Log in again",
-                    "The login is too old to get new AWS credentials, and can't be renewed.".into(),
+                    "The login is too old to get new AWS credentials. Open this app in a browser to log in again.".into(),
                 )
                 .with(Next::LogIn),
                 IssueError::Unavailable { retry_after, .. } => face(
@@ -315,7 +315,7 @@ impl Fault {
                 401,
                 "login_expired",
                 "Log in again",
-                "The login is too old for the token that this app wants, and can't be renewed.".into(),
+                "The login is too old for the token that this app wants. Open it in a browser to log in again.".into(),
             )
             .with(Next::LogIn),
             Self::Token(EvidenceError::Unavailable(_)) => face(

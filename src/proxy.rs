@@ -12,10 +12,10 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, IssueError};
 use crate::fault::Fault;
 use crate::generation::Generation;
-use crate::identity::{HolderId, SourceName, Subject};
+use crate::identity::{EvidenceError, HolderId, SourceName, Subject};
 use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route, is_ours};
@@ -65,6 +65,8 @@ pub struct Arrival<'a> {
     pub host: &'a HeaderValue,
     /// What our cookies are called here; absent where nobody can log in.
     pub cookies: Option<&'a CookieNames>,
+    /// Whether it is a person's own step in a browser, which can be sent to log in and comes back.
+    pub may_log_in: bool,
 }
 
 /// What the access line says of a request's way, as far as it got.
@@ -207,6 +209,13 @@ impl Proxy {
         let (Some(grant), Some(identity)) = (permit.grant(), permit.identity()) else { return Ok(None) };
         let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
         if let Some(credentials) = self.broker.fresh(grant, &identity.holder, provider, arrival.now) {
+            // a SAML response is good for minutes: who passes by in a browser brings another before programs miss the keys
+            if arrival.may_log_in && provider.shows_assertions() && credentials.end_soon(arrival.now) {
+                let evidence = Box::pin(identity.holder.evidence.evidence(Duration::ZERO)).await;
+                if matches!(evidence, Err(EvidenceError::Expired)) {
+                    return Err(Fault::Issue(Arc::new(IssueError::EvidenceExpired)));
+                }
+            }
             return Ok(Some(credentials));
         }
         let mut step = arrival.trace.step("issue");

@@ -44,6 +44,14 @@ pub(super) const BUILT_IN: BuiltIn<dyn IdentitySource, Materials> = BuiltIn {
     build: |settings, materials| Ok(Arc::new(Saml::build(&settings, materials)?)),
 };
 
+/// The section for each of the usual providers, with what is to be entered there: `config/examples/identity/saml`.
+pub const EXAMPLES: &[(&str, &str)] = &[
+    ("saml/keycloak", include_str!("../../config/examples/identity/saml/keycloak.toml")),
+    ("saml/entra", include_str!("../../config/examples/identity/saml/entra.toml")),
+    ("saml/okta", include_str!("../../config/examples/identity/saml/okta.toml")),
+    ("saml/adfs", include_str!("../../config/examples/identity/saml/adfs.toml")),
+];
+
 #[derive(Debug)]
 struct Saml {
     name: SourceName,

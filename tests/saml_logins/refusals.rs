@@ -139,6 +139,7 @@ async fn what_is_no_answer_is_refused_like_a_bad_one() {
         ("nothing", vec![]),
         ("no response", vec![("RelayState", state)]),
         ("two responses", vec![("SAMLResponse", &good), ("SAMLResponse", &good), ("RelayState", state)]),
+        ("many fields", [("SAMLResponse", &*good), ("RelayState", state)].into_iter().chain([("a", ""); 20]).collect()),
         ("two states", vec![("SAMLResponse", &good), ("RelayState", state), ("RelayState", state)]),
         ("a request", vec![("SAMLRequest", &good), ("RelayState", state)]),
         ("no base64", vec![("SAMLResponse", "%%%"), ("RelayState", state)]),

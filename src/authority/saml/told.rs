@@ -30,7 +30,7 @@ impl Told {
             // STS keeps the prefix to itself
             let own = text.to_ascii_lowercase().starts_with("aws:");
             let rule = "Source Identity must match [a-zA-Z_0-9+=,.@-]{2,64} and not begin with \"aws:\"";
-            text.parse().ok().filter(|_| !own).ok_or_else(|| Refusal::idp_rejected_claim(rule))
+            text.parse().ok().filter(|_| !own).ok_or_else(|| invalid(rule))
         });
         let duration = one(assertion, "SessionDuration")?.map(|text| match text.parse() {
             Ok(seconds @ 900..=43200) => Ok(Duration::from_secs(seconds)),
