@@ -3,8 +3,9 @@
 //! Nothing is sent upstream without a [`Permit`], and only the policy makes one. Whatever
 //! fails is a [`Fault`], and the way ends there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, request};
 use hyper::upgrade::OnUpgrade;
@@ -14,7 +15,7 @@ use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::fault::Fault;
 use crate::generation::Generation;
-use crate::identity::{HolderId, Subject};
+use crate::identity::{HolderId, SourceName, Subject};
 use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route, is_ours};
@@ -35,15 +36,16 @@ mod tunnel;
 pub use forwarded::{CLAIMS, Client};
 
 use cut::Cut;
-use term::Term;
+use term::Terms;
 use tokens::Tokens;
+use tunnel::Upgrade;
 
 /// The proxy: what outlives a generation.
 #[derive(Debug)]
 pub struct Proxy {
     sessions: Arc<Sessions>,
     broker: Broker,
-    clock: Arc<dyn Clock>,
+    terms: Terms,
 }
 
 /// A request's arrival: what the door knows of it besides the request itself.
@@ -74,10 +76,27 @@ pub struct Note<'g> {
     pub asker: Option<(Arc<Subject>, HolderId)>,
 }
 
+/// What a reload has taken away.
+#[derive(Debug)]
+pub struct Taken {
+    /// Sources that are not there any more, or speak for others: their sessions have ended already.
+    pub sources: BTreeSet<SourceName>,
+    /// Listeners that were closed.
+    pub listeners: BTreeSet<Arc<str>>,
+    /// How long tunnels may go on that came in by one of these.
+    pub grace: Duration,
+}
+
 impl Proxy {
     /// A proxy that recognises these sessions' tickets and gets credentials from this broker.
     pub fn new(sessions: Arc<Sessions>, broker: Broker, clock: Arc<dyn Clock>) -> Self {
-        Self { sessions, broker, clock }
+        Self { sessions, broker, terms: Terms::new(clock) }
+    }
+
+    /// This generation is in use from now on. Open streams and tunnels that were let in by what it took away are cut, and
+    /// those of certificates that their listener believes no more.
+    pub fn reloaded(&self, generation: &Arc<Generation>, taken: Taken) {
+        self.terms.reloaded(generation, taken);
     }
 
     /// One request's way. What goes upstream is taken out of `head`.
@@ -134,7 +153,8 @@ impl Proxy {
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
-        let body = Cut::short_or_cut(body, || Term::of(&permit, session.as_ref(), &self.clock));
+        let term = || self.terms.of(&permit, session.as_ref(), generation, arrival);
+        let body = Cut::short_or_cut(body, term);
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
         // what was signed for a login is not sent after its end, nor waited for, nor is the answer passed on
         let is_over = || session.as_ref().is_some_and(|session| session.is_over());
@@ -173,7 +193,7 @@ impl Proxy {
             step.note("http.response.status_code", response.status().as_u16());
             step.succeed();
         }
-        let term = || Term::of(&permit, session.as_ref(), &self.clock);
+        let upgrade = upgrade.map(|client| Upgrade { client, entry: self.terms.entry(generation, arrival) });
         Ok(dress::for_client(response, route, &permit, term, upgrade))
     }
 

@@ -226,10 +226,12 @@ pub fn chain(error: &dyn Error) -> String {
 ///
 /// It runs *before* anything is set, so that `Connection: x-forwarded-user` can't remove what we vouch for (A2).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named = named.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !is_usual(name));
-    let mut doomed: Vec<HeaderName> = named.filter_map(|name| name.parse().ok()).collect();
-    doomed.extend(headers.keys().filter(|name| is_hop_by_hop(name)).cloned());
+    let mut doomed: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    if doomed.contains(&header::CONNECTION) {
+        let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        let named = named.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !is_usual(name));
+        doomed.extend(named.filter_map(|name| name.parse::<HeaderName>().ok()));
+    }
     for name in doomed {
         headers.remove(name);
     }

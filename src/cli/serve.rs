@@ -60,6 +60,10 @@ pub(super) fn run(
         return ExitCode::FAILURE;
     };
     let level = telemetry::log_to(&lines, config.log_level, config.log_format);
+    match server::to_huge_page(crate::web::strip_hop_by_hop as *const ()) {
+        Ok(moved) => tracing::debug!(moved, "the code of the request's way on a huge page"),
+        Err(error) => tracing::debug!(%error, "the code of the request's way stays on small pages"),
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

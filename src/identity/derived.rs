@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard, Weak};
 use serde_json::{Map, Value};
 
 use super::shards::Shards;
+use super::unhashed::Unhashed;
 use super::{HolderId, Identity, Subject};
 
 /// Values filled from claims, by holder: a session's claims change with a renewal every few minutes, and its requests
@@ -14,7 +15,9 @@ use super::{HolderId, Identity, Subject};
 ///
 /// A value is found only for the very claims and subject it was made of (A27). Values are dropped for others when
 /// there are too many, those of ended sessions first; until then no claims are kept alive by it.
-pub struct Derived<T>(Shards<HashMap<HolderId, One<T>>>);
+pub struct Derived<T>(Shards<Values<T>>);
+
+type Values<T> = HashMap<HolderId, One<T>, Unhashed>;
 
 struct One<T> {
     /// Weak holds the place in memory, so that no other claims can be mistaken for these, but not what is in it.
@@ -60,7 +63,7 @@ impl<T: Clone> Derived<T> {
         Ok(value)
     }
 
-    fn shard(&self, identity: &Identity) -> MutexGuard<'_, HashMap<HolderId, One<T>>> {
+    fn shard(&self, identity: &Identity) -> MutexGuard<'_, Values<T>> {
         self.0.of(identity.holder.id.0 as usize)
     }
 }

@@ -67,12 +67,15 @@ impl CookieNames {
 
 /// Removes our cookies from what goes upstream: an upstream must not be able to act as the person (A28).
 pub fn strip_from_request(headers: &mut HeaderMap) {
-    let hold_ours = |value: &HeaderValue| pairs(value).any(is_ours);
-    if !headers.get_all(header::COOKIE).iter().any(hold_ours) {
+    let (mut ours, mut others) = (false, false);
+    for pair in headers.get_all(header::COOKIE).iter().flat_map(pairs) {
+        if is_ours(pair) { ours = true } else { others = true }
+    }
+    if !ours {
         return;
     }
     // most often ours is the only one: then nothing is built anew
-    if headers.get_all(header::COOKIE).iter().all(|value| pairs(value).all(is_ours)) {
+    if !others {
         headers.remove(header::COOKIE);
         return;
     }

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, RwLock};
 
 use async_trait::async_trait;
 
 use super::keeper::lock;
 use super::{Glance, Session, SessionStore, StoreError, TicketHash, Why};
-use crate::identity::{HolderId, SourceName, Subject};
+use crate::identity::{HolderId, SourceName, Subject, Unhashed};
 
 /// Tickets in shards that every request reads, and an index that only logins, logouts and sweeps touch.
 ///
@@ -20,7 +19,7 @@ pub(super) struct Memory {
     most: usize,
 }
 
-type Tickets = HashMap<TicketHash, Arc<Session>, BuildHasherDefault<AsItIs>>;
+type Tickets = HashMap<TicketHash, Arc<Session>, Unhashed>;
 
 #[derive(Default)]
 struct Index {
@@ -53,9 +52,18 @@ impl Memory {
     }
 
     /// Forgets a ticket, and leaves its session as it is.
-    pub(super) fn drop_ticket(&self, ticket: &TicketHash) {
+    fn drop_ticket(&self, ticket: &TicketHash) {
         if let Some(shard) = self.shard(ticket) {
             shard.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(ticket);
+        }
+    }
+
+    /// The same, where it is written down too that the session has it.
+    pub(super) fn forget_ticket(&self, id: HolderId, ticket: &TicketHash) {
+        let mut index = lock(&self.index);
+        self.drop_ticket(ticket);
+        if let Some(kept) = index.by_id.get_mut(&id) {
+            kept.tickets.retain(|one| one != ticket);
         }
     }
 
@@ -224,26 +232,6 @@ fn drop_from<K: Eq + std::hash::Hash>(map: &mut HashMap<K, Vec<HolderId>>, key: 
         if ids.is_empty() {
             map.remove(key);
         }
-    }
-}
-
-/// Takes a [`TicketHash`]'s own number: SHA-256 needs no second hash.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
     }
 }
 

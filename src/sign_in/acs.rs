@@ -140,5 +140,6 @@ fn note_name(code: &str) -> String {
 
 /// A redirect takes less.
 const LIFE: Duration = Duration::from_secs(30);
-/// The largest message that is read, in base64 and as a form writes it, with room for what stands beside it.
-const LONGEST_FORM: usize = 512 * 1024;
+/// The largest message that is read, in base64 and as a form writes it, with room for what stands beside it. Whoever posts
+/// may be anybody, and has us hold so much.
+const LONGEST_FORM: usize = 256 * 1024;

@@ -12,10 +12,11 @@ use http::StatusCode;
 use url::Url;
 
 use super::{begun, follow, honest, reason, refused};
+use crate::reload::{edit, reload};
 use crate::support::browser::Browser;
 use crate::support::client::Answer;
 use crate::support::saml_attacks::{ALICE, OURSELVES, PROVIDER, STRANGER};
-use crate::support::saml_idp::{ENTITY_ID, ISSUER, LOGOUT, metadata, plan, plan_to, this_second};
+use crate::support::saml_idp::{ENTITY_ID, ISSUER, LOGOUT, metadata, plan, plan_to, signed_for_login, this_second};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::World;
 
@@ -26,6 +27,16 @@ async fn logged_in(world: &World) -> Browser {
     let mut browser = Browser::default();
     let waiting = begun(world, &mut browser, "/").await;
     let answer = waiting.post(&mut browser, honest(&waiting)).await;
+    assert_eq!(follow(&mut browser, answer).await.status, StatusCode::OK);
+    browser
+}
+
+/// The same for this login of somebody.
+async fn logged_in_as(world: &World, who: &str, session: &str) -> Browser {
+    let mut browser = Browser::default();
+    let waiting = begun(world, &mut browser, "/").await;
+    let document = signed_for_login(session, who, &waiting.acs, Some(&waiting.request.id));
+    let answer = waiting.post(&mut browser, document).await;
     assert_eq!(follow(&mut browser, answer).await.status, StatusCode::OK);
     browser
 }
@@ -167,6 +178,33 @@ fn bomb() -> String {
     STANDARD.encode(deflate.finish().unwrap()).replace('+', "%2B")
 }
 
+/// SAML-Core §2.7.2 would have indexes that logins of several people share: of these only the named person's is meant.
+#[tokio::test]
+async fn an_index_that_people_share_ends_the_named_persons_login_alone() {
+    let world = plan("").start().await;
+    let (bob, alice) = (logged_in_as(&world, "bob", "1").await, logged_in_as(&world, "alice", "1").await);
+    let ask = |who: &str| request(&world, who, &["1"]).redirect(Some("theirs"), Some(&PROVIDER.signing)).unwrap();
+    assert_eq!(Browser::default().step(&ask("mallory")).await.status, StatusCode::BAD_REQUEST);
+    assert!(is_in(&world, &alice).await && is_in(&world, &bob).await);
+    assert_eq!(Browser::default().step(&ask("alice")).await.status, StatusCode::SEE_OTHER);
+    assert!(!is_in(&world, &alice).await && is_in(&world, &bob).await);
+}
+
+/// A12: a logout of one's own, which the provider signs for anybody, logs nobody else out who is made to bring it here.
+#[tokio::test]
+async fn a_logout_that_anothers_browser_brings_leaves_that_browser_logged_in() {
+    let world = plan("").start().await;
+    let mallory = logged_in_as(&world, "mallory", "_m").await;
+    let mut victim = logged_in_as(&world, "alice", "_a").await;
+    let url = request(&world, "mallory", &["_m"]).redirect(Some("theirs"), Some(&PROVIDER.signing)).unwrap();
+    assert_eq!(victim.step(&url).await.status, StatusCode::SEE_OTHER);
+    let message = request(&world, "mallory", &[]).post(&PROVIDER.signing).unwrap();
+    let fields = [(message.name, message.value.as_str())];
+    assert_eq!(victim.post_from_elsewhere(&message.destination, &fields).await.status, StatusCode::SEE_OTHER);
+    assert!(world.ticket_in(&victim, world.host()).is_some(), "its ticket is still there");
+    assert!(is_in(&world, &victim).await && !is_in(&world, &mallory).await);
+}
+
 /// A login that has ended here already is no reason to stop a provider that logs somebody out everywhere.
 #[tokio::test]
 async fn a_logout_of_nobody_here_is_answered_all_the_same() {
@@ -228,6 +266,19 @@ async fn a_logout_goes_by_form_where_the_provider_takes_no_redirects() {
     let guarded = Guarded::new(&from_post(&value).unwrap(), Kind::LogoutRequest).unwrap();
     let trust = Trust { certificates: vec![OURSELVES.certificate.clone()], ..Trust::default() };
     assert!(verify(guarded, &trust).is_ok());
+}
+
+/// A21: what one attribute calls one person, another may call somebody else; whoever was called so before is nobody then.
+#[tokio::test]
+async fn a_reload_that_names_people_by_another_attribute_ends_their_sessions() {
+    let world = plan("").start().await;
+    let browser = logged_in(&world).await;
+    edit(&world, "emails_are_verified = true", "emails_are_verified = false");
+    reload(&world).await;
+    assert!(is_in(&world, &browser).await, "that says nothing of who they are");
+    edit(&world, "emails_are_verified = false", "subject_attribute = \"mail\"");
+    reload(&world).await;
+    assert!(!is_in(&world, &browser).await);
 }
 
 /// The end of a login is the end of what was opened with it.

@@ -6,8 +6,45 @@ use url::Url;
 use super::{begun, document, follow, honest, reason, refused};
 use crate::support::browser::Browser;
 use crate::support::client::{self, headers};
-use crate::support::saml_attacks::{attacks, signed, unsigned};
-use crate::support::saml_idp::{ENTITY_ID, ISSUER, asked, field, plan};
+use crate::support::saml_attacks::{ALICE, attacks, signed, unsigned};
+use crate::support::saml_idp::{ENTITY_ID, ISSUER, KEYS, asked, field, plan, signed_for};
+
+/// Who gives up what was posted, by a reload or by "Try again", logs in anew.
+#[tokio::test]
+async fn an_acs_that_is_opened_leads_to_a_login() {
+    let world = plan("").start().await;
+    let answer = Browser::default().step(&world.url("/.claviger/saml/corp/acs")).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/.claviger/login"));
+    assert_eq!(world.get("/.claviger/saml/corp/acs", "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// A17, A21: of two sources at one provider, under one entity ID of ours, what one has asked for is no answer at the other,
+/// however it is addressed; and it is not used up by being shown there.
+#[tokio::test]
+async fn a17_an_answer_to_one_source_is_none_at_another_of_the_same_provider() {
+    let twin = format!(
+        "[identity.twin]\nkind = \"saml\"\nissuer = \"{ISSUER}\"\nentity_id = \"{ENTITY_ID}\"\n\
+         metadata_file = \"idp.xml\"\nidp_initiated = true\n{KEYS}"
+    );
+    let world = plan(&twin).start().await;
+    let mut browser = Browser::default();
+    let waiting = begun(&world, &mut browser, "/").await;
+    let there = world.url("/.claviger/saml/twin/acs");
+    let honest = String::from_utf8(honest(&waiting)).unwrap();
+    for (document, why) in [
+        (honest.clone(), "Destination"),
+        (signed_for(ALICE, &there, Some(&waiting.request.id)), "InResponseTo"),
+        (signed_for(ALICE, &waiting.acs, None), "Destination"),
+    ] {
+        let fields = [("SAMLResponse", field(&document)), ("RelayState", waiting.relay_state.clone())];
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let answer = browser.post_from_elsewhere(&there, &fields).await;
+        refused(&world, &answer);
+        assert!(reason(&world, &answer).await.contains(why), "{why}");
+    }
+    let answer = waiting.post(&mut browser, honest).await;
+    assert_eq!(follow(&mut browser, answer).await.status, StatusCode::OK);
+}
 
 /// A17: an assertion counts once, in the login that it answers, in the browser that began it.
 #[tokio::test]
