@@ -58,8 +58,13 @@
 //! # SAML
 //!
 //! What a provider signs is believed; all else in a message is an attacker's. The room [`saml`](crate::saml) answers. What
-//! stands on the right is what refuses; the link leads to the door that it stands behind. `tests/support/saml_attacks` has
-//! each of these as documents.
+//! stands on the right is what refuses; the link leads to the door that it stands behind.
+//!
+//! `tests/support/saml_attacks` has each of these as documents, made anew with fresh keys. Each is posted to a whole claviger
+//! (`tests/saml_logins/attack_documents.rs`), under strace where there is one: no document makes it open anything or call
+//! anybody. Each is also shown to a second implementation that shares no code with ours (`tests/saml/second_opinion.rs`),
+//! and where the two disagree, it is written there why ours is right. From the same documents the fuzzer goes on, under
+//! AddressSanitizer because there is C behind the guard (`tests/fuzz/targets/saml.rs`).
 //!
 //! | no. | attack | answer | where |
 //! |---|---|---|---|
