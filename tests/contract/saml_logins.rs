@@ -158,8 +158,9 @@ struct Site {
 }
 
 impl Site {
+    /// By another name than the providers have, so that what they post comes from another site (A10, A12).
     fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://localhost:{}{path}", self.port)
     }
 
     fn saml(&self, source: &str) -> String {
@@ -186,7 +187,7 @@ level = "debug"
 
 [listen.main]
 address = "127.0.0.1:{port}"
-public_url = "http://127.0.0.1:{port}"
+public_url = "http://localhost:{port}"
 
 [authority]
 address = "127.0.0.1:{authority}"
@@ -194,7 +195,7 @@ account = "123456789012"
 region = "eu-west-1"
 
 [authority.provider.claviger]
-issuer = "http://127.0.0.1:{port}/.claviger/issuer"
+issuer = "http://localhost:{port}/.claviger/issuer"
 audiences = ["sts.amazonaws.com"]
 
 [authority.user.claviger]
@@ -228,7 +229,7 @@ base = ["environment"]
             ),
             (
                 Way::Minted,
-                json!({ "Federated": arn(&format!("oidc-provider/127.0.0.1:{port}/.claviger/issuer")) }),
+                json!({ "Federated": arn(&format!("oidc-provider/localhost:{port}/.claviger/issuer")) }),
                 "sts:AssumeRoleWithWebIdentity",
             ),
             (Way::AssumeRole, json!({ "AWS": arn("user/claviger") }), "sts:AssumeRole"),
@@ -374,7 +375,7 @@ impl Visit<'_> {
         let mut stream = TcpStream::connect(("127.0.0.1", site.port)).await.expect("claviger listens");
         let cookie = header(&cookies);
         let request =
-            format!("GET /{source}/stream HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nCookie: {cookie}\r\n\r\n", site.port);
+            format!("GET /{source}/stream HTTP/1.1\r\nHost: localhost:{}\r\nCookie: {cookie}\r\n\r\n", site.port);
         stream.write_all(request.as_bytes()).await.expect("the request is sent");
         let mut buffer = [0; 4096];
         let begun = stream.read(&mut buffer).await.unwrap_or_default();
