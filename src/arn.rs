@@ -86,6 +86,16 @@ impl SamlProviderArn {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// `aws`, `aws-cn`, `aws-us-gov` …
+    pub fn partition(&self) -> &str {
+        self.0.split(':').nth(1).unwrap_or_default()
+    }
+
+    /// The account it is registered in.
+    pub fn account(&self) -> &str {
+        self.0.split(':').nth(4).unwrap_or_default()
+    }
 }
 
 impl FromStr for SamlProviderArn {

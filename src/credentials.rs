@@ -55,6 +55,14 @@ pub struct Credentials {
     pub request_id: Arc<str>,
 }
 
+impl Credentials {
+    /// Whether so little of their life is left that whoever can have others by a step of their own takes it now.
+    pub fn end_soon(&self, now: SystemTime) -> bool {
+        let life = self.expires.duration_since(self.issued).unwrap_or_default();
+        now + SOON.min(life / 4) >= self.expires
+    }
+}
+
 /// A service that issues credentials.
 #[async_trait]
 pub trait CredentialProvider: Debug + Send + Sync {
@@ -117,6 +125,9 @@ impl From<EvidenceError> for IssueError {
         }
     }
 }
+
+/// Longer than a passive login takes, and shorter than STS takes a response: what is brought then serves for new keys.
+const SOON: Duration = Duration::from_secs(240);
 
 #[cfg(test)]
 mod tests;

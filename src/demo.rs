@@ -35,17 +35,34 @@ use crate::web::{self, Body, Connection, Request, Response};
 /// The app.
 #[derive(Debug)]
 pub struct Demo {
+    ways: Vec<Way>,
     store: Store,
     judge: Judge,
     clock: Arc<dyn Clock>,
     service: ServiceName,
 }
 
+/// A place where the same app is called with keys that were got by another call of STS.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// The call, such as `AssumeRoleWithSAML`.
+    pub call: &'static str,
+    /// The path at the proxy.
+    pub path: &'static str,
+}
+
 impl Demo {
-    /// An app without objects that has signatures judged by the authority at `authority`, showing it `verdict_token`.
-    pub fn new(authority: &Url, verdict_token: Secret, fetch: Arc<Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    /// An app without objects that has signatures judged by the authority at `authority`, showing it `verdict_token`. Its
+    /// first page leads to these `ways`.
+    pub fn new(
+        authority: &Url,
+        verdict_token: Secret,
+        fetch: Arc<Fetch>,
+        clock: Arc<dyn Clock>,
+        ways: Vec<Way>,
+    ) -> Arc<Self> {
         let judge = Judge::new(authority, verdict_token, fetch);
-        Arc::new(Self { store: Store::default(), judge, clock, service: s3() })
+        Arc::new(Self { ways, store: Store::default(), judge, clock, service: s3() })
     }
 
     async fn answer(&self, request: Request) -> Result<Response, S3Fault> {
@@ -90,7 +107,7 @@ impl Demo {
 
     fn who(&self, head: &request::Parts, caller: &Caller) -> Response {
         if wants_html(head) {
-            pages::who(caller, self.store.buckets())
+            pages::who(caller, &self.ways, self.store.buckets())
         } else {
             web::json(StatusCode::OK, &pages::who_json(caller))
         }

@@ -210,7 +210,7 @@ impl Fault {
             ),
             Self::Method => face(405, "method_not_allowed", "Not this method", "This method is not taken here.".into()),
             Self::Anonymous => {
-                face(401, "login_required", "Log in first", "This needs a login. Open it in a browser.".into())
+                face(401, "login_required", "Log in first", "This needs a login, or a token that is accepted here.".into())
                     .with(Next::LogIn)
             }
             Self::Elsewhere(url) => face(
@@ -281,7 +281,10 @@ impl Fault {
                 429,
                 "too_many_requests",
                 "Too many requests",
-                "More is asked from here, or with your login, than this proxy allows. Wait a moment.".into(),
+                format!(
+                    "More is asked from here, or with your login, than this proxy allows. Try again in {}.",
+                    in_words(too_many.retry_after)
+                ),
             )
             .after(too_many.retry_after),
             Self::Issue(error) => match &**error {
@@ -296,7 +299,7 @@ impl Fault {
                     401,
                     "login_expired",
                     "Log in again",
-                    "The login is too old to get new AWS credentials, and can't be renewed.".into(),
+                    "The login is too old to get new AWS credentials. Open this app in a browser to log in again.".into(),
                 )
                 .with(Next::LogIn),
                 IssueError::Unavailable { retry_after, .. } => face(
@@ -312,7 +315,7 @@ impl Fault {
                 401,
                 "login_expired",
                 "Log in again",
-                "The login is too old for the token that this app wants, and can't be renewed.".into(),
+                "The login is too old for the token that this app wants. Open it in a browser to log in again.".into(),
             )
             .with(Next::LogIn),
             Self::Token(EvidenceError::Unavailable(_)) => face(
@@ -362,7 +365,9 @@ impl Fault {
                 504,
                 "upstream_timeout",
                 "The app takes too long",
-                "The app behind this proxy did not answer in time.".into(),
+                "The app behind this proxy did not answer in time. If it goes on like this, give the request id to whoever runs \
+                 the app."
+                    .into(),
             )
             .with(Next::TryAgain),
             // what is short here is ours, and given back in a moment (A37)
@@ -377,7 +382,9 @@ impl Fault {
                 502,
                 "upstream_unreachable",
                 "The app does not answer",
-                "The app behind this proxy can't be reached, or broke off.".into(),
+                "The app behind this proxy can't be reached, or broke off. If it goes on like this, give the request id to \
+                 whoever runs the app."
+                    .into(),
             )
             .with(Next::TryAgain),
             Self::BadLogin(_) | Self::Login(LoginError::Refused(_) | LoginError::WouldAsk) => face(
@@ -401,7 +408,9 @@ impl Fault {
                 503,
                 "provider_unavailable",
                 "Logging in is not possible now",
-                "The identity provider does not answer. This recovers by itself; sessions that exist go on.".into(),
+                "The identity provider does not answer, or too many log in at once. This recovers by itself; sessions that \
+                 exist go on."
+                    .into(),
             )
             .after(RETRY),
             Self::Store(_) => face(
@@ -447,6 +456,16 @@ impl Face {
 /// For `Retry-After` (RFC 9110 §10.2.3), no earlier than it will help.
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// The same for people, who need not know it to the second.
+fn in_words(wait: Duration) -> String {
+    match whole_seconds(wait) {
+        1 => "a second".to_owned(),
+        seconds @ ..120 => format!("{seconds} seconds"),
+        seconds @ ..7200 => format!("{} minutes", seconds.div_ceil(60)),
+        seconds => format!("{} hours", seconds.div_ceil(3600)),
+    }
 }
 
 /// A sentence's first letter.

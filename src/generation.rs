@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigErrors, PublicUrl, Reading};
 use crate::credentials::{CredentialProvider, Mint};
 use crate::endpoint::Endpoint;
 use crate::fetch::Fetch;
-use crate::identity::{Identity, IdentitySource, Recognition, Rejection, SourceName};
+use crate::identity::{Identity, IdentitySource, Presented, Recognition, Rejection, SourceName};
 use crate::inject::{IdentityIssuer, Vouched};
 use crate::rate::Rates;
 use crate::route::{Route, Routes};
@@ -23,7 +23,7 @@ use crate::session::{CookieNames, Session};
 use crate::telemetry::Metrics;
 use crate::tls::{ServerIdentity, Trust};
 use crate::upstream::Upstreams;
-use crate::web::Caller;
+use crate::web::{Caller, Connection};
 
 mod build;
 mod footing;
@@ -31,6 +31,8 @@ mod footing;
 /// All parts of one config.
 #[derive(Debug)]
 pub struct Generation {
+    /// The first one's is 1, and each that takes another's place has one more.
+    pub number: u64,
     /// The routes, by host and path.
     pub routes: Routes,
     /// `[identity.<name>]`.
@@ -47,6 +49,7 @@ pub struct Generation {
     pub rates: Arc<Rates>,
     mint: Option<Arc<Mint>>,
     footings: footing::Footings,
+    clock: Arc<dyn Clock>,
 }
 
 /// What a listener is to the requests that come in by it.
@@ -187,6 +190,11 @@ impl Generation {
                 Recognition::Rejected(rejection) => {
                     return Err(Unidentified::Rejected { source_name: Arc::clone(name), rejection });
                 }
+                Recognition::Verified(_) if source.wants_certificates() && !self.believes(caller.connection) => {
+                    let reason = "the certificate is not believed any more: its issuer has gone, or it was revoked";
+                    let rejection = Presented::Certificate.rejected(reason);
+                    return Err(Unidentified::Rejected { source_name: Arc::clone(name), rejection });
+                }
                 Recognition::Verified(identity) => match found {
                     None => found = Some(identity),
                     Some(other) => {
@@ -196,6 +204,14 @@ impl Generation {
             }
         }
         Ok(found)
+    }
+
+    /// Whether the listener that a connection came in by would believe its certificate now, by its authorities and
+    /// revocation lists: the connection may be older than this config.
+    pub fn believes(&self, connection: &Connection) -> bool {
+        let Some(certificate) = &connection.certificate else { return false };
+        let tls = self.entrances.get(&connection.listener).and_then(|entrance| entrance.tls.as_ref());
+        certificate.was_believed_by(self.number, || tls.is_some_and(|tls| tls.believes(certificate, self.clock.now())))
     }
 
     /// The sources that people can log in at on this route, in the order of their names.

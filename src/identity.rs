@@ -45,6 +45,8 @@ pub use derived::Derived;
 pub use email::Email;
 pub use onward::{Form, Onward};
 pub use party::{Heard, LeaveRequest, Message, Party, SamlLogin};
+#[cfg(feature = "saml")]
+pub use saml::EXAMPLES as SAML_EXAMPLES;
 pub use unhashed::Unhashed;
 
 /// Every kind of `[identity.<name>]`.

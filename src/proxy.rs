@@ -3,18 +3,19 @@
 //! Nothing is sent upstream without a [`Permit`], and only the policy makes one. Whatever
 //! fails is a [`Fault`], and the way ends there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, request};
 use hyper::upgrade::OnUpgrade;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, IssueError};
 use crate::fault::Fault;
 use crate::generation::Generation;
-use crate::identity::{HolderId, Subject};
+use crate::identity::{EvidenceError, HolderId, SourceName, Subject};
 use crate::inject::Given;
 use crate::policy::{Ask, NormalPath, Permit};
 use crate::route::{Host, Route, is_ours};
@@ -35,15 +36,16 @@ mod tunnel;
 pub use forwarded::{CLAIMS, Client};
 
 use cut::Cut;
-use term::Term;
+use term::Terms;
 use tokens::Tokens;
+use tunnel::Upgrade;
 
 /// The proxy: what outlives a generation.
 #[derive(Debug)]
 pub struct Proxy {
     sessions: Arc<Sessions>,
     broker: Broker,
-    clock: Arc<dyn Clock>,
+    terms: Terms,
 }
 
 /// A request's arrival: what the door knows of it besides the request itself.
@@ -63,6 +65,8 @@ pub struct Arrival<'a> {
     pub host: &'a HeaderValue,
     /// What our cookies are called here; absent where nobody can log in.
     pub cookies: Option<&'a CookieNames>,
+    /// Whether it is a person's own step in a browser, which can be sent to log in and comes back.
+    pub may_log_in: bool,
 }
 
 /// What the access line says of a request's way, as far as it got.
@@ -74,10 +78,27 @@ pub struct Note<'g> {
     pub asker: Option<(Arc<Subject>, HolderId)>,
 }
 
+/// What a reload has taken away.
+#[derive(Debug)]
+pub struct Taken {
+    /// Sources that are not there any more, or speak for others: their sessions have ended already.
+    pub sources: BTreeSet<SourceName>,
+    /// Listeners that were closed.
+    pub listeners: BTreeSet<Arc<str>>,
+    /// How long tunnels may go on that came in by one of these.
+    pub grace: Duration,
+}
+
 impl Proxy {
     /// A proxy that recognises these sessions' tickets and gets credentials from this broker.
     pub fn new(sessions: Arc<Sessions>, broker: Broker, clock: Arc<dyn Clock>) -> Self {
-        Self { sessions, broker, clock }
+        Self { sessions, broker, terms: Terms::new(clock) }
+    }
+
+    /// This generation is in use from now on. Open streams and tunnels that were let in by what it took away are cut, and
+    /// those of certificates that their listener believes no more.
+    pub fn reloaded(&self, generation: &Arc<Generation>, taken: Taken) {
+        self.terms.reloaded(generation, taken);
     }
 
     /// One request's way. What goes upstream is taken out of `head`.
@@ -134,7 +155,8 @@ impl Proxy {
         // a preflight is nobody's, and a tunnel that nobody opened would be anybody's (A4)
         let may_upgrade = web::wants_upgrade(&head.headers) && !permit.is_preflight();
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
-        let body = Cut::short_or_cut(body, || Term::of(&permit, session.as_ref(), &self.clock));
+        let term = || self.terms.of(&permit, session.as_ref(), generation, arrival);
+        let body = Cut::short_or_cut(body, term);
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
         // what was signed for a login is not sent after its end, nor waited for, nor is the answer passed on
         let is_over = || session.as_ref().is_some_and(|session| session.is_over());
@@ -173,7 +195,7 @@ impl Proxy {
             step.note("http.response.status_code", response.status().as_u16());
             step.succeed();
         }
-        let term = || Term::of(&permit, session.as_ref(), &self.clock);
+        let upgrade = upgrade.map(|client| Upgrade { client, entry: self.terms.entry(generation, arrival) });
         Ok(dress::for_client(response, route, &permit, term, upgrade))
     }
 
@@ -187,6 +209,13 @@ impl Proxy {
         let (Some(grant), Some(identity)) = (permit.grant(), permit.identity()) else { return Ok(None) };
         let provider = generation.providers.get(&grant.provider).ok_or(Fault::Internal("a grant names no provider"))?;
         if let Some(credentials) = self.broker.fresh(grant, &identity.holder, provider, arrival.now) {
+            // a SAML response is good for minutes: who passes by in a browser brings another before programs miss the keys
+            if arrival.may_log_in && provider.shows_assertions() && credentials.end_soon(arrival.now) {
+                let evidence = Box::pin(identity.holder.evidence.evidence(Duration::ZERO)).await;
+                if matches!(evidence, Err(EvidenceError::Expired)) {
+                    return Err(Fault::Issue(Arc::new(IssueError::EvidenceExpired)));
+                }
+            }
             return Ok(Some(credentials));
         }
         let mut step = arrival.trace.step("issue");

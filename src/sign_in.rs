@@ -33,7 +33,7 @@ use crate::identity::{IdentitySource, SourceName};
 use crate::secret::Sealer;
 use crate::session::{CookieNames, Session, Sessions};
 use crate::telemetry::Metrics;
-use crate::web::{Body, Response};
+use crate::web::{self, Body, Response};
 
 mod acs;
 mod begin;
@@ -212,6 +212,10 @@ impl SignIn {
         let reads = matches!(visit.head.method, Method::GET | Method::HEAD);
         let posts = visit.head.method == Method::POST;
         match place {
+            // where "Try again" and a reload lead that give up what was posted
+            "acs" if is_navigation(visit.head) && visit.head.uri.query().is_none() => {
+                Ok(web::redirect("/.claviger/login"))
+            }
             "acs" if posts => self.acs(site, visit, (source, party), body).await,
             "arrive" if reads => self.arrive(site, visit).await,
             "logout" if reads || posts => self.heed_logout(site, visit, (source, party), body).await,

@@ -4,11 +4,12 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -26,6 +27,8 @@ pub use clients::ClientAuth;
 pub struct ServerIdentity {
     certificate: PathBuf,
     base: Arc<ServerConfig>,
+    /// Judges the certificates of clients; absent where none are asked for.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// How a listener shakes hands. Its clones are one: a change counts for every handshake after it, and for no connection
@@ -100,7 +103,15 @@ impl ServerIdentity {
     pub fn asking(certificate: &Path, key: &Path, clients: Option<&ClientAuth>) -> Result<Self, TlsError> {
         let shown = certified(certificate, key)?;
         let clients = clients.map(ClientAuth::verifier).transpose()?;
-        Ok(Self { certificate: certificate.to_owned(), base: Arc::new(server_base(shown, clients)) })
+        let base = Arc::new(server_base(shown, clients.clone()));
+        Ok(Self { certificate: certificate.to_owned(), base, clients })
+    }
+
+    /// Whether a client that showed this certificate would get in at `now`.
+    pub fn believes(&self, certificate: &ClientCertificate, now: SystemTime) -> bool {
+        let Some((leaf, more)) = certificate.chain().split_first() else { return false };
+        let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        self.clients.as_ref().is_some_and(|clients| clients.verify_client_cert(leaf, more, now).is_ok())
     }
 
     /// A configuration for TLS 1.2 and 1.3 that offers these protocols by ALPN, the preferred one first.

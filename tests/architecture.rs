@@ -295,3 +295,22 @@ fn words_with(code: &str, word: &str) -> bool {
     code.match_indices(word)
         .any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
 }
+
+/// `manual::vulnerabilities` says what answers an attack by name: `[`room::file::item`](…)`.
+#[test]
+fn every_answer_to_an_attack_is_where_the_page_says() {
+    let page = fs::read_to_string(root().join("src/manual/vulnerabilities.rs")).unwrap();
+    let named: Vec<&str> = page.split("[`").skip(1).filter_map(|rest| rest.split_once("`](")).map(|(n, _)| n).collect();
+    assert!(named.len() > 50, "{}", named.len());
+    for name in named.into_iter().filter(|name| name.contains("::")) {
+        let words: Vec<&str> = name.split("::").collect();
+        let file = |end: usize| root().join("src").join(words[..end].join("/")).with_extension("rs");
+        let end = (1..words.len()).rev().find(|end| file(*end).is_file());
+        let end = end.unwrap_or_else(|| panic!("{name}: no such room"));
+        let text = fs::read_to_string(file(end)).unwrap();
+        for item in &words[end..] {
+            let starts = ["fn ", "struct ", "const ", "enum ", "trait "].map(|kind| format!("{kind}{item}"));
+            assert!(starts.iter().any(|start| text.contains(start.as_str())), "{name}: no `{item}`");
+        }
+    }
+}

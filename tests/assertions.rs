@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -40,11 +41,23 @@ impl EvidenceSource for Shows {
     }
 }
 
+/// The system's clock, so many seconds ahead.
+#[derive(Debug, Default)]
+struct Ahead(AtomicU64);
+
+impl Clock for Ahead {
+    fn now(&self) -> SystemTime {
+        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// An STS that knows a provider, and what asks it.
 struct Corp {
     key: SigningKey,
     authority: Arc<Authority>,
     credentials: Arc<dyn CredentialProvider>,
+    /// What those go by.
+    clock: Arc<Ahead>,
     _workers: Workers,
 }
 
@@ -69,9 +82,11 @@ impl Corp {
 
         let surroundings = Surroundings::new(".", Environment::default());
         let table = format!("kind = \"saml\"\nregion = \"eu-west-1\"\nendpoint = \"http://{at}\"").parse().unwrap();
-        let settings = Settings { name: "aws", table, surroundings: &surroundings, clock: &clock };
+        let clock = Arc::new(Ahead::default());
+        let ours: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let settings = Settings { name: "aws", table, surroundings: &surroundings, clock: &ours };
         let credentials = built_in::build(BUILT_INS, settings, &credentials::Materials { mint: None }).unwrap();
-        Self { key, authority, credentials, _workers: workers }
+        Self { key, authority, credentials, clock, _workers: workers }
     }
 
     /// A response for alice that offers every role, in either order.
@@ -143,6 +158,10 @@ async fn the_longest_that_all_allow_is_asked_for() {
     let before = corp.asked();
     lives("odd", corp.response(), DAY, 7200).await;
     assert_eq!(corp.asked(), before + 1);
+    // for a day: its owner may have come to allow more
+    corp.clock.0.store(DAY, Ordering::Relaxed);
+    lives("odd", corp.response(), 2 * DAY, 7200).await;
+    assert_eq!(corp.asked(), before + 5);
 }
 
 #[tokio::test]

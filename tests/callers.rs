@@ -6,7 +6,7 @@ use crate::support::client::{self, Answer};
 use crate::support::world::World;
 
 mod certificates;
-mod ends;
+pub mod ends;
 mod forged;
 pub mod issuer;
 mod keys;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::own_keys::{OWN_KEY, OWN_SECRET};
 use crate::support::routes::OPEN;
+use crate::support::secure::certificate;
 use crate::support::world::{Plan, World};
 use places::Places;
 
@@ -143,6 +144,37 @@ async fn keys_of_the_container_endpoint_are_asked_for_with_the_tokens_file() {
     let told: Vec<_> = asked.iter().map(|asked| (asked.line.as_str(), asked.header("authorization"))).collect();
     assert_eq!(told, [("GET /v1/credentials", "pod-token-1"), ("GET /v1/credentials", "pod-token-2")]);
     world.told_nothing(&["pod-token-1", machine.secret_access_key.expose(), machine.session_token.expose()]).await;
+}
+
+/// By https the endpoint is believed by its certificate, as any server is; before that it is shown no token.
+#[tokio::test]
+async fn a_container_endpoint_by_https_is_believed_by_its_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let [theirs, key, others] = ["theirs.crt", "theirs.key", "others.crt"].map(|name| folder.path().join(name));
+    let (own, private) = certificate("127.0.0.1");
+    std::fs::write(&theirs, own).unwrap();
+    std::fs::write(&key, private).unwrap();
+    std::fs::write(&others, certificate("127.0.0.1").0).unwrap();
+    for (roots, expected) in [(&theirs, StatusCode::OK), (&others, StatusCode::SERVICE_UNAVAILABLE)] {
+        let places = Places::secure(&theirs, &key);
+        let plan = plan("base = [\"container\"]")
+            .variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", &places.url("/v1/credentials"))
+            .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token")
+            .variable("SSL_CERT_FILE", roots.to_str().unwrap());
+        let world = plan.start().await;
+        let machine = world.machine().await;
+        places.give(&machine, SystemClock.now() + Duration::from_secs(3600));
+        let (status, page) = world.opened_by("alice").await;
+        assert_eq!(status, expected, "{page}");
+        let asked: Vec<_> = places.asked().iter().map(|asked| asked.header("authorization").to_owned()).collect();
+        if expected == StatusCode::OK {
+            world.signed_for_alice().await;
+            assert_eq!(asked, ["pod-token"]);
+        } else {
+            assert!(asked.is_empty(), "nothing is said to a stranger: {asked:?}");
+        }
+        world.told_nothing(&["pod-token", machine.secret_access_key.expose()]).await;
+    }
 }
 
 /// A23: the second version only, by a token that a PUT has brought.

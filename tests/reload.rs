@@ -39,7 +39,7 @@ pub fn edit(world: &World, from: &str, to: &str) {
 }
 
 /// Puts a file in the place of another in one step.
-fn put(world: &World, name: &str, text: &str) {
+pub fn put(world: &World, name: &str, text: &str) {
     let beside = world.file(&format!("{name}.new"));
     fs::write(&beside, text).unwrap();
     fs::rename(beside, world.file(name)).unwrap();

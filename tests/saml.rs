@@ -2,6 +2,7 @@
 
 mod messages;
 mod metadata;
+mod second_opinion;
 
 use claviger::saml::{Answer, Assertion, Expected, Guarded, Kind, Reason, Refused, SKEW, Trust, Verified, verify};
 

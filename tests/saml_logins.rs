@@ -7,12 +7,15 @@ use http::StatusCode;
 use serde_json::json;
 
 mod attack_documents;
+mod checked;
+mod examples;
 mod hosts;
 mod instances;
 mod logouts;
 mod metadata;
 mod our_provider;
 mod own_roles;
+mod parallel;
 mod refusals;
 mod unasked;
 

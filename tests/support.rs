@@ -17,6 +17,8 @@ pub mod secure;
 pub mod side;
 pub mod tap;
 pub mod told;
+#[cfg(feature = "saml")]
+pub mod traced;
 pub mod upstream;
 pub mod verdict;
 pub mod watched;

@@ -132,7 +132,7 @@ async fn nobody_gets(at: SocketAddr, below: &str, told: &[Told]) {
 fn demo(world: &World) -> Side {
     let authority = format!("http://{}", world.authority_at).parse().unwrap();
     let fetch = Arc::new(Fetch::new(&Trust::system()));
-    let demo = Demo::new(&authority, Secret::new("verdict-token"), fetch, Arc::new(SystemClock));
+    let demo = Demo::new(&authority, Secret::new("verdict-token"), fetch, Arc::new(SystemClock), Vec::new());
     Side::new("demo", Place::reserve(), demo)
 }
 

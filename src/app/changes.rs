@@ -133,6 +133,14 @@ pub(super) fn lost(before: &Config, after: &Config) -> BTreeSet<Arc<str>> {
     losing.filter_map(|(_, route)| route.credentials.clone()).collect()
 }
 
+/// The sources whose word is worth nothing any more: they are not there, or another speaks by their name.
+pub(super) fn gone(before: &Config, after: &Config) -> BTreeSet<SourceName> {
+    let is_there = |name: &&SourceName| after.identity.contains_key(*name);
+    let mut gone: BTreeSet<_> = before.identity.keys().filter(|name| !is_there(name)).cloned().collect();
+    gone.extend(strangers(before, after));
+    gone
+}
+
 /// The sources of which another issuer speaks now, or the same one to another client: it may call others by the same
 /// `sub` (OpenID Connect Core §8). So are those that take another part of what is shown for the name.
 fn strangers(before: &Config, after: &Config) -> BTreeSet<SourceName> {
@@ -173,4 +181,5 @@ const HARMLESS: [&str; 13] = [
 ];
 
 /// What says who speaks in an `[identity.*]`, and which of their words is the name.
-const SPEAKER: [&str; 5] = ["kind", "issuer", "client_id", "subject", "subject_claim"];
+const SPEAKER: [&str; 7] =
+    ["kind", "issuer", "client_id", "entity_id", "subject", "subject_attribute", "subject_claim"];

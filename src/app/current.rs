@@ -10,8 +10,6 @@ use crate::generation::{Entrance, Generation, Parts};
 /// All that changes with a reload, as one.
 #[derive(Debug)]
 pub(super) struct Current {
-    /// The first config's is 1.
-    pub(super) number: u64,
     pub(super) config: Config,
     pub(super) generation: Arc<Generation>,
     pub(super) keys: OurKeys,
@@ -24,7 +22,7 @@ impl Current {
         let keys = OurKeys::read(&config, Missing::Kept, &mut errors)?;
         errors.or(()).map_err(StartError::Config)?;
         let generation = Generation::build(&config, &keys.given(parts)).map_err(StartError::Config)?;
-        Ok(Self { number: 1, config, generation: Arc::new(generation), keys })
+        Ok(Self { config, generation: Arc::new(generation), keys })
     }
 }
 

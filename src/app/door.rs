@@ -38,6 +38,7 @@ impl Handler for Door {
         let is_believed = client.as_ref().is_ok_and(Client::is_believed);
         let now = self.app.clock.now();
         let trace = Trace::of(&head.headers, self.app.exporter.as_ref(), is_believed, now);
+        let is_navigation = is_navigation(&head);
         let arrival = Arrival {
             id: &id,
             trace: &trace,
@@ -46,10 +47,10 @@ impl Handler for Door {
             client: client.as_ref().map_or_else(|_| Client::at(connection.peer, connection.tls), |client| *client),
             host: &host,
             cookies: entrance.and_then(|entrance| entrance.cookies.as_ref()),
+            may_log_in: is_navigation,
         };
 
         let mut note = Note::default();
-        let is_navigation = is_navigation(&head);
         let for_a_person = is_navigation || is_a_persons_post(&head);
         let is_told = current.config.log_access || trace.is_recorded();
         let asked = is_told.then(|| (head.method.clone(), head.uri.clone()));

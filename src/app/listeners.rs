@@ -1,6 +1,6 @@
 //! The `[listen.<name>]` that are open: a new config opens some and closes others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -120,16 +120,19 @@ impl Listeners {
         Ok(address)
     }
 
-    /// Closes those that are not in the next config, or elsewhere by it.
-    pub(super) fn close(&mut self, next: &Config, moved: &BTreeMap<Arc<str>, Listener>) {
+    /// Closes those that are not in the next config, or elsewhere by it; says which these are.
+    pub(super) fn close(&mut self, next: &Config, moved: &BTreeMap<Arc<str>, Listener>) -> BTreeSet<Arc<str>> {
+        let mut closed = BTreeSet::new();
         self.open.retain(|name, entry| {
             let stays = next.listen.contains_key(name) && !moved.contains_key(name);
             if !stays {
                 tracing::info!(listener = &**name, address = %entry.address, "not listening any more");
                 entry.open.close();
+                closed.insert(Arc::clone(name));
             }
             stays
         });
+        closed
     }
 
     /// The next handshakes and connections are by this config. Those that are there keep to what they came with.

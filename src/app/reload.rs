@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge};
 use tokio::time::sleep;
 
 use super::App;
-use super::changes::{Changes, lost};
+use super::changes::{Changes, gone, lost};
 use super::current::{Current, HTTP};
 use super::keys::{Missing, OurKeys};
 use super::listeners::Listeners;
@@ -18,6 +18,8 @@ use crate::clock::epoch_seconds;
 use crate::config::{Config, ConfigErrors, Reading};
 use crate::files::Files;
 use crate::generation::{Generation, Parts};
+use crate::identity::SourceName;
+use crate::proxy::Taken;
 use crate::server::{Listener, Workers};
 use crate::telemetry::{AUDIT, LogLevel, Metrics};
 use crate::tls::Handshakes;
@@ -61,6 +63,8 @@ struct Next {
     bound: BTreeMap<Arc<str>, Listener>,
     changes: Changes,
     lost: BTreeSet<Arc<str>>,
+    /// Sources that have gone, or speak for others.
+    gone: BTreeSet<SourceName>,
 }
 
 impl Reload {
@@ -127,8 +131,9 @@ impl Reload {
         errors.append(changes.fixed.clone());
         match built {
             Some((generation, keys, plan)) if errors.is_empty() => {
-                let current = Current { number: before.number + 1, config, generation: Arc::new(generation), keys };
-                Ok(Next { current, plan, bound, changes, lost })
+                let current = Current { config, generation: Arc::new(generation), keys };
+                let gone = gone(&before.config, &current.config);
+                Ok(Next { current, plan, bound, changes, lost, gone })
             }
             _ => Err(errors.located(&config.text)),
         }
@@ -159,7 +164,7 @@ impl Reload {
 
     /// Requests that have begun keep to what they began with; those that come after this see the new one whole.
     async fn put_in_place(&mut self, workers: &Workers, before: &Current, next: Next, cause: Cause) {
-        let Next { current, plan, bound, changes, lost } = next;
+        let Next { current, plan, bound, changes, lost, gone } = next;
         let app = &self.app;
         let stays = |name: &str| {
             !lost.contains(name)
@@ -176,7 +181,7 @@ impl Reload {
         }
         app.broker.use_providers(current.generation.providers.clone(), stays);
         app.sign_in.use_sealer(Arc::clone(&current.keys.sealer));
-        self.running.listeners.close(&current.config, &bound);
+        let closed = self.running.listeners.close(&current.config, &bound);
         self.running.listeners.change(&current, touched);
         for (name, identity) in &plan.identities {
             if let (true, Some(tls)) = (touched, self.running.shaken.get(*name)) {
@@ -187,8 +192,11 @@ impl Reload {
         self.running.level.set(current.config.log_level);
         app.stale.store(None);
 
-        let (number, changed) = (current.number, changes.sentence());
+        let (number, changed) = (current.generation.number, changes.sentence());
+        let taken = Taken { sources: gone, listeners: closed, grace: current.config.drain };
+        let generation = Arc::clone(&current.generation);
         app.current.store(Arc::new(current));
+        app.proxy.reloaded(&generation, taken);
         for (name, listener) in bound {
             match self.running.listeners.open(workers, app, &name, listener) {
                 Ok(address) => tracing::info!(listener = &*name, address = %address, "listening"),
@@ -210,7 +218,7 @@ impl Reload {
         self.app.stale.store(Some(Arc::new(reasons.clone()))); // who reads of it in the log finds it at `/readyz`
         tracing::error!(
             target: AUDIT,
-            { config.generation = before.number, config.errors = reasons, why = cause.as_str() },
+            { config.generation = before.generation.number, config.errors = reasons, why = cause.as_str() },
             "the config was not reloaded: the one before stays in use"
         );
     }
@@ -249,7 +257,7 @@ impl Counts {
 
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     fn in_use(&self, current: &Current, app: &App) {
-        self.generation.set(current.number as f64);
+        self.generation.set(current.generation.number as f64);
         self.since.set(epoch_seconds(app.clock.now()) as f64);
     }
 }

@@ -91,10 +91,15 @@ impl SamlProvider {
 
     /// What a Response says to AWS, where this provider signed it, now. Blocks.
     fn assertion(&self, document: &[u8], now: SystemTime) -> Result<Assertion, Refused> {
+        let guarded = Guarded::new(document, Kind::Response)?;
+        // AWS decrypts by a private key that is registered with the provider; none can be registered here
+        if guarded.is_encrypted() {
+            return Err(Reason::Encryption("this STS has no key of the provider's".into()).into());
+        }
         let trust = Trust { certificates: self.certificates.clone(), ..Trust::default() };
         let recipients: Vec<&str> = self.recipients.iter().map(String::as_str).collect();
         let audiences: Vec<&str> = self.audiences.iter().map(String::as_str).collect();
-        verify(Guarded::new(document, Kind::Response)?, &trust)?.accept(&Expected {
+        verify(guarded, &trust)?.accept(&Expected {
             issuer: &self.entity_id,
             destination: None,
             recipients: &recipients,
@@ -211,6 +216,9 @@ fn refusal(reason: &Reason) -> Refusal {
         Reason::Time(what) => Refusal::expired_token_exception(format!("The response must be valid now: {what}")),
         Reason::Status { .. } => {
             Refusal::idp_rejected_claim("The identity provider reported that authentication failed.")
+        }
+        Reason::Encryption(_) => {
+            invalid("Encrypted assertions are not supported here; have the provider send the assertion unencrypted.")
         }
         Reason::Busy => Refusal::throttling(),
         _ => invalid("Your request included an invalid SAML response."),

@@ -16,12 +16,14 @@ use crate::route::Route;
 use crate::tls::ClientAuth;
 
 pub(super) mod columns;
+mod sources;
 
 use columns::Columns;
+use sources::Source;
 
 /// Read a config file, build everything in it and bind nothing; say what would run, or all that is wrong.
 ///
-/// Exits with 0 for a sound config and with 2 for any other.
+/// Exits with 0 for a sound config and with 2 for any other; with 1 where an identity provider that was asked is off.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// The config file (TOML); `config/reference.toml` explains every key.
@@ -29,18 +31,31 @@ pub(super) struct Check {
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
+    /// Ask each identity provider for what a login needs, such as SAML metadata, and say which of them are off.
+    #[arg(long)]
+    online: bool,
 }
 
 impl Check {
     pub(super) fn run(self) -> ExitCode {
-        match look_at(&self.file, &Environment::of_this_process()) {
-            Ok((config, generation)) if self.json => tell(&pretty(&as_json(&config, &generation))),
-            Ok((config, generation)) => {
-                tell(&format!("{} is sound.\n\n{}", self.file.display(), summary(&config, &generation)));
-            }
+        let (config, generation) = match look_at(&self.file, &Environment::of_this_process()) {
+            Ok(sound) => sound,
             Err(errors) => return refuse(&self.file, &errors, self.json),
+        };
+        let sources = match sources::all(&config, &generation, self.online) {
+            Ok(sources) => sources,
+            Err(error) => {
+                eprintln!("claviger: nobody can be asked: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        if self.json {
+            tell(&pretty(&as_json(&config, &generation, &sources)));
+        } else {
+            let summary = summary(&config, &generation, &sources);
+            tell(&format!("{} is sound.\n\n{summary}", self.file.display()));
         }
-        ExitCode::SUCCESS
+        if sources.iter().any(Source::is_off) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
@@ -74,7 +89,7 @@ pub(super) fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn summary(config: &Config, generation: &Generation) -> String {
+fn summary(config: &Config, generation: &Generation, sources: &[Source]) -> String {
     let mut text = String::from("Listeners\n");
     let mut listeners = Columns::indented();
     for (name, listen) in &config.listen {
@@ -92,7 +107,13 @@ fn summary(config: &Config, generation: &Generation) -> String {
         let scheme = if tls { "https" } else { "http" };
         listeners.row([format!("({section})"), format!("{scheme} on {address}"), String::new()]);
     }
-    let _ = write!(text, "{listeners}\nRoutes\n");
+    let _ = write!(text, "{listeners}");
+    if !sources.is_empty() {
+        let mut rows = Columns::indented();
+        sources.iter().for_each(|source| rows.row(source.columns()));
+        let _ = write!(text, "\nIdentity\n{rows}");
+    }
+    text.push_str("\nRoutes\n");
     for route in generation.routes.iter() {
         let Some(written) = config.route.get(&route.name) else { continue };
         let _ = writeln!(text, "  {}", route.name);
@@ -127,7 +148,7 @@ fn others(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr, bo
     others.into_iter().filter_map(|(section, at)| at.map(|(address, tls)| (section, address, tls)))
 }
 
-fn as_json(config: &Config, generation: &Generation) -> Value {
+fn as_json(config: &Config, generation: &Generation, sources: &[Source]) -> Value {
     let listeners: Vec<_> = config
         .listen
         .iter()
@@ -167,6 +188,7 @@ fn as_json(config: &Config, generation: &Generation) -> Value {
         "sound": true,
         "listeners": listeners,
         "others": others,
+        "identity": sources.iter().map(Source::as_json).collect::<Vec<_>>(),
         "routes": routes,
     })
 }

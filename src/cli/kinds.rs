@@ -14,7 +14,8 @@ use crate::{credentials, endpoint, identity, inject};
 pub(super) struct Kinds {
     /// One table only.
     table: Option<Table>,
-    /// Print a complete example of this kind; of each, where several tables have one of this name.
+    /// Print a complete example of this kind; of each, where several tables have one of this name. `saml/keycloak`,
+    /// `saml/entra`, `saml/okta` and `saml/adfs` are made for those providers.
     #[arg(long, value_name = "KIND")]
     example: Option<String>,
 }
@@ -52,8 +53,10 @@ impl Kinds {
                     let each = several.iter().map(|kind| format!("# {}\n\n{}", kind.table.heading(), kind.example));
                     tell(&each.collect::<Vec<_>>().join("\n"));
                 }
+                [] if let Some((_, example)) = shaped().iter().find(|(shape, _)| *shape == name) => tell(example),
                 [] => {
-                    let known: Vec<_> = kinds.iter().map(|kind| kind.kind).collect();
+                    let known = kinds.iter().map(|kind| kind.kind).chain(shaped().iter().map(|(shape, _)| *shape));
+                    let known: Vec<_> = known.collect();
                     eprintln!("claviger: there is no kind `{name}`; it may be one of: {}", known.join(", "));
                     return ExitCode::from(2);
                 }
@@ -83,6 +86,14 @@ fn all() -> Vec<Kind> {
         .chain(of(Table::Endpoint, endpoint::BUILT_INS))
         .chain(of(Table::Inject, inject::BUILT_INS))
         .collect()
+}
+
+/// Examples of a kind for what stands on the other side, by `kind/that`.
+fn shaped() -> &'static [(&'static str, &'static str)] {
+    #[cfg(feature = "saml")]
+    return identity::SAML_EXAMPLES;
+    #[cfg(not(feature = "saml"))]
+    &[]
 }
 
 fn list(kinds: &[Kind]) -> String {

@@ -39,8 +39,8 @@ struct SamlSettings {
 #[derive(Debug)]
 struct Provider {
     service: Service,
-    /// The longest session that STS has given for a role, where it has refused a longer one.
-    longest: Mutex<HashMap<RoleArn, Duration>>,
+    /// The longest session that STS has given for a role where it has refused a longer one, and when.
+    longest: Mutex<HashMap<RoleArn, (Duration, SystemTime)>>,
 }
 
 #[async_trait]
@@ -77,17 +77,20 @@ impl CredentialProvider for Provider {
             });
         };
         let role = &grant.role;
-        let most = longest(&response, holder, duration, self.service.now());
-        let known = self.known(role);
+        let now = self.service.now();
+        let most = longest(&response, holder, duration, now);
+        let known = self.known(role, now);
         let wanted = known.map_or(most, |known| most.min(known));
+        let mut too_long = false;
         for duration in lengths(wanted) {
             let ask = Saml { role, provider, response: &response.document, duration: Some(duration) };
             let answer = self.service.sts.assume_role_with_saml(ask).await;
             if answer.as_ref().is_err_and(is_too_long) && duration > LEAST_OF_A_ROLE {
+                too_long = true;
                 continue;
             }
-            if answer.is_ok() && duration < most {
-                self.learn(role, duration);
+            if answer.is_ok() && too_long {
+                self.learn(role, duration, now);
             }
             return self.service.answer(role, answer);
         }
@@ -96,17 +99,19 @@ impl CredentialProvider for Provider {
 }
 
 impl Provider {
-    fn known(&self, role: &RoleArn) -> Option<Duration> {
-        self.longest.lock().unwrap_or_else(PoisonError::into_inner).get(role).copied()
+    /// What was learnt in the last day: the role's owner may have come to allow more.
+    fn known(&self, role: &RoleArn, now: SystemTime) -> Option<Duration> {
+        let known = self.longest.lock().unwrap_or_else(PoisonError::into_inner).get(role).copied();
+        known.filter(|(_, learnt)| now < *learnt + BELIEVED_FOR).map(|(longest, _)| longest)
     }
 
     /// Roles come from the config and the provider's signed word, filled with claims: only so many are remembered.
-    fn learn(&self, role: &RoleArn, longest: Duration) {
+    fn learn(&self, role: &RoleArn, longest: Duration, now: SystemTime) {
         let mut known = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_ROLES {
             known.clear();
         }
-        known.insert(role.clone(), longest);
+        known.insert(role.clone(), (longest, now));
     }
 }
 
@@ -138,3 +143,5 @@ const LEAST: Duration = Duration::from_secs(900);
 /// The least that a role's `MaxSessionDuration` can be.
 const LEAST_OF_A_ROLE: Duration = Duration::from_secs(3600);
 const MOST_ROLES: usize = 1024;
+/// How long a role's longest session is gone by: then a longer one is tried again, which costs up to four calls.
+const BELIEVED_FOR: Duration = Duration::from_secs(86_400);

@@ -213,6 +213,25 @@ async fn nobody_there_is_unavailable() {
 }
 
 #[test]
+fn keys_end_soon_in_their_last_quarter_or_four_minutes() {
+    let (issued, second) = (from_epoch_seconds(1_000_000), Duration::from_secs(1));
+    for (life, soon) in [(43_200, 240), (3600, 240), (900, 225), (8, 2)] {
+        let expires = issued + second * life;
+        let credentials = Credentials {
+            access_key_id: "ASIA".into(),
+            secret_access_key: Secret::new("secret"),
+            session_token: HeaderValue::from_static("token"),
+            expires,
+            issued,
+            role_session: "".into(),
+            request_id: "".into(),
+        };
+        let at = expires - second * soon;
+        assert!(credentials.end_soon(at) && !credentials.end_soon(at - second), "{life}");
+    }
+}
+
+#[test]
 fn mistakes_name_their_keys() {
     for (table, key) in [
         ("kind = \"web_identity\"", ""),

@@ -4,6 +4,7 @@ use askama::Template;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::Way;
 use super::store::Summary;
 use super::verdict::Caller;
 use crate::web::{self, Response};
@@ -12,6 +13,7 @@ use crate::web::{self, Response};
 #[template(path = "demo/who.html", config = ".askama.toml")]
 struct Who<'a> {
     caller: &'a Caller,
+    ways: &'a [Way],
     buckets: Vec<BucketLine>,
 }
 
@@ -38,10 +40,10 @@ pub(super) struct ObjectLine {
 }
 
 /// Who called, as a page.
-pub(super) fn who(caller: &Caller, buckets: Vec<Summary>) -> Response {
+pub(super) fn who(caller: &Caller, ways: &[Way], buckets: Vec<Summary>) -> Response {
     let line =
         |bucket: Summary| BucketLine { name: bucket.name, objects: bucket.objects, size: readable(bucket.bytes) };
-    rendered(&Who { caller, buckets: buckets.into_iter().map(line).collect() })
+    rendered(&Who { caller, ways, buckets: buckets.into_iter().map(line).collect() })
 }
 
 /// Who called, as JSON.
@@ -49,6 +51,8 @@ pub(super) fn who_json(caller: &Caller) -> Value {
     json!({
         "signature": "verified",
         "user": caller.name(),
+        "login": caller.login(),
+        "call": caller.call(),
         "arn": caller.arn,
         "role": caller.role,
         "session_name": caller.session_name,
@@ -109,7 +113,7 @@ mod tests {
             "arn": polyglot, "access_key_id": "ASIA", "subject": polyglot, "tags": {polyglot: polyglot},
         }))
         .unwrap();
-        let page = who(&caller, Vec::new()).into_body().collect(1 << 20).await.unwrap();
+        let page = who(&caller, &[], Vec::new()).into_body().collect(1 << 20).await.unwrap();
         assert!(!String::from_utf8_lossy(&page).contains("<svg"));
         let line = ObjectLine { key: polyglot.into(), path: "x".into(), size: 1, modified: String::new() };
         let page = objects("notes", vec![line]).into_body().collect(1 << 20).await.unwrap();

@@ -26,7 +26,7 @@ impl App {
         });
         let credentials = site.credentials("reports", &claims).await;
         let clock = Arc::clone(&site.clock) as Arc<dyn Clock>;
-        let demo = Demo::new(&site.url, Secret::new(VERDICT_TOKEN), Arc::clone(&site.fetch), clock);
+        let demo = Demo::new(&site.url, Secret::new(VERDICT_TOKEN), Arc::clone(&site.fetch), clock, Vec::new());
         Self { site, demo, credentials }
     }
 
@@ -80,6 +80,8 @@ async fn a_signed_caller_sees_who_they_are() {
     let expected = json!({
         "signature": "verified",
         "user": "alice",
+        "login": null,
+        "call": "AssumeRoleWithWebIdentity",
         "arn": "arn:aws:sts::123456789012:assumed-role/reports/alice",
         "role": "arn:aws:iam::123456789012:role/reports",
         "session_name": "alice",
@@ -252,7 +254,7 @@ async fn what_cannot_be_judged_is_not_let_in() {
     // nobody listens at port 1 of loopback, and the other token may not ask
     for (authority, token) in [("http://127.0.0.1:1/", VERDICT_TOKEN), (app.site.url.as_str(), "wrong")] {
         let url = authority.parse().unwrap();
-        let demo = Demo::new(&url, Secret::new(token), Arc::clone(&app.site.fetch), clock());
+        let demo = Demo::new(&url, Secret::new(token), Arc::clone(&app.site.fetch), clock(), Vec::new());
         let request = app.signed(http::Request::get("/"), "").map(Body::full);
         assert_eq!(demo.handle(&connection(), request).await.status(), StatusCode::SERVICE_UNAVAILABLE, "{authority}");
     }

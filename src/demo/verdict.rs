@@ -96,4 +96,38 @@ impl Caller {
     pub(super) fn name(&self) -> &str {
         self.session_name.as_deref().or(self.user.as_deref()).unwrap_or(&self.arn)
     }
+    /// By what they logged in, where the session's tags or the provider of it say so.
+    pub(super) fn login(&self) -> Option<&str> {
+        match self.tags.get("login").map(String::as_str) {
+            Some("oidc") => Some("OpenID Connect"),
+            Some("saml") => Some("SAML"),
+            None if self.is_of(SAML_PROVIDER) => Some("SAML"),
+            other => other,
+        }
+    }
+
+    /// The call of STS that gave them their keys: whom the session is of tells which.
+    pub(super) fn call(&self) -> Option<&'static str> {
+        self.role.as_ref()?;
+        Some(match self.provider {
+            None => "AssumeRole",
+            Some(_) if self.is_of(SAML_PROVIDER) => "AssumeRoleWithSAML",
+            Some(_) => "AssumeRoleWithWebIdentity",
+        })
+    }
+
+    /// What STS was shown there.
+    pub(super) fn shown(&self) -> &'static str {
+        match self.call() {
+            Some("AssumeRoleWithSAML") => "STS was shown the SAML response of your login",
+            Some("AssumeRoleWithWebIdentity") => "STS was shown a token that claviger signed for you",
+            _ => "STS was asked with claviger's own keys",
+        }
+    }
+
+    fn is_of(&self, kind: &str) -> bool {
+        self.provider.as_ref().is_some_and(|provider| provider.contains(kind))
+    }
 }
+
+const SAML_PROVIDER: &str = ":saml-provider/";

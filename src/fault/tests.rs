@@ -45,13 +45,23 @@ async fn programs_get_json_and_a_challenge() {
     assert_eq!((&body["error"], &body["request_id"]), (&json!("login_required"), &json!("r-2")));
 }
 
-#[test]
-fn too_many_come_back_no_earlier_than_it_helps() {
-    for (millis, seconds) in [(0, "1"), (10, "1"), (1_000, "1"), (1_001, "2"), (59_500, "60")] {
+#[tokio::test]
+async fn too_many_come_back_no_earlier_than_it_helps_and_are_told_when() {
+    for (millis, seconds, words) in [
+        (0, "1", "in a second."),
+        (1_000, "1", "in a second."),
+        (1_001, "2", "in 2 seconds."),
+        (59_500, "60", "in 60 seconds."),
+        (119_001, "120", "in 2 minutes."),
+        (3_600_000, "3600", "in 60 minutes."),
+        (9_000_000, "9000", "in 3 hours."),
+    ] {
         let error = TooMany { limit: "per_address", retry_after: Duration::from_millis(millis) };
         let response = Fault::TooMany(error).answer("r-4", Reader::Program);
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{millis}");
+        let page = text(Fault::TooMany(error).answer("r-4", Reader::Person(None))).await;
+        assert!(page.contains(words), "{page}");
     }
 }
 

@@ -43,7 +43,6 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
     builder.look_for_a_way_back(&sources);
     builder.look_for_certificates(&sources);
     builder.look_for_keys_in_common();
-    builder.look_at_the_other_side();
     let vouched = Vouched::new(routes.iter().flat_map(|route| &route.injectors).flat_map(|injector| injector.sets()));
     let vouched = Arc::new(vouched);
     let routes = Routes::build(routes).unwrap_or_else(|problems| {
@@ -55,7 +54,10 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         None => Rates::new(config.limits.rate),
     };
     let (mint, footings) = (parts.mint.clone(), builder.footings);
-    builder.errors.or(Generation { routes, sources, providers, endpoints, vouched, entrances, rates, mint, footings })
+    let (number, clock) = (before.map_or(0, |(before, _)| before.number) + 1, Arc::clone(&parts.clock));
+    let made =
+        Generation { number, routes, sources, providers, endpoints, vouched, entrances, rates, mint, footings, clock };
+    builder.errors.or(made)
 }
 
 struct Builder<'a> {
@@ -298,23 +300,6 @@ impl Builder<'_> {
             let problem = "looks at client certificates, but no listener asks for any; expected a `tls.client_ca` in \
                            some [listen.<name>]";
             self.errors.add(format!("identity.{name}"), problem);
-        }
-    }
-
-    /// What else runs from this config is built by the app; here it is only seen whether it can be.
-    fn look_at_the_other_side(&mut self) {
-        let surroundings = &self.config.surroundings;
-        if let Some(provider) = &self.config.provider {
-            provider.identity("provider", &mut self.errors);
-            if let Err(problem) = provider.settings.build(surroundings, &self.parts.clock) {
-                self.errors.add_settings("provider", problem);
-            }
-        }
-        if let Some(authority) = &self.config.authority {
-            authority.identity("authority", &mut self.errors);
-            if let Err(problems) = authority.settings.account(surroundings) {
-                problems.into_iter().for_each(|problem| self.errors.add_settings("authority", problem));
-            }
         }
     }
 }

@@ -106,12 +106,6 @@ fn contradictions_have_their_key_path() {
             "[listen.two]\naddress = '127.0.0.1:1'\ntls = { certificate = 'no.crt', key = 'no.key' }".into(),
             "listen.two.tls: ",
         ),
-        (
-            "[authority]\naddress = '127.0.0.1:1'\naccount = '123456789012'\nregion = 'eu-west-1'\n\
-             tls = { certificate = 'no.crt', key = 'no.key' }"
-                .into(),
-            "authority.tls: ",
-        ),
     ] {
         let found = errors(&more);
         assert!(found.iter().any(|error| error.starts_with(expected)), "{expected}\n{found:#?}");

@@ -42,7 +42,8 @@ pub struct RolePair {
 impl RolePair {
     /// A value of the `Role` attribute: two ARNs with a comma between them, of which either may be first.
     ///
-    /// A role's name may have a comma too, so each comma is tried; only one of them leaves two ARNs.
+    /// A role's name may have a comma too, so each comma is tried; only one of them leaves two ARNs. A provider vouches in
+    /// its own account only: with a role of another the two are no pair.
     pub fn read(value: &str) -> Option<Self> {
         value.match_indices(',').find_map(|(at, comma)| {
             let (one, other) = (value.get(..at)?.trim(), value.get(at + comma.len()..)?.trim());
@@ -51,7 +52,9 @@ impl RolePair {
     }
 
     fn of(role: &str, provider: &str) -> Option<Self> {
-        Some(Self { role: role.parse().ok()?, provider: provider.parse().ok()? })
+        let (role, provider): (RoleArn, SamlProviderArn) = (role.parse().ok()?, provider.parse().ok()?);
+        let is_of_one = (role.partition(), role.account()) == (provider.partition(), provider.account());
+        is_of_one.then_some(Self { role, provider })
     }
 }
 
@@ -84,6 +87,8 @@ mod tests {
             format!("{ROLE},{PROVIDER},{PROVIDER}"),
             format!("{ROLE}*,{PROVIDER}"),
             format!("{ROLE},arn:aws:iam::123456789012:saml-provider/"),
+            format!("{ROLE},arn:aws:iam::210987654321:saml-provider/corp"),
+            format!("{ROLE},arn:aws-cn:iam::123456789012:saml-provider/corp"),
             format!("{ROLE},arn:aws:iam::123456789012:oidc-provider/corp"),
         ] {
             assert_eq!(RolePair::read(&value), None, "{value}");

@@ -44,6 +44,14 @@ pub(super) const BUILT_IN: BuiltIn<dyn IdentitySource, Materials> = BuiltIn {
     build: |settings, materials| Ok(Arc::new(Saml::build(&settings, materials)?)),
 };
 
+/// The section for each of the usual providers, with what is to be entered there: `config/examples/identity/saml`.
+pub const EXAMPLES: &[(&str, &str)] = &[
+    ("saml/keycloak", include_str!("../../config/examples/identity/saml/keycloak.toml")),
+    ("saml/entra", include_str!("../../config/examples/identity/saml/entra.toml")),
+    ("saml/okta", include_str!("../../config/examples/identity/saml/okta.toml")),
+    ("saml/adfs", include_str!("../../config/examples/identity/saml/adfs.toml")),
+];
+
 #[derive(Debug)]
 struct Saml {
     name: SourceName,
@@ -76,7 +84,7 @@ impl Saml {
         let workers = Workers::new(AT_A_TIME);
         let signing = settings.signing_keys(section)?;
         let rules = Arc::new(settings.rules(section)?);
-        let provider = settings.provider(section, materials, &workers)?;
+        let provider = settings.provider(section, materials)?;
         let wants_signed = provider.at_hand().is_some_and(|known| known.provider.wants_signed_requests);
         if wants_signed && signing.is_empty() {
             let problem = "is missing, but the provider's metadata wants requests signed; expected a key of ours";
@@ -84,8 +92,9 @@ impl Saml {
         }
         Ok(Self {
             name: section.name.into(),
-            // under another of our entity IDs a provider may call people by other names (SAML-Core §8.3.7)
-            voucher: format!("saml {} {}", settings.issuer, settings.entity_id).into(),
+            // under another of our entity IDs a provider may call people by other names (SAML-Core §8.3.7), and what one
+            // attribute calls one person another may call somebody else (A21)
+            voucher: format!("saml {:?}", (&settings.issuer, &settings.entity_id, &settings.subject_attribute)).into(),
             binding: settings.binding(),
             name_id_format: settings.name_id_format(),
             label: settings.label.unwrap_or_else(|| section.name.to_owned()),

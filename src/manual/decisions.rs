@@ -100,8 +100,11 @@
 //! it (REFUSED_STREAM, GOAWAY). There is one exception: an idempotent one with its body at hand, on a *pooled* HTTP/1
 //! connection that ends without a byte of an answer. Upstreams close idle connections whenever they please, and whether
 //! that close and our request crossed on the way can't be known; RFC 9110 §9.2.2 lets a proxy repeat just that.
-//! *Rejected:* no exception, with which readers see 502 for every restart of an app. *Rejected:* repeating what a fresh
-//! connection lost, or on timeouts, or by status: all of these were read by somebody.
+//! A body that comes in pieces is not sent again, even where the upstream refused its stream: the connection asks for the
+//! first piece as soon as there is a stream, so that hardly any is still whole by then, and to have that one back every
+//! upload would pay for a place that both sides can reach. *Rejected:* no exception, with which readers see 502 for every
+//! restart of an app. *Rejected:* repeating what a fresh connection lost, or on timeouts, or by status: all of these were
+//! read by somebody.
 //!
 //! # 2026-11: Where no address is well, all are tried
 //!

@@ -9,6 +9,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::cut::Cut;
 use super::term::Term;
+use super::tunnel::Upgrade;
 use super::{Arrival, trailers, tunnel};
 use crate::fault::{Fault, REQUEST_ID};
 use crate::generation::Generation;
@@ -78,7 +79,7 @@ pub(super) fn for_client(
     route: &Route,
     permit: &Permit,
     term: impl FnOnce() -> Option<Term>,
-    client: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
 ) -> Response {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = switched.then(|| response.headers().get(header::UPGRADE).cloned()).flatten();
@@ -90,8 +91,8 @@ pub(super) fn for_client(
         if let Some(protocol) = protocol {
             headers.insert(header::UPGRADE, protocol);
         }
-        if let (Some(client), Some(upstream)) = (client, response.extensions_mut().remove::<OnUpgrade>()) {
-            tunnel::join(client, upstream, term(), route.upstream.idle());
+        if let (Some(upgrade), Some(upstream)) = (upgrade, response.extensions_mut().remove::<OnUpgrade>()) {
+            tunnel::join(upgrade, upstream, term(), route.upstream.idle());
         }
         return response;
     }

@@ -12,15 +12,23 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{Instant, sleep_until};
 
-use super::term::Term;
+use super::term::{Entry, Term};
+
+/// A client that has asked for an upgrade, and where it came in.
+pub(super) struct Upgrade {
+    pub(super) client: OnUpgrade,
+    pub(super) entry: Entry,
+}
 
 /// Joins both sides once they have switched protocols, and cuts them at the end of their term, if they have one: a socket
 /// must not outlive the login, token or certificate it was opened with. Nor does it outlive its use, whoever opened it: it
-/// is cut when nothing went either way for as long as `idle` (A14).
+/// is cut when nothing went either way for as long as `idle` (A14), and when a reload has closed its listener
+/// and requests under way would be cut too.
 ///
 /// It is only started after the upstream's own 101, so bytes pipelined behind an upgrade that was refused never get
 /// past the door (A4, CVE-2026-2833).
-pub(super) fn join(client: OnUpgrade, upstream: OnUpgrade, term: Option<Term>, idle: Duration) {
+pub(super) fn join(upgrade: Upgrade, upstream: OnUpgrade, term: Option<Term>, idle: Duration) {
+    let Upgrade { client, entry } = upgrade;
     tokio::spawn(async move {
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(sides) => sides,
@@ -33,6 +41,7 @@ pub(super) fn join(client: OnUpgrade, upstream: OnUpgrade, term: Option<Term>, i
             // either side closing is the ordinary end, and an error is how many clients close
             _ = copy_bidirectional(&mut client, &mut upstream) => {}
             () = ended(term) => tracing::info!("an upgraded connection was cut: who opened it is not vouched for any more"),
+            () = closed(entry) => tracing::info!("an upgraded connection was cut: its listener was closed"),
             () = moves.ceased(idle) => tracing::debug!("an upgraded connection was cut, as nothing went either way"),
         }
     });
@@ -44,6 +53,11 @@ async fn ended(term: Option<Term>) {
         Some(term) => term.ended().await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits until the listener was closed, and for the time that requests under way have then.
+async fn closed(entry: Entry) {
+    tokio::time::sleep(entry.closed().await).await;
 }
 
 /// When something went last.

@@ -138,8 +138,13 @@ pub fn from_post(value: &str) -> Result<Vec<u8>, Refused> {
     if value.len() > MOST_ENCODED {
         return Err(Reason::Exceeds("bytes than a message may have").into());
     }
-    let value: Vec<u8> = value.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    Ok(STANDARD.decode(value).map_err(|_| Reason::Encoding("the field is no base64"))?)
+    // some break it into lines
+    let decoded = if value.bytes().any(|b| b.is_ascii_whitespace()) {
+        STANDARD.decode(value.split_ascii_whitespace().collect::<String>())
+    } else {
+        STANDARD.decode(value)
+    };
+    Ok(decoded.map_err(|_| Reason::Encoding("the field is no base64"))?)
 }
 
 impl Redirected {

@@ -193,8 +193,7 @@ fn unique_ids(root: Node<'_, '_>) -> Result<(), Reason> {
     let mut ids = HashSet::new();
     for element in root.descendants().filter(Node::is_element) {
         for attribute in element.attributes() {
-            let is_id =
-                ["id", "assertionid", "responseid", "requestid"].contains(&&*attribute.name().to_ascii_lowercase());
+            let is_id = IDS.iter().any(|id| attribute.name().eq_ignore_ascii_case(id));
             if is_id && !ids.insert(attribute.value()) {
                 return Err(Reason::DuplicateId(super::reason::shown(attribute.value())));
             }
@@ -321,5 +320,7 @@ fn placed_signatures(root: Node<'_, '_>, assertion: Option<Node<'_, '_>>) -> Res
     Ok(signatures)
 }
 
+/// What some reader takes for an ID, in whatever case.
+const IDS: [&str; 4] = ["id", "assertionid", "responseid", "requestid"];
 /// Where in the order of a Response's children assertions begin.
 const FIRST_ASSERTION: usize = 4;

@@ -137,15 +137,6 @@ impl Metadata {
         };
         let document = tree::parse(&text).map_err(Refused::from)?;
         let entity = entity(document.root_element(), pinned.entity_id)?;
-        // an aggregate's time is its members', too
-        let mut valid_until: Option<SystemTime> = None;
-        for node in entity.ancestors().filter(Node::is_element) {
-            let until = tree::time(node, "validUntil").map_err(Refused::from)?;
-            valid_until = valid_until.into_iter().chain(until).min();
-        }
-        if valid_until.is_some_and(|until| now >= until) {
-            return Err(MetadataError::Expired);
-        }
         let role = |name| {
             let mut roles = tree::all(entity, METADATA, name);
             // §2.4.1: a role for SAML 2.0 says so
@@ -154,11 +145,21 @@ impl Metadata {
                 protocols.split_ascii_whitespace().any(|protocol| protocol == PROTOCOL)
             })
         };
+        let (provider, party) = (role("IDPSSODescriptor"), role("SPSSODescriptor"));
+        // an aggregate's time is its members', too; and a role may have one of its own (§2.4.1)
+        let mut valid_until: Option<SystemTime> = None;
+        for node in entity.ancestors().filter(Node::is_element).chain(provider).chain(party) {
+            let until = tree::time(node, "validUntil").map_err(Refused::from)?;
+            valid_until = valid_until.into_iter().chain(until).min();
+        }
+        if valid_until.is_some_and(|until| now >= until) {
+            return Err(MetadataError::Expired);
+        }
         Ok(Self {
             entity_id: tree::attribute(entity, "entityID").unwrap_or_default().to_owned(),
             valid_until,
-            provider: role("IDPSSODescriptor").map(Provider::read).transpose()?,
-            party: role("SPSSODescriptor").map(Party::read),
+            provider: provider.map(Provider::read).transpose()?,
+            party: party.map(Party::read),
         })
     }
 }

@@ -110,7 +110,7 @@ impl<'a> Scan<'a> {
                     self.in_scope -= declared;
                 }
                 [b'<', b'!', b'-', b'-', rest @ ..] if self.limits.comments => {
-                    let end = rest.windows(3).position(|three| three == b"-->");
+                    let end = memchr::memmem::find(rest, b"-->");
                     self.rest = after(rest, 3 + end.ok_or_else(|| refuse("a comment does not end"))?);
                 }
                 [b'<', b'!', ..] => return Err(refuse("it has a DOCTYPE, a comment or a CDATA section")),
@@ -129,7 +129,7 @@ impl<'a> Scan<'a> {
         let end = position(self.rest, b'<').unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at(end);
         // XML 1.0 §2.4
-        if text.windows(3).any(|three| three == b"]]>") {
+        if memchr::memmem::find(text, b"]]>").is_some() {
             return Err(refuse("`]]>` stands in a text"));
         }
         plain(text)?;

@@ -204,8 +204,8 @@ fn with_certificate(
     connection: Arc<Connection>,
     shown: Option<&[CertificateDer<'_>]>,
 ) -> Result<Arc<Connection>, (Arc<Connection>, CertificateError)> {
-    let Some(leaf) = shown.and_then(<[_]>::first) else { return Ok(connection) };
-    match ClientCertificate::read(leaf) {
+    let Some(chain) = shown.filter(|chain| !chain.is_empty()) else { return Ok(connection) };
+    match ClientCertificate::shown(chain) {
         Ok(certificate) => {
             let certificate = Some(Arc::new(certificate));
             Ok(Arc::new(Connection { certificate, ..Arc::unwrap_or_clone(connection) }))

@@ -22,6 +22,11 @@ pub trait Commons: Debug + Send + Sync {
     fn is_shared(&self) -> bool;
     /// Whether nobody has claimed `name`, who now does, for so long.
     async fn claim(&self, name: &str, life: Duration) -> Result<bool, StoreError>;
+    /// The same for what must not count twice whatever happens meanwhile: no flood of other claims pushes it out, and
+    /// where there is no room it is not had at all (A17).
+    async fn spend(&self, name: &str, life: Duration) -> Result<bool, StoreError> {
+        self.claim(name, life).await
+    }
     /// Gives back a claim of this instance.
     async fn release(&self, name: &str) -> Result<(), StoreError>;
     /// Leaves a note for so long.
@@ -37,7 +42,18 @@ pub trait Commons: Debug + Send + Sync {
 /// One instance's own.
 pub(super) struct Alone {
     clock: Arc<dyn Clock>,
-    kept: Mutex<HashMap<String, Note>>,
+    kept: Mutex<Kept>,
+    spent: Mutex<HashMap<String, SystemTime>>,
+    /// For so many bytes of notes.
+    room: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    notes: HashMap<String, Note>,
+    /// Of all notes together: some hold a whole login.
+    bytes: usize,
+    swept: Option<SystemTime>,
 }
 
 /// A text, until its end.
@@ -45,27 +61,47 @@ type Note = (SystemTime, Zeroizing<Vec<u8>>);
 
 impl Alone {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, kept: Mutex::default() }
+        Self { clock, kept: Mutex::default(), spent: Mutex::default(), room: MOST_BYTES }
     }
 
     /// Enters a note unless there is one and `only_first`; says whether it did.
     fn enter(&self, name: &str, note: &[u8], life: Duration, only_first: bool) -> bool {
         let now = self.clock.now();
         let mut kept = lock(&self.kept);
-        if only_first && kept.get(name).is_some_and(|(ends, _)| now < *ends) {
+        if only_first && kept.notes.get(name).is_some_and(|(ends, _)| now < *ends) {
             return false;
         }
-        if kept.len() >= MOST {
-            kept.retain(|_, (ends, _)| now < *ends);
-        }
-        // only who has been at a provider gets here; past the bound the one that ends first goes
-        if kept.len() >= MOST
-            && let Some(oldest) = kept.iter().min_by_key(|(_, (ends, _))| *ends).map(|(name, _)| name.clone())
-        {
-            kept.remove(&oldest);
-        }
-        kept.insert(name.to_owned(), (now + life, Zeroizing::new(note.to_vec())));
+        kept.remove(name);
+        kept.make_room(note.len(), self.room, now);
+        kept.bytes += note.len();
+        kept.notes.insert(name.to_owned(), (now + life, Zeroizing::new(note.to_vec())));
         true
+    }
+}
+
+impl Kept {
+    fn remove(&mut self, name: &str) -> Option<Note> {
+        let note = self.notes.remove(name)?;
+        self.bytes -= note.1.len();
+        Some(note)
+    }
+
+    /// Makes room for so many bytes more: what has ended goes, and past the bounds what ends first. Only who has been at a
+    /// provider gets here.
+    fn make_room(&mut self, bytes: usize, room: usize, now: SystemTime) {
+        let is_full = |kept: &Self| kept.notes.len() >= MOST || kept.bytes + bytes > room;
+        // what nobody comes for must not lie here until there is too much
+        let is_swept = self.swept.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < SWEEP));
+        if !is_swept || is_full(self) {
+            self.notes.retain(|_, (ends, _)| now < *ends);
+            self.bytes = self.notes.values().map(|(_, note)| note.len()).sum();
+            self.swept = Some(now);
+        }
+        while is_full(self)
+            && let Some(oldest) = self.notes.iter().min_by_key(|(_, (ends, _))| *ends).map(|(name, _)| name.clone())
+        {
+            self.remove(&oldest);
+        }
     }
 }
 
@@ -79,8 +115,25 @@ impl Commons for Alone {
         Ok(self.enter(name, &[], life, true))
     }
 
+    async fn spend(&self, name: &str, life: Duration) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut spent = lock(&self.spent);
+        if spent.get(name).is_some_and(|ends| now < *ends) {
+            return Ok(false);
+        }
+        if spent.len() >= MOST {
+            spent.retain(|_, ends| now < *ends);
+        }
+        if spent.len() >= MOST {
+            return Err(StoreError("no more can be remembered to have been used".into()));
+        }
+        spent.insert(name.to_owned(), now + life);
+        Ok(true)
+    }
+
     async fn release(&self, name: &str) -> Result<(), StoreError> {
         lock(&self.kept).remove(name);
+        lock(&self.spent).remove(name);
         Ok(())
     }
 
@@ -91,7 +144,7 @@ impl Commons for Alone {
 
     async fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let now = self.clock.now();
-        Ok(lock(&self.kept).get(name).filter(|(ends, _)| now < *ends).map(|(_, note)| note.clone()))
+        Ok(lock(&self.kept).notes.get(name).filter(|(ends, _)| now < *ends).map(|(_, note)| note.clone()))
     }
 
     async fn take(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
@@ -110,8 +163,12 @@ impl Debug for Alone {
     }
 }
 
-/// Some 10 MiB.
+/// Some 10 MiB of names.
 const MOST: usize = 50_000;
+/// A login with hundreds of groups, on its way through the browser, has some 200 KiB.
+const MOST_BYTES: usize = 64 << 20;
+/// What has ended lies here for so much longer at the most, while anything comes.
+const SWEEP: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -144,5 +201,40 @@ mod tests {
         alone.put("a", b"note", LIFE).await.unwrap();
         clock.advance(LIFE);
         assert!(alone.read("a").await.unwrap().is_none() && alone.take("a").await.unwrap().is_none());
+    }
+    /// A17: whoever floods a place with logins under way makes no assertion count again.
+    #[tokio::test]
+    async fn what_was_spent_is_forgotten_for_nothing_but_its_end() {
+        let clock = Arc::new(ManualClock::at(0));
+        let alone = Alone::new(Arc::clone(&clock) as _);
+        assert!(alone.spend("assertion", LIFE).await.unwrap());
+        for number in 0..=MOST {
+            assert!(alone.claim(&number.to_string(), 2 * LIFE).await.unwrap());
+        }
+        assert!(!alone.spend("assertion", LIFE).await.unwrap());
+        for number in 1..MOST {
+            assert!(alone.spend(&number.to_string(), LIFE).await.unwrap());
+        }
+        assert!(alone.spend("one too many", LIFE).await.is_err(), "what can't be remembered does not count");
+        assert!(!alone.spend("assertion", LIFE).await.unwrap());
+        clock.advance(LIFE);
+        assert!(alone.spend("assertion", LIFE).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn notes_take_so_much_room_and_no_more() {
+        let clock = Arc::new(ManualClock::at(0));
+        let large = [0; 100];
+        let alone = Alone { room: 4 * large.len(), ..Alone::new(Arc::clone(&clock) as _) };
+        for name in ["a", "b", "c", "d", "e"] {
+            alone.put(name, &large, LIFE).await.unwrap();
+            clock.advance(Duration::from_secs(1));
+        }
+        assert!(alone.read("a").await.unwrap().is_none(), "it would have ended first");
+        assert!(alone.read("b").await.unwrap().is_some() && alone.read("e").await.unwrap().is_some());
+        clock.advance(SWEEP);
+        alone.put("f", b"note", LIFE).await.unwrap();
+        let kept = lock(&alone.kept);
+        assert_eq!((kept.notes.len(), kept.bytes), (1, 4), "nobody came for the others");
     }
 }

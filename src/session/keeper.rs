@@ -302,6 +302,7 @@ impl Sessions {
         let now = self.upkeep.clock.now();
         let mut left = 0_u32;
         for session in self.store.at_hand() {
+            session.let_go(now);
             // what can't be known now is asked again at the next turn
             let why = self.overdue(&session, now).await.unwrap_or_default();
             if why.is_none() && !session.is_over() {

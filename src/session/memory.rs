@@ -52,9 +52,18 @@ impl Memory {
     }
 
     /// Forgets a ticket, and leaves its session as it is.
-    pub(super) fn drop_ticket(&self, ticket: &TicketHash) {
+    fn drop_ticket(&self, ticket: &TicketHash) {
         if let Some(shard) = self.shard(ticket) {
             shard.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(ticket);
+        }
+    }
+
+    /// The same, where it is written down too that the session has it.
+    pub(super) fn forget_ticket(&self, id: HolderId, ticket: &TicketHash) {
+        let mut index = lock(&self.index);
+        self.drop_ticket(ticket);
+        if let Some(kept) = index.by_id.get_mut(&id) {
+            kept.tickets.retain(|one| one != ticket);
         }
     }
 

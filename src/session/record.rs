@@ -100,9 +100,8 @@ impl Serialize for TicketHash {
 
 impl<'de> Deserialize<'de> for TicketHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = URL_SAFE_NO_PAD.decode(String::deserialize(deserializer)?).ok();
-        let hash = bytes.and_then(|bytes| bytes.try_into().ok());
-        hash.map(Self).ok_or_else(|| serde::de::Error::custom("a ticket's hash has 32 bytes"))
+        let hash = Self::from_text(&String::deserialize(deserializer)?);
+        hash.ok_or_else(|| serde::de::Error::custom("a ticket's hash has 32 bytes"))
     }
 }
 
@@ -110,6 +109,12 @@ impl TicketHash {
     /// In base64url.
     pub(super) fn text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Reads [`Self::text`] back.
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! While Redis does not answer, sessions at hand go on for `outage`, and whatever needs Redis answers 503: a login, a
 //! logout, a ticket that is not known here. After that nobody is let in until it is back. A logout meanwhile ends the
-//! session here, is answered 503, as the others can't be told, and is told them when Redis is back.
+//! session here, is answered 503, as the others can't be told, and is told them when Redis is back. So does a ticket that is
+//! retired: it opens nothing here any more, and nothing elsewhere as soon as Redis is told.
 //!
 //! Values are sealed; tickets are known by their hash, people by names that only the session keys can make.
 
@@ -19,7 +20,6 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use zeroize::Zeroizing;
 
 use super::commons::Commons;
 use super::keeper::{Upkeep, lock};
@@ -32,6 +32,7 @@ use crate::identity::{HolderId, Subject};
 use crate::redis::{Pipeline, Redis, RedisError, cmd, pipe};
 use crate::secret::{Sealer, random_token};
 
+mod commons;
 mod follow;
 mod keys;
 
@@ -61,6 +62,7 @@ struct Inner {
 struct Behind {
     ends: HashMap<HolderId, Arc<Subject>>,
     changes: HashSet<(HolderId, Changed)>,
+    retired: HashMap<TicketHash, HolderId>,
 }
 
 /// The sealed parts of a session that change, as Redis has them.
@@ -198,6 +200,23 @@ impl Inner {
         Ok(ended?)
     }
 
+    /// Has Redis forget a ticket, and the session with its last. Until that is done it is tried again and again: a session
+    /// whose last ticket is gone would be nobody's, and what was opened with it would go on.
+    async fn tell_retired(&self, id: HolderId, ticket: &TicketHash) -> Result<(), StoreError> {
+        lock(&self.behind).retired.insert(*ticket, id);
+        let is_last: bool = self.redis.ask(&self.keys.retire(id, &ticket.text(), &self.me)).await?;
+        if is_last && let Some(session) = self.fetch(id).await? {
+            session.end(Why::Replaced);
+            self.near.drop_by_id(id);
+            // from here on it is the session's end that is behind, if anything is
+            let told = self.tell_end(id, &session.subject, session.at_provider.as_deref()).await;
+            lock(&self.behind).retired.remove(ticket);
+            return told;
+        }
+        lock(&self.behind).retired.remove(ticket);
+        Ok(())
+    }
+
     /// The sets that list a session: of its subject, and by what the provider calls it. One for each of our keys.
     fn indexes(&self, subject: &Subject, sid: Option<&str>) -> Vec<String> {
         let mut indexes = self.of_subject(subject);
@@ -331,6 +350,9 @@ impl SessionStore for Shared {
         if let Glance::Found(session) = self.0.near.glance(ticket) {
             return Ok(Some(session));
         }
+        if lock(&self.0.behind).retired.contains_key(ticket) {
+            return Ok(None);
+        }
         let Some(id) = self.0.id_of(ticket).await? else { return Ok(None) };
         let Some(session) = self.0.fetch(id).await? else { return Ok(None) };
         Ok(Some(self.0.bring(&session, Some(*ticket)).await))
@@ -373,11 +395,8 @@ impl SessionStore for Shared {
             _ => inner.id_of(ticket).await?,
         };
         let Some(id) = near else { return Ok(()) };
-        let is_last: bool = inner.redis.ask(&inner.keys.retire(id, &ticket.text())).await?;
-        inner.near.drop_ticket(ticket);
-        let Some(session) = (if is_last { inner.fetch(id).await? } else { None }) else { return Ok(()) };
-        session.end(Why::Replaced);
-        self.forget(&session).await
+        inner.near.forget_ticket(id, ticket);
+        inner.tell_retired(id, ticket).await
     }
 
     async fn forget(&self, session: &Session) -> Result<(), StoreError> {
@@ -423,43 +442,6 @@ impl SessionStore for Shared {
             return Some(format!("redis does not answer; {meanwhile}"));
         }
         None
-    }
-}
-
-#[async_trait]
-impl Commons for Inner {
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    async fn claim(&self, name: &str, life: Duration) -> Result<bool, StoreError> {
-        let key = self.keys.claim(name);
-        let claimed: Option<String> =
-            self.redis.ask(cmd("SET").arg(key).arg(&self.me).arg("NX").arg("PX").arg(millis(life))).await?;
-        Ok(claimed.is_some())
-    }
-
-    async fn release(&self, name: &str) -> Result<(), StoreError> {
-        Ok(self.redis.ask(&self.keys.release(name, &self.me)).await?)
-    }
-
-    async fn put(&self, name: &str, note: &[u8], life: Duration) -> Result<(), StoreError> {
-        let sealed = self.sealer.seal_bytes(&["note", name], note);
-        Ok(self.redis.ask(cmd("SET").arg(self.keys.note(name)).arg(sealed).arg("PX").arg(millis(life))).await?)
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let sealed: Option<Vec<u8>> = self.redis.ask(cmd("GET").arg(self.keys.note(name))).await?;
-        Ok(sealed.and_then(|sealed| self.sealer.open_bytes(&["note", name], &sealed)))
-    }
-
-    async fn take(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let sealed: Option<Vec<u8>> = self.redis.ask(cmd("GETDEL").arg(self.keys.note(name))).await?;
-        Ok(sealed.and_then(|sealed| self.sealer.open_bytes(&["note", name], &sealed)))
-    }
-
-    fn blind(&self, what: &[&str]) -> String {
-        self.sealer.blinded(what).into_iter().next().unwrap_or_default()
     }
 }
 

@@ -95,6 +95,19 @@ impl Session {
         self.word.load().renewal.is_some_and(|(due, _)| now >= due)
     }
 
+    /// Lets go of a SAML response that STS takes no more: it is the largest thing that a session has, and another's login to
+    /// whoever could still use it.
+    pub(super) fn let_go(&self, now: SystemTime) {
+        let is_spent = |word: &Word| word.tokens.saml.as_ref().is_some_and(|response| response.taken_until <= now);
+        if is_spent(&self.word.load()) {
+            self.word.rcu(|word| {
+                let mut part = word.part();
+                part.tokens.saml = None;
+                Word::of(part)
+            });
+        }
+    }
+
     /// Begins a renewal where it is time for one, and waits for it where the tokens have ended.
     pub(super) async fn refresh(&self, now: SystemTime) {
         let Some((due, ended)) = self.word.load().renewal else { return };

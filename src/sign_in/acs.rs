@@ -131,7 +131,10 @@ pub(super) async fn posted(headers: &HeaderMap, body: Body) -> Result<Returned, 
         return Err("what was posted is no form".into());
     }
     let body = body.collect(LONGEST_FORM).await.map_err(|error| error.to_string())?;
-    Ok(Returned(form_urlencoded::parse(&body).into_owned().collect()))
+    let mut fields = form_urlencoded::parse(&body).into_owned();
+    let few = fields.by_ref().take(MOST_FIELDS).collect();
+    // a form of nothing but ampersands and letters would have a hundred thousand of them
+    if fields.next().is_some() { Err("the form has too many fields".into()) } else { Ok(Returned(few)) }
 }
 
 fn note_name(code: &str) -> String {
@@ -140,5 +143,8 @@ fn note_name(code: &str) -> String {
 
 /// A redirect takes less.
 const LIFE: Duration = Duration::from_secs(30);
-/// The largest message that is read, in base64 and as a form writes it, with room for what stands beside it.
-const LONGEST_FORM: usize = 512 * 1024;
+/// The largest message that is read, in base64 and as a form writes it, with room for what stands beside it. Whoever posts
+/// may be anybody, and has us hold so much.
+const LONGEST_FORM: usize = 256 * 1024;
+/// A message has up to four (SAML-Bindings §3.5.3); pages may put the name of their button beside them.
+const MOST_FIELDS: usize = 16;

@@ -1,13 +1,14 @@
 //! The provider's answer: state, code, and a session in the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::begin::{Ask, NOWHERE, Then, with_cookies};
 use super::underway::{LIFE, Step, hash_text};
 use super::{SignIn, Site, Visit};
 use crate::fault::Fault;
 use crate::identity::{LoginError, Once, Returned, SignedIn, SourceName};
-use crate::session::Session;
+use crate::session::{Session, Why};
 use crate::telemetry::AUDIT;
 use crate::web::{self, Response, chain, cookies};
 
@@ -115,16 +116,17 @@ impl SignIn {
     /// What says who it is counts once among all instances (A17); where that can't be known it does not count.
     pub(super) async fn only_once(&self, signed_in: SignedIn) -> Result<SignedIn, Fault> {
         let Some(once) = &signed_in.once else { return Ok(signed_in) };
-        if !self.claim_once(once).await? {
+        if !self.spend(once).await? {
             return Err(bad("the assertion has come before"));
         }
         Ok(signed_in)
     }
 
     /// Whether it has not come before.
-    pub(super) async fn claim_once(&self, once: &Once) -> Result<bool, Fault> {
-        let life = once.until.duration_since(self.clock.now()).unwrap_or_default();
-        Ok(self.sessions.commons().claim(&format!("once-{}", hash_text(&once.name)), life).await?)
+    pub(super) async fn spend(&self, once: &Once) -> Result<bool, Fault> {
+        // an instance whose clock is behind ours takes it for a little longer than we do
+        let life = once.until.duration_since(self.clock.now()).unwrap_or_default() + APART;
+        Ok(self.sessions.commons().spend(&once_name(once), life).await?)
     }
 
     /// Begins the session. Its tickets are new, and those the browser came with are forgotten (A10).
@@ -136,7 +138,11 @@ impl SignIn {
         ask: Ask,
     ) -> Result<(Arc<Session>, Response), Fault> {
         let (session, ticket) = self.sessions.start(signed_in, visit.host).await?;
-        self.retire_tickets(site, visit).await?;
+        if let Err(fault) = self.retire_tickets(site, visit).await {
+            // nobody gets its ticket
+            let _ = self.sessions.end(&session, Why::Unkept).await;
+            return Err(fault);
+        }
         let response = match ask.then {
             Then::Here(to) => web::redirect(&to.url(site)),
             Then::HandOver { host, binding } => self.hand_over(site, &host, binding, &session).await?,
@@ -157,3 +163,11 @@ impl SignIn {
 fn bad(what: &str) -> Fault {
     Fault::BadLogin(what.to_owned())
 }
+
+/// What has come is remembered under.
+pub(super) fn once_name(once: &Once) -> String {
+    format!("once-{}", hash_text(&once.name))
+}
+
+/// As far as the clocks of two instances may be apart: as far as a provider's and ours.
+const APART: Duration = Duration::from_secs(60);

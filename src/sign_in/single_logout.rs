@@ -1,7 +1,7 @@
 //! A SAML provider's logout messages: requests that end logins here, and answers to ours.
 //!
-//! What they say is signed, and whose login it is stands in them. A request that was forged, came before or mixes up two
-//! people's logins ends nothing.
+//! What they say is signed, and whose login it is stands in them. A request that was forged, came before or is about nobody's
+//! login but another's ends nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http::Method;
 
 use super::acs::posted;
-use super::begin::{NOWHERE, with_cookies};
+use super::begin::NOWHERE;
+use super::callback::once_name;
 use super::onward::send_onward;
 use super::underway::{LIFE, hash_text};
 use super::{SignIn, Site, Visit, leave};
@@ -61,26 +62,34 @@ impl SignIn {
                 Ok(leave::signed_out())
             }
             Heard::Leave(request) => {
-                if !self.claim_once(&request.once).await? {
+                if !self.spend(&request.once).await? {
                     return Err(bad("it has come before"));
                 }
-                let ended = self.end_at_provider(name, &request).await?;
+                let ended = self.end_at_provider(name, &request).await;
+                if matches!(ended, Err(Fault::Store(_))) {
+                    // nothing is done yet, or not all: it may come again
+                    let _ = self.sessions.commons().release(&once_name(&request.once)).await;
+                }
+                let ended = ended?;
                 tracing::info!(
                     target: AUDIT,
                     { subject.source = &**name, request.id = visit.request_id, sessions = ended },
                     "an identity provider logged a person out"
                 );
-                let answer = match party.answer(&request).await {
-                    Some(onward) => send_onward(onward, name)?,
-                    None => leave::signed_out(),
-                };
-                Ok(with_cookies(answer, site.names.clear(site.names.ticket())))
+                // whoever's browser brought it may be somebody else's: its ticket stays, which opens nothing any more where
+                // the login was theirs (A12)
+                match party.answer(&request).await {
+                    Some(onward) => send_onward(onward, name),
+                    None => Ok(leave::signed_out()),
+                }
             }
         }
     }
 
-    /// Ends the logins that a request means, all or none; says how many there were. None is well: they may have ended
-    /// here before.
+    /// Ends the logins that a request means, and says how many there were. None is well: they may have ended here before.
+    ///
+    /// A provider may give several people's logins the same index, so that nobody learns from it who is who (SAML-Core
+    /// §2.7.2): of those that bear it only the named person's are meant.
     async fn end_at_provider(&self, source: &SourceName, request: &LeaveRequest) -> Result<usize, Fault> {
         let mut found: BTreeMap<String, Arc<Session>> = BTreeMap::new();
         let mut meant = Vec::new();
@@ -94,16 +103,17 @@ impl SignIn {
         for session in meant {
             found.insert(session.id().to_string(), session);
         }
-        for session in found.values() {
-            let login = session.tokens().saml_login;
-            if !login.is_some_and(|login| login.is_the_same_person(&request.name)) {
-                return Err(bad("the login that it names is somebody else's"));
-            }
+        let is_theirs = |session: &Arc<Session>| {
+            session.tokens().saml_login.is_some_and(|login| login.is_the_same_person(&request.name))
+        };
+        let theirs: Vec<_> = found.values().filter(|session| is_theirs(session)).collect();
+        if theirs.is_empty() && !found.is_empty() {
+            return Err(bad("the login that it names is somebody else's"));
         }
-        for session in found.values() {
+        for session in &theirs {
             self.sessions.end(session, Why::Provider).await?;
         }
-        Ok(found.len())
+        Ok(theirs.len())
     }
 
     /// Remembers a request to log out, whose answer will come.

@@ -1,9 +1,11 @@
 //! A client's certificate, as TLS has verified it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
@@ -14,7 +16,7 @@ use crate::clock::from_epoch_seconds;
 
 /// What a client's certificate says (RFC 5280). It is read once for each connection, and only after the handshake has
 /// verified its chain and that the client has its key.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub struct ClientCertificate {
     /// The SHA-256 of the whole certificate.
     pub fingerprint: [u8; 32],
@@ -38,6 +40,10 @@ pub struct ClientCertificate {
     pub serial: String,
     /// The issuer's name, for people to read: `C=DE, O=Corp, CN=Clients`.
     pub issuer: String,
+    /// As it was shown, with what stands between it and its root.
+    chain: Vec<CertificateDer<'static>>,
+    /// By which config it was last believed.
+    believed_by: AtomicU64,
 }
 
 /// The certificate can't be read.
@@ -46,11 +52,16 @@ pub struct ClientCertificate {
 pub struct CertificateError(&'static str);
 
 impl ClientCertificate {
-    /// Reads a certificate in DER.
+    /// Reads a certificate, which is the first of the chain that the client has shown.
     ///
     /// # Errors
     /// Anything in it that we can't make sense of: what can't be read could be what names somebody else.
-    pub fn read(der: &[u8]) -> Result<Self, CertificateError> {
+    pub fn shown(chain: &[CertificateDer<'_>]) -> Result<Self, CertificateError> {
+        let read = Self::read(chain.first().ok_or(CertificateError("there is none"))?)?;
+        Ok(Self { chain: chain.iter().map(|one| one.clone().into_owned()).collect(), ..read })
+    }
+
+    fn read(der: &[u8]) -> Result<Self, CertificateError> {
         let Ok((&[], certificate)) = X509Certificate::from_der(der) else {
             return Err(CertificateError("it is not one X.509 certificate"));
         };
@@ -67,6 +78,8 @@ impl ClientCertificate {
             emails: Vec::new(),
             serial: hex(certificate.raw_serial()),
             issuer: X509Name::to_string(certificate.issuer()),
+            chain: Vec::new(),
+            believed_by: AtomicU64::new(0),
         };
         let names = certificate.subject_alternative_name().map_err(|_| ODD_NAMES)?;
         for name in names.iter().flat_map(|names| &names.value.general_names) {
@@ -79,6 +92,23 @@ impl ClientCertificate {
             }
         }
         Ok(read)
+    }
+
+    /// As it was shown: its own certificate first.
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// Whether the config of this number believes it: it is asked once, as verifying a chain takes a while.
+    pub fn was_believed_by(&self, config: u64, believes: impl FnOnce() -> bool) -> bool {
+        if self.believed_by.load(Ordering::Relaxed) == config {
+            return true;
+        }
+        let is_believed = believes();
+        if is_believed {
+            self.believed_by.store(config, Ordering::Relaxed);
+        }
+        is_believed
     }
 
     /// Whether it is valid at `now`: a connection may outlive the certificate it was made with.

@@ -5,7 +5,7 @@
 //! `target/bench/`.
 //!
 //! `--beside OTHER` before the binary measures it beside another build of claviger instead, load by load; `--only TEXT`
-//! after that leaves out all but the loads with the text in their name. `--train` measures nothing: the binary runs under the
+//! after that leaves out all but the loads with the text in their name; `--only SAML` measures SAML logins alone. `--train` measures nothing: the binary runs under the
 //! load that its profile-guided build learns from.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a bench that cannot go on says where and why")]
@@ -18,13 +18,24 @@ mod claviger;
 mod held;
 mod issuer;
 mod load;
+#[cfg(feature = "saml")]
+mod meter;
 mod nginx;
 mod other_side;
 #[path = "../contract/process.rs"]
 #[expect(dead_code, reason = "the contract ends programs in ways that a bench does not")]
 mod process;
 mod ready;
+#[cfg(feature = "saml")]
+mod saml;
 mod sink;
+/// What other tests stand on as well.
+#[cfg(feature = "saml")]
+#[path = "../support"]
+#[expect(dead_code, unreachable_pub, clippy::unwrap_used, reason = "they have other rules, and more uses")]
+mod support {
+    pub(crate) mod saml_attacks;
+}
 mod table;
 mod train;
 
@@ -82,6 +93,10 @@ async fn main() -> ExitCode {
     if only.is_none() {
         logging(&site, &mut table, seconds).await;
         held(&site, &mut table).await;
+    }
+    #[cfg(feature = "saml")]
+    if only.as_deref().is_none_or(|only| only == "SAML") {
+        saml::rows(&binary, &upstream.url, &kept, &mut table).await;
     }
     println!("\n{table}");
     table.keep(&kept);

@@ -18,10 +18,11 @@ pub(crate) struct Table {
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     what: String,
-    nginx: f64,
+    /// Absent where nginx has nothing like it.
+    nginx: Option<f64>,
     claviger: f64,
     /// Claviger's share of nginx's requests per CPU second; where less is better, how many times as much.
-    ratio: f64,
+    ratio: Option<f64>,
     goal: Option<Goal>,
     /// The middle runs, nginx's first.
     middle: Option<(Run, Run)>,
@@ -41,13 +42,18 @@ impl Row {
         let (theirs, ours) = (nginx.per_cpu_second, claviger.per_cpu_second);
         let what = format!("{what}, req/cpu-s");
         let (middle, runs) = (Some((nginx, claviger)), Some(runs));
-        Self { what, nginx: theirs, claviger: ours, ratio: ours / theirs, goal, middle, runs }
+        Self { what, nginx: Some(theirs), claviger: ours, ratio: Some(ours / theirs), goal, middle, runs }
     }
 
     /// Something of which less is better, whatever nginx has.
     pub(crate) fn less(what: &str, nginx: f64, claviger: f64, goal: Goal) -> Self {
-        let (ratio, goal) = (claviger / nginx, Some(goal));
-        Self { what: what.to_owned(), nginx, claviger, ratio, goal, middle: None, runs: None }
+        Self { nginx: Some(nginx), ratio: Some(claviger / nginx), ..Self::alone(what, claviger, goal) }
+    }
+
+    /// Something of which less is better, and which nginx does not have.
+    pub(crate) fn alone(what: &str, claviger: f64, goal: Goal) -> Self {
+        let what = what.to_owned();
+        Self { what, nginx: None, claviger, ratio: None, goal: Some(goal), middle: None, runs: None }
     }
 
     fn failed(&self) -> f64 {
@@ -55,7 +61,7 @@ impl Row {
     }
 
     fn reaches(&self, bound: f64) -> bool {
-        if self.middle.is_some() { self.ratio >= bound } else { self.claviger <= bound }
+        if self.middle.is_some() { self.ratio.is_some_and(|ratio| ratio >= bound) } else { self.claviger <= bound }
     }
 
     /// A fast wrong answer is no answer.
@@ -94,14 +100,16 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let heads = ["nginx", "claviger", "ratio", "must", "aim", "", "failed", "p50 ms", "p99 ms", "MiB after"];
-        write!(f, "{:28}", "")?;
+        write!(f, "{:36}", "")?;
         heads.iter().try_for_each(|head| write!(f, "{head:>13}"))?;
         writeln!(f)?;
         for row in &self.rows {
             let sign = if row.middle.is_some() { "≥" } else { "≤" };
             let bound = |of: fn(Goal) -> f64| row.goal.map_or_else(String::new, |goal| format!("{sign} {}", of(goal)));
             let (must, aim, verdict) = (bound(|goal| goal.must), bound(|goal| goal.aim), row.verdict());
-            write!(f, "{:28}{:>13.1}{:>13.1}{:>13.3}", row.what, row.nginx, row.claviger, row.ratio)?;
+            let (theirs, ours) = (row.nginx.map_or_else(String::new, shown), shown(row.claviger));
+            let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}"));
+            write!(f, "{:36}{theirs:>13}{ours:>13}{ratio:>13}", row.what)?;
             write!(f, "{must:>13}{aim:>13}{verdict:>13}")?;
             if let Some((theirs, ours)) = &row.middle {
                 let pair = |of: fn(&Run) -> f64| format!("{:.2}/{:.2}", of(theirs), of(ours));
@@ -112,4 +120,9 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+/// With as many places as its size leaves of interest.
+fn shown(value: f64) -> String {
+    if value < 10.0 { format!("{value:.3}") } else { format!("{value:.1}") }
 }

@@ -25,6 +25,7 @@ use tokio_rustls::client::TlsStream;
 use super::ends::{STREAM, SWITCH, held};
 use super::issuer::Issuer;
 use super::{KNOWN, fault, seen};
+use crate::reload::{put, reload};
 use crate::support::client::{Answer, headers};
 use crate::support::routes::PUBLIC;
 use crate::support::secure::SECURE_ORIGIN;
@@ -184,6 +185,43 @@ async fn what_was_revoked_makes_no_connection() {
     assert!(gate.refuses(Some(ca.leaf(|params| params.serial_number = Some(serial.clone())))).await);
 }
 
+/// Neither does a connection outlive the list its certificate is put on, nor what was opened on it. One that is not on it
+/// goes on, and what it has open.
+#[tokio::test]
+async fn what_is_revoked_by_a_reload_ends_on_open_connections_too() {
+    let (ca, upstream) = (Ca::new(), held().await);
+    let [nobodys, serial] = [[6, 6], [7, 7]].map(|bytes| SerialNumber::from_slice(&bytes));
+    let route = format!(
+        "[route.held]\nhost = \"*\"\npath = \"/held\"\nupstream = \"{}\"\nallow = \"signed-in\"",
+        upstream.url()
+    );
+    let plan =
+        Gate::plan(&ca, ", client_crl = \"revoked.pem\"", "", &route).file("revoked.pem", &ca.revoking(&nobodys));
+    let gate = Gate::of(plan).await;
+    let revoked = || ca.leaf(|params| params.serial_number = Some(serial.clone()));
+    let (mut client, mut other) = (gate.client(Some(revoked())).await, gate.client(Some(ca.leaf(|_| ()))).await);
+    let [one, another] = [revoked(), ca.leaf(|_| ())].map(|leaf| gate.config(Some(leaf), &[&version::TLS13]));
+    let [mut tunnel, mut stream] = [gate.held(&one, SWITCH).await, gate.held(&one, STREAM).await];
+    let mut lasting = gate.held(&another, SWITCH).await;
+    for client in [&mut client, &mut other] {
+        assert_eq!(client.get("/x", &[]).await.status, StatusCode::OK);
+    }
+
+    put(&gate.world, "revoked.pem", &ca.revoking(&serial));
+    assert_eq!(reload(&gate.world).await["message"], "the config was reloaded");
+    for stream in [&mut tunnel, &mut stream] {
+        let mut rest = Vec::new();
+        while stream.read_buf(&mut rest).await.is_ok_and(|count| count > 0) {}
+        assert_eq!(String::from_utf8_lossy(&rest), "", "cut without a last word");
+    }
+    let answer = client.get("/x", &[]).await;
+    assert_eq!((answer.status, fault(&answer).as_str()), (StatusCode::UNAUTHORIZED, "invalid_certificate"));
+    assert_eq!(client.get("/public", &[]).await.status, StatusCode::UNAUTHORIZED, "what is shown there is as bad");
+    assert_eq!(other.get("/x", &[]).await.status, StatusCode::OK);
+    lasting.write_all(b"still here").await.unwrap();
+    lasting.read_exact(&mut [0; 10]).await.unwrap();
+}
+
 /// Whoever connected in time is not in for ever: each request is judged by our clock.
 #[tokio::test]
 async fn a_certificate_may_end_while_its_connection_lasts() {
@@ -209,18 +247,8 @@ async fn what_is_open_is_cut_when_the_certificate_ends() {
     let ends = OffsetDateTime::from(SystemClock.now()) + Duration::from_secs(3);
     let (ending, lasting) = (ca.leaf(|params| params.not_after = ends), ca.leaf(|_| ()));
     let [ending, lasting] = [ending, lasting].map(|leaf| gate.config(Some(leaf), &[&version::TLS13]));
-    let held = async |config, request: &str| {
-        let mut stream = gate.shake_hands(config).await.unwrap();
-        let request = request.replace("GET /", "GET /held/").replacen("\r\n", "\r\nHost: apps.test\r\n", 1);
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut come = Vec::new();
-        while !come.ends_with(b"hello") && !come.ends_with(b"hello\r\n") {
-            assert!(stream.read_buf(&mut come).await.unwrap() > 0, "{}", String::from_utf8_lossy(&come));
-        }
-        stream
-    };
-    let mut other = held(&lasting, SWITCH).await;
-    for mut stream in [held(&ending, SWITCH).await, held(&ending, STREAM).await] {
+    let mut other = gate.held(&lasting, SWITCH).await;
+    for mut stream in [gate.held(&ending, SWITCH).await, gate.held(&ending, STREAM).await] {
         let mut rest = Vec::new();
         while stream.read_buf(&mut rest).await.is_ok_and(|count| count > 0) {}
         assert_eq!(String::from_utf8_lossy(&rest), "", "cut without a last word");
@@ -402,6 +430,18 @@ impl Gate {
 
     async fn client(&self, leaf: Option<Leaf>) -> Client {
         self.connect(&self.config(leaf, &[&version::TLS13])).await.unwrap()
+    }
+
+    /// A request to `/held` that has been let in, up to its first bytes.
+    async fn held(&self, config: &Arc<ClientConfig>, request: &str) -> TlsStream<TcpStream> {
+        let mut stream = self.shake_hands(config).await.unwrap();
+        let request = request.replace("GET /", "GET /held/").replacen("\r\n", "\r\nHost: apps.test\r\n", 1);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut come = Vec::new();
+        while !come.ends_with(b"hello") && !come.ends_with(b"hello\r\n") {
+            assert!(stream.read_buf(&mut come).await.unwrap() > 0, "{}", String::from_utf8_lossy(&come));
+        }
+        stream
     }
 
     /// Whether no request of this client's is ever answered: in TLS 1.3 it learns of its fault after its own last word.

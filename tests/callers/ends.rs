@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::issuer::{Issuer, now};
+use crate::reload::{edit, reload};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::World;
 
@@ -30,6 +31,34 @@ async fn what_is_open_is_cut_when_the_token_ends() {
     assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     others.send("still here").await;
     assert_eq!(others.bytes(10).await, b"still here");
+}
+
+/// A reload that takes the issuer away ends what its tokens opened, at once; one that only says more of it does not.
+#[tokio::test]
+async fn what_is_open_is_cut_when_its_source_is_gone_or_another_speaks_by_its_name() {
+    for another_issuer in [false, true] {
+        let issuer = Issuer::start();
+        let upstream = held().await;
+        let route = format!("[route.app]\nhost = \"*\"\nupstream = \"{}\"\nallow = \"signed-in\"", upstream.url());
+        let world = issuer.plan("leeway = \"0s\"", &route).start().await;
+        let token = issuer.token_of("batch");
+        let mut tunnel = opened(&world, &token, SWITCH).await;
+        let stream = opened(&world, &token, STREAM).await;
+        for (from, to) in [("leeway = \"0s\"", "leeway = \"1s\""), ("leeway = \"1s\"", "leeway = \"2s\"")] {
+            edit(&world, from, to);
+            reload(&world).await;
+            tunnel.send("still here").await;
+            assert_eq!(tunnel.bytes(10).await, b"still here", "a mere edit");
+        }
+        let (from, to) = match another_issuer {
+            false => ("[identity.services]", "[identity.others]"),
+            true => ("leeway = \"2s\"", "leeway = \"2s\"\nsubject_claim = \"client_id\""),
+        };
+        edit(&world, from, to);
+        assert_eq!(reload(&world).await["message"], "the config was reloaded");
+        assert_eq!(tunnel.rest().await, "");
+        assert!(!stream.rest().await.contains("\r\n0\r\n"), "it must not look like the whole answer");
+    }
 }
 
 /// Switches protocols and echoes, begins an answer that never ends, or waits for a whole upload.

@@ -45,6 +45,23 @@ const steps = {
         await Promise.all([page.waitForEvent('load'), page.click('#kc-login')]);
         return where();
     },
+    // Fills in any provider's form, and is sent on from page to page until one whose address begins so.
+    async sign_in({ name, password, until }) {
+        await page.fill('input[name=username]', name);
+        await page.fill('input[name=password]', password);
+        await Promise.all([page.waitForURL((url) => url.href.startsWith(until)), page.press('input[name=password]', 'Enter')]);
+        return where();
+    },
+    // Presses a button, and is sent on as above.
+    async press_until({ words, until }) {
+        const control = page.getByRole('button', { name: new RegExp(words, 'i') }).first();
+        await Promise.all([page.waitForURL((url) => url.href.startsWith(until)), control.click()]);
+        return where();
+    },
+    async asks_for_a_password() {
+        await page.waitForSelector('input[name=password]');
+        return { asks: true };
+    },
     // A request by a script on the page.
     async fetch({ path, method = 'GET', body }) {
         return page.evaluate(async ([path, method, body]) => {

@@ -51,6 +51,24 @@ impl Browser {
         self.step(json!({ "step": "login", "name": name, "password": password })).await
     }
 
+    /// Fills in a provider's form; where that led in the end, once the address begins with `until`.
+    #[cfg(feature = "saml")]
+    pub(crate) async fn sign_in(&mut self, name: &str, password: &str, until: &str) -> Value {
+        self.step(json!({ "step": "sign_in", "name": name, "password": password, "until": until })).await
+    }
+
+    /// Presses the button that says `words`; where that led in the end, once the address begins with `until`.
+    #[cfg(feature = "saml")]
+    pub(crate) async fn press_until(&mut self, words: &str, until: &str) -> Value {
+        self.step(json!({ "step": "press_until", "words": words, "until": until })).await
+    }
+
+    /// Whether the page has a field for a password.
+    #[cfg(feature = "saml")]
+    pub(crate) async fn asks_for_a_password(&mut self) -> bool {
+        self.step(json!({ "step": "asks_for_a_password" })).await["asks"] == true
+    }
+
     /// What a script on the page gets: `{ status, text }`.
     pub(crate) async fn fetch(&mut self, method: &str, path: &str, body: Option<&str>) -> Value {
         self.step(json!({ "step": "fetch", "method": method, "path": path, "body": body })).await

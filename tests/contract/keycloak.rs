@@ -119,6 +119,14 @@ impl Keycloak {
         self.make_realm(&realm).await;
     }
 
+    /// A realm of the same people whose clients speak SAML.
+    #[cfg(feature = "saml")]
+    pub(crate) async fn make_saml_realm(&self, name: &str, clients: &[Value]) {
+        let mut realm = realm(name, "http://127.0.0.1");
+        realm["clients"] = json!(clients);
+        self.make_realm(&realm).await;
+    }
+
     /// What it has logged: refusals among it.
     pub(crate) fn log(&self) -> String {
         self.process.log()
@@ -138,6 +146,73 @@ impl Keycloak {
         let answer = Agent::new().send(request).await.expect("Keycloak answers");
         assert!(answer.status.is_success(), "the realm is not made: {} {}", answer.status, answer.text());
     }
+}
+
+/// What a SAML client is sent, and asked for.
+#[cfg(feature = "saml")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SamlClient {
+    pub(crate) signs_response: bool,
+    pub(crate) signs_assertion: bool,
+    pub(crate) encrypts: bool,
+    /// Whether its requests must be signed.
+    pub(crate) wants_signed: bool,
+}
+
+#[cfg(feature = "saml")]
+impl SamlClient {
+    /// The client whose addresses begin with `saml`, as Keycloak's admin API takes it; `certificate` is one line of base64.
+    pub(crate) fn keycloaks(self, entity_id: &str, saml: &str, certificate: &str) -> Value {
+        let says = |yes: bool| if yes { "true" } else { "false" };
+        let (acs, logout) = (format!("{saml}/acs"), format!("{saml}/logout"));
+        json!({
+            "clientId": entity_id,
+            "protocol": "saml",
+            "enabled": true,
+            "frontchannelLogout": true,
+            "redirectUris": [acs],
+            "attributes": {
+                "saml.server.signature": says(self.signs_response),
+                "saml.assertion.signature": says(self.signs_assertion),
+                "saml.encrypt": says(self.encrypts),
+                "saml.client.signature": says(self.wants_signed),
+                "saml.signing.certificate": certificate,
+                "saml.encryption.certificate": certificate,
+                "saml.signature.algorithm": "RSA_SHA256",
+                "saml.authnstatement": "true",
+                "saml.force.post.binding": "true",
+                "saml_name_id_format": "persistent",
+                "saml_assertion_consumer_url_post": acs,
+                "saml_single_logout_service_url_post": logout,
+                "saml_single_logout_service_url_redirect": logout,
+            },
+            "protocolMappers": [
+                saml_attribute("department", "saml-user-attribute-mapper", "user.attribute", "department"),
+                saml_attribute(
+                    "https://aws.amazon.com/SAML/Attributes/RoleSessionName",
+                    "saml-user-property-mapper",
+                    "user.attribute",
+                    "username",
+                ),
+                saml_attribute(
+                    "https://aws.amazon.com/SAML/Attributes/Role",
+                    "saml-hardcode-attribute-mapper",
+                    "attribute.value",
+                    "arn:aws:iam::123456789012:role/saml-finance,arn:aws:iam::123456789012:saml-provider/keycloak",
+                ),
+            ],
+        })
+    }
+}
+
+#[cfg(feature = "saml")]
+fn saml_attribute(name: &str, mapper: &str, key: &str, value: &str) -> Value {
+    json!({
+        "name": name,
+        "protocol": "saml",
+        "protocolMapper": mapper,
+        "config": { "attribute.name": name, "attribute.nameformat": "Basic", key: value },
+    })
 }
 
 /// Fills in the login form that Keycloak shows and follows what comes, until `stop`.

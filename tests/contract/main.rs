@@ -18,12 +18,16 @@ mod proxy;
 mod redis;
 mod report;
 #[cfg(feature = "saml")]
+mod saml_logins;
+#[cfg(feature = "saml")]
 mod saml_provider;
+#[cfg(feature = "saml")]
+mod simplesaml;
 mod steady;
 /// What other tests stand on as well.
 #[cfg(feature = "saml")]
 #[path = "../support"]
-#[expect(unreachable_pub, clippy::unwrap_used, reason = "they have other rules, and more uses")]
+#[expect(dead_code, unreachable_pub, clippy::unwrap_used, reason = "they have other rules, and more uses")]
 mod support {
     pub(crate) mod saml_attacks;
 }
@@ -57,6 +61,12 @@ async fn main() -> ExitCode {
     // The port is known before the proxy is there, because Keycloak and claviger name each other.
     let proxy = format!("http://127.0.0.1:{}", free_port());
     let keycloak = Keycloak::start(&cache.join("keycloak/current"), &kept, &proxy).await;
+    #[cfg(feature = "saml")]
+    saml_logins::check(&keycloak, &cache, &kept, &mut report).await;
+    // `-- CACHE saml-logins` asks for what is so far
+    if std::env::args().nth(2).is_some_and(|only| only == "saml-logins") {
+        return end(&report);
+    }
     // `-- CACHE two` asks for this part alone
     two::check(&keycloak, &kept, &mut report).await;
     if std::env::args().nth(2).is_some_and(|only| only == "two") {

@@ -287,7 +287,7 @@ async fn ask(port: u16, public: u16, path: &str, person: &Agent) -> Result<u16, 
 }
 
 /// An app that answers, and at `/stream` never ends.
-async fn app() -> SocketAddr {
+pub(crate) async fn app() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let at = listener.local_addr().expect("a listener has an address");
     tokio::spawn(async move {

@@ -2,10 +2,17 @@
 //! `CLAVIGER_SEEDS` names.
 #![no_main]
 
+#[cfg(feature = "saml")]
+#[path = "../support"]
+mod support {
+    #[allow(dead_code, reason = "it serves the tests, too")]
+    pub mod saml_attacks;
+}
 mod targets;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use libfuzzer_sys::fuzz_target;
 
@@ -22,5 +29,14 @@ fuzz_target!(
         }
         RUN.get_or_init(|| target.run);
     },
-    |data: &[u8]| RUN.get().expect("it is set first")(data)
+    |data: &[u8]| {
+        RUN.get().expect("it is set first")(data);
+        // libFuzzer ends without a last word
+        if RUNS.fetch_add(1, Relaxed) % EACH == EACH - 1 {
+            targets::reached().into_iter().for_each(|far| eprintln!("reached: {far}"));
+        }
+    }
 );
+
+static RUNS: AtomicU64 = AtomicU64::new(0);
+const EACH: u64 = 1_000;

@@ -44,6 +44,14 @@ pub const ALL: &[Target] = &[
     Target { name: "provider", run: doors::provider, seeds: doors::provider_seeds },
 ];
 
+/// How far what was read so far came, where a target counts it.
+pub fn reached() -> Option<String> {
+    #[cfg(feature = "saml")]
+    return saml::reached();
+    #[cfg(not(feature = "saml"))]
+    None
+}
+
 /// Texts as seeds.
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()

@@ -1,6 +1,7 @@
 //! Where machines and containers get keys of their own: the EKS pod identity agent's endpoint, and IMDSv2 as EC2 has it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -9,12 +10,14 @@ use claviger::aws::AssumedRole;
 use claviger::clock::rfc3339;
 use claviger::server::{Handler, Listener, Manner, Workers};
 use claviger::telemetry::Metrics;
+use claviger::tls::{Handshakes, ServerIdentity};
 use claviger::web::{self, Connection, Request, Response};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Both, at an address of their own.
 pub struct Places {
+    scheme: &'static str,
     at: SocketAddr,
     desk: Arc<Desk>,
     _workers: Workers,
@@ -36,14 +39,27 @@ struct Desk {
 impl Places {
     /// They have no keys yet.
     pub fn start() -> Self {
+        Self::serving("http", None)
+    }
+
+    /// The same by https, with this certificate and key.
+    pub fn secure(certificate: &Path, key: &Path) -> Self {
+        Self::serving(
+            "https",
+            Some(Handshakes::new(ServerIdentity::load(certificate, key).unwrap().server_config(&[b"http/1.1"]))),
+        )
+    }
+
+    fn serving(scheme: &'static str, tls: Option<Handshakes>) -> Self {
         let (workers, listener) = (Workers::start(1).unwrap(), Listener::bind(([127, 0, 0, 1], 0).into()).unwrap());
         let (at, desk) = (listener.local_addr().unwrap(), Arc::new(Desk::default()));
-        workers.serve(listener, Manner::plain("places", &Metrics::new()), Arc::clone(&desk) as Arc<dyn Handler>);
-        Self { at, desk, _workers: workers }
+        let manner = Manner { tls, ..Manner::plain("places", &Metrics::new()) };
+        workers.serve(listener, manner, Arc::clone(&desk) as Arc<dyn Handler>);
+        Self { scheme, at, desk, _workers: workers }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.at)
+        format!("{}://{}{path}", self.scheme, self.at)
     }
 
     /// From now on these are given, and said to end then.

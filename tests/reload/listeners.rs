@@ -1,12 +1,14 @@
 //! Listeners that come and go with a config: new ones are bound before it counts, and old ones finish what they have.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::{edit, half_done, put, reload};
+use crate::callers::ends::{SWITCH, held};
 use crate::support::client;
 use crate::support::gate::{Crowd, Gate};
 use crate::support::place::Place;
@@ -71,6 +73,33 @@ async fn one_that_is_added_serves_and_one_that_is_removed_finishes() {
     add(&world, &more.replace("127.0.0.1:0", &place.at().to_string()));
     reload(&world).await;
     assert_eq!(status(place.at()).await, 200);
+}
+
+/// What was upgraded there is nobody's request any more, and would go on for ever.
+#[tokio::test]
+async fn tunnels_of_one_that_is_removed_end_after_the_grace_and_others_go_on() {
+    let upstream = held().await;
+    let world = Plan::with_routes(&ROUTES.replace("{upstream}", &upstream.url())).start().await;
+    edit(&world, "drain = \"10s\"", "drain = \"1s\"");
+    let more = "[listen.more]\naddress = \"127.0.0.1:0\"";
+    add(&world, more);
+    reload(&world).await;
+    let at = world.claviger.address("more").await;
+    let mut tunnels = Vec::new();
+    for at in [at, world.at] {
+        let mut wire = Wire::to(at).await;
+        wire.send(SWITCH.replacen("\r\n", &format!("\r\nHost: {at}\r\n"), 1)).await;
+        wire.up_to(b"hello").await;
+        tunnels.push(wire);
+    }
+    let [theirs, mut others] = <[Wire; 2]>::try_from(tunnels).ok().unwrap();
+    edit(&world, more, "");
+    assert_eq!(reload(&world).await["config.changed"], "listen.more removed");
+    let removed = Instant::now();
+    assert_eq!(theirs.rest().await, "");
+    assert!(removed.elapsed() > Duration::from_millis(500), "not before its time");
+    others.send("still here").await;
+    assert_eq!(others.bytes(10).await, b"still here");
 }
 
 #[tokio::test]

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 
-use super::{begun, follow, refused};
+use super::{begun, document, follow, refused};
 use crate::support::browser::Browser;
 use crate::support::client::Answer;
 use crate::support::saml_attacks::{ALICE, Attack, Stage, Verdict, attacks};
 use crate::support::saml_idp::{plan, this_second};
+use crate::support::traced::Trace;
 use crate::support::world::World;
 
-/// A15, A16, A17 and threats 1.4. Nobody is called meanwhile, and nothing is opened that a document names.
+/// A15, A16, A17 and threats 1.4. Meanwhile nobody is called and nothing is opened: by strace, where it may trace; and by
+/// a listener that nobody comes to and a pipe that nobody opens, wherever we are.
 #[tokio::test]
 async fn every_attack_is_refused_and_every_control_is_alice() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -22,8 +24,14 @@ async fn every_attack_is_refused_and_every_control_is_alice() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let forbidden = (format!("http://{}/forbidden", listener.local_addr().unwrap()), pipe.to_str().unwrap().to_owned());
 
-    let world = plan("[limits.rate]\nlogin = \"off\"").log("info").start().await;
+    let trace = Trace::possible();
+    let program = trace.as_ref().map(Trace::program).unwrap_or_default();
+    let program: Vec<&str> = program.iter().map(String::as_str).collect();
+    let world = plan("[limits.rate]\nlogin = \"off\"").log("info").under(&program).start().await;
     let attacks = attacks();
+    // the first one is verified before: what is loaded once is loaded now
+    posted(&world, &document("the subject changed"), &forbidden).await;
+    let first = trace.as_ref().map(Trace::so_far);
     let (mut pages, mut ids, mut wrong, mut alices) = (BTreeMap::new(), BTreeMap::new(), Vec::new(), 0);
     for attack in &attacks {
         let (mut browser, answer) = posted(&world, attack, &forbidden).await;
@@ -44,6 +52,11 @@ async fn every_attack_is_refused_and_every_control_is_alice() {
             Verdict::Refused(_) => wrong.push(format!("{}: {}", attack.name, answer.status)),
         }
     }
+    if let Some((trace, first)) = trace.zip(first) {
+        is_quiet(&trace.since(first), &world);
+        let all = trace.since(0);
+        assert!(all.iter().any(|call| call.starts_with("openat(") && call.contains("claviger.toml")), "{all:#?}");
+    }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), attacks.len(), wrong.join("\n"));
     assert!(ids.len() >= 120, "there are {}", ids.len());
     assert_eq!(pages.len(), 1, "all refusals look the same: {pages:#?}");
@@ -59,6 +72,23 @@ async fn every_attack_is_refused_and_every_control_is_alice() {
     for (id, name) in &ids {
         assert_eq!(lines.get(id), Some(&1), "{name}");
     }
+}
+
+/// Of all that a process did, nothing was to call anybody but the upstream, or to open anything but what tells it how much
+/// memory it has.
+fn is_quiet(calls: &[String], world: &World) {
+    let upstream = format!("sin_port=htons({}), sin_addr=inet_addr(\"127.0.0.1\")", world.upstream_at.port());
+    let is_allowed = |call: &&String| {
+        call.starts_with("connect(") && call.contains(&upstream)
+            || call.starts_with("socket(AF_INET, SOCK_STREAM|")
+            || call.starts_with("openat(AT_FDCWD, \"/proc/self/statm\", O_RDONLY")
+            || ["connect", "socket", "openat"].iter().any(|name| call.starts_with(&format!("<... {name} resumed>")))
+            || call.starts_with("--- SIG")
+    };
+    let other: Vec<_> = calls.iter().filter(|call| !is_allowed(call)).collect();
+    assert!(other.is_empty(), "while the documents were read: {other:#?}");
+    // that it sees what is there: the honest ones led to the upstream
+    assert!(calls.iter().any(|call| call.contains(&upstream)), "{calls:#?}");
 }
 
 /// The answer to a document that was made and judged within one second, as some are good or bad by one.

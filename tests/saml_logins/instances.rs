@@ -41,12 +41,45 @@ async fn a17_an_assertion_counts_once_among_all_instances_and_not_at_all_without
     assert_eq!(follow(&mut browser, answer).await.status, StatusCode::OK);
     assert_eq!(two.world.upstream.last().all("x-forwarded-user"), [ALICE]);
 
-    // one that nobody asked for, at both
-    let document = field(super::unasked::unasked(&two.world));
+    // one that nobody asked for, at both; and then within another Response, as nobody signed the one around it
+    let text = super::unasked::unasked(&two.world);
+    let document = field(&text);
     let fields = [("SAMLResponse", document.as_str())];
     let [first, second] = two.both();
     assert_eq!(post(&two, first, &Browser::default(), &fields).await.status, StatusCode::SEE_OTHER);
     assert_eq!(post(&two, second, &Browser::default(), &fields).await.status, StatusCode::BAD_REQUEST);
+    let around = text.replacen(" ID=\"", " ID=\"_another", 1);
+    assert_ne!(around, text);
+    let document = field(around);
+    for at in two.both() {
+        let fields = [("SAMLResponse", document.as_str())];
+        assert_eq!(post(&two, at, &Browser::default(), &fields).await.status, StatusCode::BAD_REQUEST);
+    }
+
+    // at both at once, exactly one counts: asked for, and not
+    let mut browser = Browser::default();
+    let waiting = begun(&two.world, &mut browser, "/").await;
+    let asked_for = [("SAMLResponse", field(honest(&waiting))), ("RelayState", waiting.relay_state.clone())];
+    let unasked = [("SAMLResponse", field(super::unasked::unasked(&two.world))), ("RelayState", String::new())];
+    for fields in [asked_for, unasked] {
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let at_once = two.both().into_iter().cycle().take(16).map(|at| post(&two, at, &browser, &fields));
+        let answers = futures_util::future::join_all(at_once).await;
+        let statuses = |status| answers.iter().filter(|answer| answer.status == status).count();
+        assert_eq!((statuses(StatusCode::SEE_OTHER), statuses(StatusCode::BAD_REQUEST)), (1, 15));
+    }
+
+    // a login that one browser began here is answered there, by another browser, with a login of its own
+    let mut mallory = Browser::default();
+    let hers = begun(&two.world, &mut browser, "/").await;
+    let theirs = begun(&two.world, &mut mallory, "/").await;
+    let document = field(honest(&hers));
+    for state in [&theirs.relay_state, &hers.relay_state] {
+        for at in two.both() {
+            let fields = [("SAMLResponse", document.as_str()), ("RelayState", state.as_str())];
+            assert_eq!(post(&two, at, &mallory, &fields).await.status, StatusCode::BAD_REQUEST);
+        }
+    }
 
     // where nobody can know whether it came before, it does not count
     let mut browser = Browser::default();

@@ -1,5 +1,9 @@
 //! Single logout, from either end.
 
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use claviger::saml::{
     ExpectedMessage, Guarded, Kind, Leaving, Left, LogoutRequest, LogoutResponse, NameId, Outgoing, Redirected, SKEW,
     SUCCESS, SigningKey, Trust, from_post, verify, verify_redirect,
@@ -7,11 +11,12 @@ use claviger::saml::{
 use http::StatusCode;
 use url::Url;
 
-use super::{begun, follow, honest};
+use super::{begun, follow, honest, reason, refused};
+use crate::reload::{edit, reload};
 use crate::support::browser::Browser;
 use crate::support::client::Answer;
 use crate::support::saml_attacks::{ALICE, OURSELVES, PROVIDER, STRANGER};
-use crate::support::saml_idp::{ENTITY_ID, ISSUER, LOGOUT, metadata, plan, plan_to, this_second};
+use crate::support::saml_idp::{ENTITY_ID, ISSUER, LOGOUT, metadata, plan, plan_to, signed_for_login, this_second};
 use crate::support::wire::{Behind, Wire};
 use crate::support::world::World;
 
@@ -22,6 +27,16 @@ async fn logged_in(world: &World) -> Browser {
     let mut browser = Browser::default();
     let waiting = begun(world, &mut browser, "/").await;
     let answer = waiting.post(&mut browser, honest(&waiting)).await;
+    assert_eq!(follow(&mut browser, answer).await.status, StatusCode::OK);
+    browser
+}
+
+/// The same for this login of somebody.
+async fn logged_in_as(world: &World, who: &str, session: &str) -> Browser {
+    let mut browser = Browser::default();
+    let waiting = begun(world, &mut browser, "/").await;
+    let document = signed_for_login(session, who, &waiting.acs, Some(&waiting.request.id));
+    let answer = waiting.post(&mut browser, document).await;
     assert_eq!(follow(&mut browser, answer).await.status, StatusCode::OK);
     browser
 }
@@ -128,33 +143,66 @@ async fn a_logout_that_is_unsigned_forged_or_for_somebody_else_ends_nothing() {
         ("signed, and cut off", signed.split("&Signature").next().unwrap().to_owned()),
         ("with another RelayState", format!("{signed}&RelayState=x")),
         ("with a field twice", format!("{signed}&{}", signed.split('?').nth(1).unwrap())),
+        ("a kilobyte that inflates to a megabyte (CVE-2023-28119)", format!("{here}?SAMLRequest={}", bomb())),
         ("nothing", here.clone()),
     ] {
         let answer = Browser::default().step(&url).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{what}: {}", answer.text());
-        pages.insert(answer.text().replace(answer.header("x-request-id"), ""));
+        pages.insert(refused(&world, &answer));
+        assert!(!reason(&world, &answer).await.is_empty(), "{what}");
         assert!(is_in(&world, &browser).await, "{what}");
     }
     let posted = [("SAMLRequest", unsigned_post.value.as_str())];
     let answer = Browser::default().post_from_elsewhere(&here, &posted).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    pages.insert(answer.text().replace(answer.header("x-request-id"), ""));
+    pages.insert(refused(&world, &answer));
     // an answer to nobody's question
     let stray =
         LogoutResponse { issuer: ISSUER, destination: &here, in_response_to: "_x", status: SUCCESS, at: this_second() };
     let answer = Browser::default().step(&by_redirect(&stray.build(), Some(&PROVIDER.signing))).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    pages.insert(answer.text().replace(answer.header("x-request-id"), ""));
+    pages.insert(refused(&world, &answer));
     assert_eq!(pages.len(), 1, "{pages:#?}");
     let lines = world.audit().await;
-    let refused: Vec<_> = lines.iter().filter(|line| line["message"] == "a logout was refused").collect();
-    assert_eq!(refused.len(), 13, "{refused:#?}");
+    let told: Vec<_> = lines.iter().filter(|line| line["message"] == "a logout was refused").collect();
+    assert_eq!(told.len(), 14, "{told:#?}");
 
     // once only
     let url = signed;
     assert_eq!(Browser::default().step(&url).await.status, StatusCode::SEE_OTHER);
     assert!(!is_in(&world, &browser).await);
     assert_eq!(Browser::default().step(&url).await.status, StatusCode::BAD_REQUEST);
+}
+
+/// Spaces by the megabyte, deflated.
+fn bomb() -> String {
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    deflate.write_all(&vec![b' '; 1 << 20]).unwrap();
+    STANDARD.encode(deflate.finish().unwrap()).replace('+', "%2B")
+}
+
+/// SAML-Core §2.7.2 would have indexes that logins of several people share: of these only the named person's is meant.
+#[tokio::test]
+async fn an_index_that_people_share_ends_the_named_persons_login_alone() {
+    let world = plan("").start().await;
+    let (bob, alice) = (logged_in_as(&world, "bob", "1").await, logged_in_as(&world, "alice", "1").await);
+    let ask = |who: &str| request(&world, who, &["1"]).redirect(Some("theirs"), Some(&PROVIDER.signing)).unwrap();
+    assert_eq!(Browser::default().step(&ask("mallory")).await.status, StatusCode::BAD_REQUEST);
+    assert!(is_in(&world, &alice).await && is_in(&world, &bob).await);
+    assert_eq!(Browser::default().step(&ask("alice")).await.status, StatusCode::SEE_OTHER);
+    assert!(!is_in(&world, &alice).await && is_in(&world, &bob).await);
+}
+
+/// A12: a logout of one's own, which the provider signs for anybody, logs nobody else out who is made to bring it here.
+#[tokio::test]
+async fn a_logout_that_anothers_browser_brings_leaves_that_browser_logged_in() {
+    let world = plan("").start().await;
+    let mallory = logged_in_as(&world, "mallory", "_m").await;
+    let mut victim = logged_in_as(&world, "alice", "_a").await;
+    let url = request(&world, "mallory", &["_m"]).redirect(Some("theirs"), Some(&PROVIDER.signing)).unwrap();
+    assert_eq!(victim.step(&url).await.status, StatusCode::SEE_OTHER);
+    let message = request(&world, "mallory", &[]).post(&PROVIDER.signing).unwrap();
+    let fields = [(message.name, message.value.as_str())];
+    assert_eq!(victim.post_from_elsewhere(&message.destination, &fields).await.status, StatusCode::SEE_OTHER);
+    assert!(world.ticket_in(&victim, world.host()).is_some(), "its ticket is still there");
+    assert!(is_in(&world, &victim).await && !is_in(&world, &mallory).await);
 }
 
 /// A login that has ended here already is no reason to stop a provider that logs somebody out everywhere.
@@ -218,6 +266,19 @@ async fn a_logout_goes_by_form_where_the_provider_takes_no_redirects() {
     let guarded = Guarded::new(&from_post(&value).unwrap(), Kind::LogoutRequest).unwrap();
     let trust = Trust { certificates: vec![OURSELVES.certificate.clone()], ..Trust::default() };
     assert!(verify(guarded, &trust).is_ok());
+}
+
+/// A21: what one attribute calls one person, another may call somebody else; whoever was called so before is nobody then.
+#[tokio::test]
+async fn a_reload_that_names_people_by_another_attribute_ends_their_sessions() {
+    let world = plan("").start().await;
+    let browser = logged_in(&world).await;
+    edit(&world, "emails_are_verified = true", "emails_are_verified = false");
+    reload(&world).await;
+    assert!(is_in(&world, &browser).await, "that says nothing of who they are");
+    edit(&world, "emails_are_verified = false", "subject_attribute = \"mail\"");
+    reload(&world).await;
+    assert!(!is_in(&world, &browser).await);
 }
 
 /// The end of a login is the end of what was opened with it.

@@ -11,7 +11,7 @@ use claviger::saml::{ExpectedMessage, Guarded, Kind, Redirected, Requested, SKEW
 use claviger::secret::Secret;
 use claviger::telemetry::Metrics;
 use claviger::tls::Trust;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::json;
 use url::Url;
 
@@ -234,6 +234,30 @@ async fn when_response_and_keys_have_ended_the_browser_logs_in_anew_and_goes_on(
     assert_ne!(before, after, "A10: a login is a new session");
     let subject = async |cookie: &str| corp.world.get("/.claviger/me", cookie).await.json()["subject"].clone();
     assert!(subject(&after).await.is_string());
+}
+
+/// Before the keys end: programs of the page go on with them, and whoever opens a page is sent for a new response.
+#[tokio::test]
+async fn whoever_passes_by_shortly_before_the_end_brings_a_new_response() {
+    let corp = Corp::start(Lifetimes { assertion: Duration::from_secs(1), ..Lifetimes::default() }).await;
+    corp.sts_tap.credentials_live(Duration::from_secs(8));
+    let (mut browser, page) = (Browser::default(), corp.world.url("/shown/q3"));
+    let answer = corp.log_in(&mut browser, "/shown/q3", "alice").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let sent = until(async || browser.step(&page).await, |answer| answer.status != StatusCode::OK).await;
+    assert!(sent.location().starts_with(&format!("http://{}/", corp.idp.at())), "{} {}", sent.status, sent.text());
+    let program = browser.fetch(Method::GET, &page, &[], "").await;
+    assert_eq!(program.status, StatusCode::OK, "{}", program.text());
+
+    // what has ended is said to programs, with what to do
+    let ended = async || browser.clone().fetch(Method::GET, &page, &[], "").await;
+    let ended = until(ended, |answer| answer.status != StatusCode::OK).await;
+    assert_eq!((ended.status, &ended.json()["error"]), (StatusCode::UNAUTHORIZED, &json!("login_expired")));
+    assert!(ended.json()["message"].as_str().is_some_and(|message| message.contains("in a browser to log in again")));
+
+    let form = browser.open(sent.location()).await;
+    let answer = browser.submit(&form, &[]).await;
+    assert_eq!((answer.status, corp.shown()), (StatusCode::OK, 2), "{}", answer.text());
 }
 
 /// A token that claviger mints, and keys of its own, ask for whoever came by SAML as for anybody.

@@ -6,7 +6,45 @@ use url::Url;
 use super::{begun, document, follow, honest, reason, refused};
 use crate::support::browser::Browser;
 use crate::support::client::{self, headers};
-use crate::support::saml_idp::{ENTITY_ID, ISSUER, asked, field, plan};
+use crate::support::saml_attacks::{ALICE, attacks, signed, unsigned};
+use crate::support::saml_idp::{ENTITY_ID, ISSUER, KEYS, asked, field, plan, signed_for};
+
+/// Who gives up what was posted, by a reload or by "Try again", logs in anew.
+#[tokio::test]
+async fn an_acs_that_is_opened_leads_to_a_login() {
+    let world = plan("").start().await;
+    let answer = Browser::default().step(&world.url("/.claviger/saml/corp/acs")).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/.claviger/login"));
+    assert_eq!(world.get("/.claviger/saml/corp/acs", "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// A17, A21: of two sources at one provider, under one entity ID of ours, what one has asked for is no answer at the other,
+/// however it is addressed; and it is not used up by being shown there.
+#[tokio::test]
+async fn a17_an_answer_to_one_source_is_none_at_another_of_the_same_provider() {
+    let twin = format!(
+        "[identity.twin]\nkind = \"saml\"\nissuer = \"{ISSUER}\"\nentity_id = \"{ENTITY_ID}\"\n\
+         metadata_file = \"idp.xml\"\nidp_initiated = true\n{KEYS}"
+    );
+    let world = plan(&twin).start().await;
+    let mut browser = Browser::default();
+    let waiting = begun(&world, &mut browser, "/").await;
+    let there = world.url("/.claviger/saml/twin/acs");
+    let honest = String::from_utf8(honest(&waiting)).unwrap();
+    for (document, why) in [
+        (honest.clone(), "Destination"),
+        (signed_for(ALICE, &there, Some(&waiting.request.id)), "InResponseTo"),
+        (signed_for(ALICE, &waiting.acs, None), "Destination"),
+    ] {
+        let fields = [("SAMLResponse", field(&document)), ("RelayState", waiting.relay_state.clone())];
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let answer = browser.post_from_elsewhere(&there, &fields).await;
+        refused(&world, &answer);
+        assert!(reason(&world, &answer).await.contains(why), "{why}");
+    }
+    let answer = waiting.post(&mut browser, honest).await;
+    assert_eq!(follow(&mut browser, answer).await.status, StatusCode::OK);
+}
 
 /// A17: an assertion counts once, in the login that it answers, in the browser that began it.
 #[tokio::test]
@@ -46,19 +84,77 @@ async fn a17_an_answer_is_for_one_login_in_one_browser_and_once() {
     assert_eq!(world.metric("claviger_sessions_started_total").await, 0.0);
 }
 
-/// A17: one assertion in two Responses, each in answer to the same request.
+/// A17: one assertion in two Responses, in answer to the same request, to another of this browser's, and to none.
 #[tokio::test]
 async fn a17_an_assertion_counts_once_whatever_is_around_it() {
-    let world = plan("").start().await;
+    let world = plan("idp_initiated = true").start().await;
     let mut browser = Browser::default();
     let waiting = begun(&world, &mut browser, "/").await;
+    let another = begun(&world, &mut browser, "/other").await;
     let first = String::from_utf8(honest(&waiting)).unwrap();
     let answer = waiting.post(&mut browser, &first).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
-    // the Response around it is not signed: anybody may give it another ID
-    let id = first.split("ID=\"").nth(1).unwrap().split('"').next().unwrap();
-    let answer = waiting.post(&mut browser, first.replacen(id, "_another", 1)).await;
+
+    // the Response around it is not signed: anybody may give it another ID, and say that it answers another request
+    let with_id = first.replacen(&format!("ID=\"{}\"", value(&first, "ID")), "ID=\"_another\"", 1);
+    assert_ne!(with_id, first);
+    let to = |request: &str| with_id.replacen(&format!("InResponseTo=\"{}\"", waiting.request.id), request, 1);
+    let to_another = to(&format!("InResponseTo=\"{}\"", another.request.id));
+    for (login, document, why) in [
+        (&waiting, &with_id, "its state has come back before"),
+        (&another, &with_id, "InResponseTo"),
+        (&another, &to_another, "InResponseTo"),
+        (&waiting, &to(""), "its state has come back before"),
+    ] {
+        let answer = login.post(&mut browser, document).await;
+        refused(&world, &answer);
+        let said = reason(&world, &answer).await;
+        assert!(said.contains(why), "{why}: {said}");
+    }
+
+    // an ID that the provider itself gives away twice: nobody knows which is whose
+    let spent = value(&first[first.find("<saml:Assertion ").unwrap()..], "ID");
+    let again = |text: String| {
+        let own = value(&text[text.find("<saml:Assertion ").unwrap()..], "ID").to_owned();
+        signed(&text.replace(&own, spent)).unwrap()
+    };
+    let fresh = begun(&world, &mut browser, "/").await;
+    let answer = fresh.post(&mut browser, again(unsigned(&fresh.stage()))).await;
     refused(&world, &answer);
+    let said = reason(&world, &answer).await;
+    assert!(said.contains("the assertion has come before"), "{said}");
+    assert_eq!(world.metric("claviger_sessions_started_total").await, 0.0);
+}
+
+/// A17: posted many times at once, exactly one counts; asked for or not.
+#[tokio::test]
+async fn a17_of_many_at_once_exactly_one_counts() {
+    let world = plan("idp_initiated = true").start().await;
+    let mut browser = Browser::default();
+    let waiting = begun(&world, &mut browser, "/").await;
+    let asked_for = [("SAMLResponse", field(honest(&waiting))), ("RelayState", waiting.relay_state.clone())];
+    let unasked = [("SAMLResponse", field(super::unasked::unasked(&world))), ("RelayState", String::new())];
+    for fields in [asked_for, unasked] {
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let at_once = (0..AT_ONCE).map(|_| {
+            let (mut browser, acs) = (browser.clone(), &waiting.acs);
+            async move { browser.post_from_elsewhere(acs, &fields).await }
+        });
+        let answers = futures_util::future::join_all(at_once).await;
+        let (taken, rest): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == StatusCode::SEE_OTHER);
+        assert_eq!(taken.len(), 1);
+        for answer in rest {
+            refused(&world, answer);
+            assert!(reason(&world, answer).await.contains("before"));
+        }
+    }
+}
+
+const AT_ONCE: usize = 16;
+
+/// The value of the first attribute of that name.
+fn value<'t>(text: &'t str, attribute: &str) -> &'t str {
+    text.split(&format!(" {attribute}=\"")).nth(1).unwrap().split('"').next().unwrap()
 }
 
 /// A10, A12: which cookies go where.
@@ -101,6 +197,7 @@ async fn what_is_no_answer_is_refused_like_a_bad_one() {
         ("nothing", vec![]),
         ("no response", vec![("RelayState", state)]),
         ("two responses", vec![("SAMLResponse", &good), ("SAMLResponse", &good), ("RelayState", state)]),
+        ("many fields", [("SAMLResponse", &*good), ("RelayState", state)].into_iter().chain([("a", ""); 20]).collect()),
         ("two states", vec![("SAMLResponse", &good), ("RelayState", state), ("RelayState", state)]),
         ("a request", vec![("SAMLRequest", &good), ("RelayState", state)]),
         ("no base64", vec![("SAMLResponse", "%%%"), ("RelayState", state)]),
@@ -176,6 +273,36 @@ async fn what_is_configured_is_asked_for_and_insisted_on() {
         assert_eq!(answer.status, status, "{more}");
     }
 }
+
+/// Where CBC is allowed, a ciphertext that is short, empty or changed is refused like any that can't be opened, and tells
+/// nobody at which byte (GHSA-hwqm-qvj9-4jr2, and the oracle of paddings).
+#[tokio::test]
+async fn a_ciphertext_that_is_short_or_changed_says_nothing_and_breaks_nothing() {
+    let world = plan("allow_cbc = true").start().await;
+    let mut pages = std::collections::BTreeSet::new();
+    let all = attacks();
+    let hostile = all.iter().filter(|attack| attack.name.starts_with("cipher: CBC, "));
+    let hostile: Vec<_> = hostile.chain(all.iter().filter(|attack| SHORT.contains(&&*attack.name))).collect();
+    assert_eq!(hostile.len(), 6 + SHORT.len());
+    for attack in hostile {
+        let mut browser = Browser::default();
+        let waiting = begun(&world, &mut browser, "/").await;
+        let answer = waiting.post(&mut browser, attack.document(&waiting.stage())).await;
+        pages.insert(refused(&world, &answer));
+        let said = reason(&world, &answer).await;
+        assert!(said.ends_with(": the encrypted assertion can't be decrypted"), "{}: {said}", attack.name);
+    }
+    assert_eq!(pages.len(), 1, "{pages:#?}");
+    assert_eq!(world.metric("claviger_sessions_started_total").await, 0.0);
+}
+
+const SHORT: [&str; 5] = [
+    "cipher: empty",
+    "cipher: one byte",
+    "cipher: a nonce alone",
+    "cipher: shorter than a tag",
+    "cipher: a tag cut off",
+];
 
 /// A request is posted by a page of ours where that is configured, with the same signature.
 #[tokio::test]

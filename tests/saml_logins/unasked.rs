@@ -23,13 +23,26 @@ async fn post(world: &World, browser: &mut Browser, document: &str, relay_state:
 #[tokio::test]
 async fn a_login_that_nobody_began_counts_where_it_is_configured() {
     let world = plan("").start().await;
-    let answer = post(&world, &mut Browser::default(), &unasked(&world), "").await;
+    let mut browser = Browser::default();
+    let answer = post(&world, &mut browser, &unasked(&world), "").await;
     refused(&world, &answer);
+    assert!(reason(&world, &answer).await.contains("no login that it answers was begun in this browser"));
+    // nor in the place of an answer that is waited for
+    let waiting = begun(&world, &mut browser, "/").await;
+    let answer = post(&world, &mut browser, &unasked(&world), &waiting.relay_state).await;
+    refused(&world, &answer);
+    assert!(reason(&world, &answer).await.contains("InResponseTo"));
+    assert_eq!(world.metric("claviger_sessions_started_total").await, 0.0);
 
     let world = plan("idp_initiated = true").start().await;
-    for (relay_state, target) in
-        [("/wiki?x=1", "/wiki?x=1"), ("https://evil.example.org/", "/"), ("//evil.example.org", "/"), ("", "/")]
-    {
+    for (relay_state, target) in [
+        ("/wiki?x=1", "/wiki?x=1"),
+        ("https://evil.example.org/", "/"),
+        ("//evil.example.org", "/"),
+        ("javascript:alert(1)", "/"),
+        ("\"><script>alert(1)</script>", "/"),
+        ("", "/"),
+    ] {
         let mut browser = Browser::default();
         let document = unasked(&world);
         let answer = post(&world, &mut browser, &document, relay_state).await;

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::redis::Two;
 use crate::support::browser::Browser;
 use crate::support::client;
+use crate::support::redis::USER;
 use crate::support::routes::APP;
 use crate::support::world::until;
 
@@ -89,6 +90,44 @@ async fn a_logout_without_redis_is_told_later() {
     for at in two.both() {
         until(async || two.status(at, &alice).await, |status| *status == UNAUTHORIZED).await;
     }
+}
+
+/// A login in the place of another retires its ticket. What Redis can't be told of that is not done by halves: the ticket
+/// opens nothing here from then on, and nothing elsewhere as soon as Redis hears of it.
+#[tokio::test]
+async fn a_ticket_that_was_retired_without_redis_stays_so() {
+    let Some(two) = Two::start(APP, "5m", |plan| plan).await else { return };
+    let mut browser = two.world.browser_of("alice").await;
+    let before = two.world.cookie(&browser);
+    for at in two.both() {
+        assert_eq!(two.status(at, &before).await, OK);
+    }
+    // scripts are what tells Redis of ends; all else goes on
+    two.redis.ask(&["ACL", "SETUSER", USER, "-eval"]);
+    let login = browser.open(&two.world.url("/.claviger/login")).await;
+    assert_eq!(login.status, UNAVAILABLE, "{}", login.text());
+    assert_eq!(two.world.cookie(&browser), before, "the login was none");
+    assert_eq!(two.status(two.world.at, &before).await, UNAUTHORIZED, "its browser has left it");
+    two.redis.ask(&["ACL", "SETUSER", USER, "+eval"]);
+    until(async || two.status(two.other.at, &before).await, |status| *status == UNAUTHORIZED).await;
+    let left = two.redis.ask(&["KEYS", "claviger:session:*"]);
+    assert_eq!(left.trim(), "", "neither the old session nor the one that nobody got");
+}
+
+/// A ticket that is one of several goes from every instance at hand, and the session goes on for the others.
+#[tokio::test]
+async fn a_retired_ticket_is_forgotten_on_the_other_instance_too() {
+    let routes = APP.replace("\"*\"", "[\"apps.localhost\", \"wiki.localhost\"]");
+    let Some(two) = Two::start(&routes, "5m", |plan| plan).await else { return };
+    let mut browser = two.world.browser_of("alice").await;
+    let apps = two.world.cookie(&browser);
+    browser.open(&two.world.url_on("wiki.localhost", "/")).await;
+    assert_eq!(two.status(two.other.at, &apps).await, OK, "it is at hand there");
+    browser.open(&two.world.url("/.claviger/login")).await;
+    assert_ne!(two.world.cookie(&browser), apps);
+    assert_eq!(two.status(two.world.at, &apps).await, UNAUTHORIZED);
+    until(async || two.status(two.other.at, &apps).await, |status| *status == UNAUTHORIZED).await;
+    assert_eq!(browser.open(&two.world.url_on("wiki.localhost", "/")).await.status, OK);
 }
 
 /// A35: a Redis that takes connections and says nothing is no better than none, and holds up nobody for long.

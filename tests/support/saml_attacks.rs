@@ -86,6 +86,24 @@ pub fn attacks() -> Vec<Attack> {
         .collect()
 }
 
+/// Whatever it says, encrypted to us as anybody can do it; none where there is nothing to encrypt.
+pub fn encrypted(response: &str, stage: &Stage) -> Option<String> {
+    encryption::encrypted(response, stage)
+}
+
+/// Whatever it says, signed by the provider, which is hostile then, or confused; none where there is nothing to sign.
+pub fn signed(response: &str) -> Option<String> {
+    let from = response.find("<saml:Assertion ")?;
+    let assertion = &response[from..from + response[from..].find("</saml:Assertion>")?];
+    let is_whole = assertion.contains(" ID=\"") && assertion.contains("</saml:Issuer>");
+    is_whole.then(|| resigned(response, "saml:Assertion", &PROVIDER, &Shape::usual()))
+}
+
+/// A Response that says Alice, which nobody signed.
+pub fn unsigned(stage: &Stage) -> String {
+    honest(stage, false, false)
+}
+
 impl Attack {
     pub fn document(&self, stage: &Stage) -> Vec<u8> {
         (self.forge)(stage)

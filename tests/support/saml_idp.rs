@@ -138,6 +138,11 @@ impl Waiting {
 
 /// A Response in which the provider signs for somebody; in answer to this request, or to none.
 pub fn signed_for(who: &str, acs: &str, request: Option<&str>) -> String {
+    signed_for_login(&format!("_of-{who}"), who, acs, request)
+}
+
+/// The same for a login that the provider calls so.
+pub fn signed_for_login(session_index: &str, who: &str, acs: &str, request: Option<&str>) -> String {
     let name_id = NameId { value: who.into(), format: None, name_qualifier: None, sp_name_qualifier: None };
     let response = ResponseOf {
         issuer: ISSUER,
@@ -150,7 +155,7 @@ pub fn signed_for(who: &str, acs: &str, request: Option<&str>) -> String {
             recipient: acs,
             audience: ENTITY_ID,
             attributes: &[],
-            session_index: &format!("_of-{who}"),
+            session_index,
             authn_instant: this_second(),
             authn_context: "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
             session_ends_at: None,

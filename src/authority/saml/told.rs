@@ -30,7 +30,7 @@ impl Told {
             // STS keeps the prefix to itself
             let own = text.to_ascii_lowercase().starts_with("aws:");
             let rule = "Source Identity must match [a-zA-Z_0-9+=,.@-]{2,64} and not begin with \"aws:\"";
-            text.parse().ok().filter(|_| !own).ok_or_else(|| Refusal::idp_rejected_claim(rule))
+            text.parse().ok().filter(|_| !own).ok_or_else(|| invalid(rule))
         });
         let duration = one(assertion, "SessionDuration")?.map(|text| match text.parse() {
             Ok(seconds @ 900..=43200) => Ok(Duration::from_secs(seconds)),
@@ -41,9 +41,10 @@ impl Told {
             Some((key, attribute.values.as_slice()))
         });
         let transitive = assertion.values(&format!("{PREFIX}TransitiveTagKeys"));
-        let pairs = assertion.values(&format!("{PREFIX}Role")).iter().filter_map(|pair| {
-            let (one, other) = pair.split_once(',')?;
-            Some((one.trim().to_owned(), other.trim().to_owned()))
+        // a role's name may have commas: which of them parts the two is seen when they are compared
+        let pairs = assertion.values(&format!("{PREFIX}Role")).iter().flat_map(|pair| {
+            let commas = pair.match_indices(',').map(|(at, _)| pair.split_at(at));
+            commas.map(|(one, rest)| (one.trim().to_owned(), rest.trim_start_matches(',').trim().to_owned()))
         });
         Ok(Self {
             session_name,

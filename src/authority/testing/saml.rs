@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::saml::{
-    AssertionOf, Certificate, NameId, ProviderOf, ResponseOf, SUCCESS, Signing, SigningKey, fresh_id, from_post,
+    AssertionOf, Certificate, Encryption, NameId, ProviderOf, ResponseOf, SUCCESS, Signing, SigningKey, fresh_id,
+    from_post,
 };
 use crate::secret::Secret;
 
@@ -28,6 +29,8 @@ pub(crate) struct Says<'a> {
     pub(crate) session_ends_at: Option<SystemTime>,
     pub(crate) status: &'a str,
     pub(crate) signed: bool,
+    /// Encrypted to this certificate.
+    pub(crate) encrypt: Option<&'a Certificate>,
     pub(crate) lives: Duration,
 }
 
@@ -42,6 +45,7 @@ impl Default for Says<'_> {
             session_ends_at: None,
             status: SUCCESS,
             signed: true,
+            encrypt: None,
             lives: Duration::from_secs(3600),
         }
     }
@@ -106,7 +110,8 @@ impl SamlIssuer {
             assertion: (says.status == SUCCESS).then_some(assertion),
             at,
         };
-        let signing = Signing { key: &self.key, response: false, assertion: says.signed, encrypt: None };
+        let encrypt = says.encrypt.map(|certificate| (certificate, Encryption::default()));
+        let signing = Signing { key: &self.key, response: false, assertion: says.signed, encrypt };
         response.build(signing).unwrap().as_is().value
     }
 }

@@ -10,6 +10,7 @@ use super::code;
 use crate::authority::testing::saml::{SamlIssuer, Says, changed};
 use crate::authority::testing::{Site, element, role_arn};
 use crate::clock::{Clock as _, rfc3339};
+use crate::saml::Certificate;
 
 const ACTION: &str = "sts:AssumeRoleWithSAML";
 const PRINCIPAL: &str = "arn:aws:iam::123456789012:saml-provider/corp";
@@ -130,7 +131,10 @@ async fn awss_client_understands_refusals() {
     let refused = call.clone().saml_assertion(old).send().await.unwrap_err().into_service_error();
     assert!(refused.is_expired_token_exception());
     assert_eq!(refused.message(), Some("Token must be redeemed within 5 minutes of issuance"));
-    let rejected = corp.response("plain", &[("SourceIdentity", vec!["aws:alice"])]);
+    let odd = corp.response("plain", &[("SourceIdentity", vec!["aws:alice"])]);
+    let refused = call.clone().saml_assertion(odd).send().await.unwrap_err();
+    assert!(refused.into_service_error().is_invalid_identity_token_exception());
+    let rejected = corp.response("plain", &[("SessionDuration", vec!["soon"])]);
     let refused = call.clone().saml_assertion(rejected).send().await.unwrap_err();
     assert!(refused.into_service_error().is_idp_rejected_claim_exception());
     let good = corp.response("plain", &[]);
@@ -291,4 +295,18 @@ async fn the_shortest_word_on_the_duration_wins() {
     }
     let (_, answer) = corp.assume("reports", &corp.response("reports", &[]), &[("DurationSeconds", "7201")]).await;
     assert_eq!(code(&answer), "ValidationError");
+}
+
+/// AWS decrypts by a key that is registered with the provider; here there is none, and the caller is told so.
+#[tokio::test]
+async fn an_encrypted_assertion_is_refused_by_name() {
+    let corp = Corp::start();
+    let pair_of_keys = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let params = rcgen::CertificateParams::new(["sts.example.com".to_owned()]).unwrap();
+    let certificate = Certificate::from_der(params.self_signed(&pair_of_keys).unwrap().der()).unwrap();
+    let pair = pair("plain");
+    let says = Says { attributes: attributes(&pair, &[]), encrypt: Some(&certificate), ..Says::default() };
+    let (status, answer) = corp.assume("plain", &corp.idp.response(corp.site.clock.now(), &says), &[]).await;
+    assert_eq!((status, code(&answer)), (StatusCode::BAD_REQUEST, "InvalidIdentityToken"), "{answer}");
+    assert!(element(&answer, "Message").starts_with("Encrypted assertions are not supported here"), "{answer}");
 }

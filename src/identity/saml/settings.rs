@@ -45,7 +45,7 @@ pub(super) struct SamlSettings {
     pub(super) passive: bool,
     #[serde(default)]
     pub(super) idp_initiated: bool,
-    subject_attribute: Option<String>,
+    pub(super) subject_attribute: Option<String>,
     #[serde(default)]
     claims: BTreeMap<String, String>,
     #[serde(default)]
@@ -172,7 +172,6 @@ impl SamlSettings {
         &self,
         section: &Settings<'_>,
         materials: &Materials,
-        workers: &Workers,
     ) -> Result<Arc<ProviderMetadata>, SettingsError> {
         let certificates = self.metadata_certificates.iter().enumerate().map(|(i, file)| {
             let key = format!("metadata_certificates[{i}]");
@@ -184,7 +183,9 @@ impl SamlSettings {
         match (&self.metadata_url, &self.metadata_file) {
             (Some(url), _) => {
                 let fetch = Arc::clone(&materials.fetch);
-                Ok(ProviderMetadata::at(url.clone(), pin, self.refresh, fetch, workers.clone(), clock))
+                // of its own: strangers who keep those of the logins busy must not keep a new key from coming
+                let workers = Workers::new(1);
+                Ok(ProviderMetadata::at(url.clone(), pin, self.refresh, fetch, workers, clock))
             }
             (None, file) => {
                 let file = section.surroundings.path(file.as_deref().unwrap_or_else(|| Path::new("")));

@@ -44,11 +44,17 @@ pub(super) struct Participations {
     of_sessions: Mutex<Expiring<String, Participation>>,
     /// By the ID of our LogoutRequest, with the party it went to.
     rounds: Mutex<Expiring<String, (Arc<str>, Round)>>,
+    /// Parties' own LogoutRequests that have come, while they could come again.
+    heard: Mutex<Expiring<(Arc<str>, String), ()>>,
 }
 
 impl Default for Participations {
     fn default() -> Self {
-        Self { of_sessions: Mutex::new(Expiring::new(CAPACITY)), rounds: Mutex::new(Expiring::new(ROUNDS)) }
+        Self {
+            of_sessions: Mutex::new(Expiring::new(CAPACITY)),
+            rounds: Mutex::new(Expiring::new(ROUNDS)),
+            heard: Mutex::new(Expiring::new(ROUNDS)),
+        }
     }
 }
 
@@ -72,6 +78,14 @@ impl Participations {
             .filter(|p| indexes.is_empty() || indexes.contains(&p.session_index))
             .map(|p| Arc::clone(&p.sid))
             .collect()
+    }
+
+    /// Whether a party's LogoutRequest has not come before: kept by somebody, it would end a login that came after it (A17).
+    pub(super) fn is_new(&self, party: &Arc<str>, request: &str, until: SystemTime, now: SystemTime) -> bool {
+        let (mut heard, key) = (lock(&self.heard), (Arc::clone(party), request.to_owned()));
+        let is_new = heard.find(&key, now).is_none();
+        heard.insert(key, until, (), now);
+        is_new
     }
 
     /// Takes out all that a session has served.

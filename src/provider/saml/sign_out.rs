@@ -92,7 +92,10 @@ impl OpenIdProvider {
         relay_state: Option<String>,
         now: SystemTime,
     ) -> Response {
-        let Leaving { name_id, session_indexes, id, .. } = leaving;
+        let Leaving { name_id, session_indexes, id, until, .. } = leaving;
+        if !saml.participations.is_new(&party.entity_id, &id, until, now) {
+            return pages::refusal(NO_MESSAGE);
+        }
         let mut rest = Vec::new();
         for sid in saml.participations.sessions(&party.entity_id, &name_id, &session_indexes, now) {
             self.sessions.end(&sid);

@@ -419,6 +419,8 @@ async fn a_party_signs_out_for_all() {
     let answered = Left::read(&verified, &expected(&one.logout_url)).unwrap();
     assert_eq!((answered.in_response_to, answered.status), (id, SUCCESS.to_owned()));
     assert_eq!(browser.get(&left(&house.two)).await.status, StatusCode::BAD_REQUEST, "once");
+    // A17: what ended one login is kept by somebody, and ends no other
+    assert_eq!(browser.get(&url).await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

@@ -32,7 +32,10 @@ pub(super) fn shape(signature: Node<'_, '_>, parent: Node<'_, '_>) -> Result<Key
     };
     named(value, "SignatureValue")?;
     attributes(value, &["Id"])?;
-    tree::bytes(value).filter(|bytes| !bytes.is_empty()).ok_or_else(|| refuse("its value is no base64"))?;
+    let is_value = tree::bytes(value).is_some_and(|bytes| (1..=LONGEST_VALUE).contains(&bytes.len()));
+    if !is_value {
+        return Err(refuse("its value is no base64, or longer than any key's"));
+    }
     if let Some(key_info) = key_info {
         named(key_info, "KeyInfo")?;
         unread(key_info)?;
@@ -121,6 +124,10 @@ fn exclusive(method: Node<'_, '_>) -> Result<(), Reason> {
 /// does not look here (CVE-2023-48703). What would have to be fetched to be looked at is refused all the same.
 fn unread(key_info: Node<'_, '_>) -> Result<(), Reason> {
     const REFUSED: [&str; 5] = ["RetrievalMethod", "KeyInfoReference", "Object", "Signature", "Manifest"];
+    // node by node xmlsec1 cuts the signature out of what it covers: many here cost as many times as there are others (A16)
+    if key_info.descendants().nth(MOST_ABOUT_KEYS).is_some() {
+        return Err(refuse("its KeyInfo has more parts than any key needs"));
+    }
     for element in key_info.descendants().filter(Node::is_element) {
         let is_dsig = [DSIG, DSIG11].contains(&tree::namespace(element));
         if !is_dsig || REFUSED.contains(&element.tag_name().name()) {
@@ -184,3 +191,7 @@ fn refuse(what: &str) -> Reason {
 
 const MOST_PREFIXES: usize = 16;
 const LONGEST_ID: usize = 256;
+/// Of RSA with 16,384 bits.
+const LONGEST_VALUE: usize = 2048;
+/// A chain of certificates, each with its issuer and serial number, indented: texts count as well.
+const MOST_ABOUT_KEYS: usize = 128;

@@ -1,5 +1,6 @@
 //! Following what other instances do, and coming back into step after Redis was away.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -8,7 +9,7 @@ use super::{Changing, Inner, Session, lock, millis};
 use crate::clock::from_epoch_seconds;
 use crate::redis::{RedisError, cmd, pipe};
 use crate::secret::random_token;
-use crate::session::{SessionStore as _, StoreError};
+use crate::session::{SessionStore as _, StoreError, TicketHash};
 use crate::web::chain;
 
 /// What the stream brings: `[[stream, [[entry, [field, value, …]], …]]]`, or nothing.
@@ -77,8 +78,10 @@ impl Inner {
                     })
                 };
                 let id = field("id").filter(|_| field("by") != Some(&self.me));
-                let id = id.and_then(|id| serde_json::from_str(id).ok());
-                if let Some((session, _)) = id.and_then(|id| self.near.kept(id)) {
+                let Some(id) = id.and_then(|id| serde_json::from_str(id).ok()) else { continue };
+                if let Some(ticket) = field("ticket").and_then(|text| TicketHash::from_text(text)) {
+                    self.near.forget_ticket(id, &ticket);
+                } else if let Some((session, _)) = self.near.kept(id) {
                     self.look_again(&session).await?;
                 }
             }
@@ -113,6 +116,10 @@ impl Inner {
         for (id, subject) in ends {
             self.tell_end(id, &subject, None).await?;
         }
+        let retired: Vec<_> = lock(&self.behind).retired.iter().map(|(ticket, id)| (*ticket, *id)).collect();
+        for (ticket, id) in retired {
+            self.tell_retired(id, &ticket).await?;
+        }
         let changes: Vec<_> = lock(&self.behind).changes.iter().copied().collect();
         for (id, changed) in changes {
             match self.near.kept(id) {
@@ -144,6 +151,22 @@ impl Inner {
             match parts {
                 (Some(word), Some(choices)) => self.take_over(session, &word, &choices),
                 _ => self.end_here(session),
+            }
+        }
+        self.look_at_tickets(sessions).await
+    }
+
+    /// Forgets the tickets of these that were retired elsewhere. One that is kept meanwhile is looked up when it is used.
+    async fn look_at_tickets(&self, sessions: &[Arc<Session>]) -> Result<(), StoreError> {
+        let mut ask = pipe();
+        for session in sessions {
+            ask.cmd("SMEMBERS").arg(self.keys.tickets(&session.id.to_string()));
+        }
+        let found: Vec<HashSet<String>> = self.redis.ask_all(&ask).await?;
+        for (session, there) in sessions.iter().zip(found) {
+            let (_, tickets) = self.near.kept(session.id).unzip();
+            for ticket in tickets.into_iter().flatten().filter(|ticket: &TicketHash| !there.contains(&ticket.text())) {
+                self.near.forget_ticket(session.id, &ticket);
             }
         }
         Ok(())

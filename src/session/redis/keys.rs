@@ -80,10 +80,11 @@ impl Keys {
         command
     }
 
-    /// One ticket less; true where it was the last.
-    pub(super) fn retire(&self, id: HolderId, hash: &str) -> Cmd {
+    /// One ticket less, and tells so; true where it was the last.
+    pub(super) fn retire(&self, id: HolderId, hash: &str, me: &str) -> Cmd {
         let mut command = cmd("EVAL");
-        command.arg(RETIRE).arg(2).arg(self.ticket(hash)).arg(self.tickets(&id.to_string())).arg(hash);
+        command.arg(RETIRE).arg(3).arg(self.ticket(hash)).arg(self.tickets(&id.to_string())).arg(self.changes());
+        command.arg(hash).arg(member(id)).arg(me);
         command
     }
 
@@ -135,9 +136,12 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 ";
 
+/// True as often as it is asked: whose answer was lost asks again. The set of a session's tickets ends with the session.
 const RETIRE: &str = r"
 redis.call('DEL', KEYS[1])
-if redis.call('SREM', KEYS[2], ARGV[1]) == 1 and redis.call('SCARD', KEYS[2]) == 0 then return 1 end
+redis.call('SREM', KEYS[2], ARGV[1])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', '100000', '*', 'id', ARGV[2], 'by', ARGV[3], 'ticket', ARGV[1])
+if redis.call('SCARD', KEYS[2]) == 0 then return 1 end
 return 0
 ";
 

@@ -64,6 +64,10 @@ impl Seal {
         }
     }
 
+    fn cbc() -> Self {
+        Self { method: CBC256, content: Content::Cbc256, ..Self::usual() }
+    }
+
     fn seal(&self, plain: &[u8], stage: &Stage) -> String {
         let key = [7; 32];
         let key = if matches!(self.content, Content::Gcm128) { &key[..16] } else { &key[..] };
@@ -119,6 +123,12 @@ impl Seal {
         let assertion = cut(response, "saml:Assertion");
         response.replacen(assertion, &self.seal(assertion.as_bytes(), stage), 1)
     }
+}
+
+/// A Response with its assertion encrypted to us, which anybody can do; none where it has no assertion.
+pub(super) fn encrypted(response: &str, stage: &Stage) -> Option<String> {
+    let from = response.find("<saml:Assertion ")?;
+    response[from..].contains("</saml:Assertion>").then(|| Seal::usual().within(response, stage))
 }
 
 pub(super) fn attacks() -> Vec<Attack> {
@@ -204,6 +214,25 @@ fn whose() -> Vec<Attack> {
             let other = Seal::usual().within(&evil(s), s);
             changed(&good, "<saml:Assertion ", &format!("{}<saml:Assertion ", cut(&other, "saml:EncryptedAssertion")))
         }),
+        Attack::new("encrypted: five times over", Refused("Encryption"), |s| {
+            let response = honest(s, false, true);
+            let mut sealed = cut(&response, "saml:Assertion").to_owned();
+            (0..5).for_each(|_| sealed = Seal::usual().seal(sealed.as_bytes(), s));
+            response.replacen(cut(&response, "saml:Assertion"), &sealed, 1)
+        }),
+        Attack::new("encrypted: until it is too large", Refused("Exceeds"), |s| {
+            let response = honest(s, false, true);
+            let mut sealed = cut(&response, "saml:Assertion").to_owned();
+            (0..12).for_each(|_| sealed = Seal::usual().seal(sealed.as_bytes(), s));
+            response.replacen(cut(&response, "saml:Assertion"), &sealed, 1)
+        }),
+        Attack::new("encrypted: within its own key, by the dozen", Refused(""), |s| {
+            let sealed = Seal::usual().within(&honest(s, false, true), s);
+            let key = cut(&sealed, "xenc:EncryptedKey");
+            let open = "<xenc:EncryptedKey><ds:KeyInfo>";
+            let close = "</ds:KeyInfo></xenc:EncryptedKey>";
+            sealed.replacen(key, &format!("{}{key}{}", open.repeat(12), close.repeat(12)), 1)
+        }),
         Attack::new("encrypted: twice", Refused("Structure"), |s| {
             let sealed = Seal::usual().within(&honest(s, false, true), s);
             let one = cut(&sealed, "saml:EncryptedAssertion").to_owned();
@@ -247,7 +276,20 @@ fn ciphers() -> Vec<Attack> {
             wrap: Wrap::Pkcs1,
             ..Seal::usual()
         }),
-        sealed("CBC without consent", named, || Seal { method: CBC256, content: Content::Cbc256, ..Seal::usual() }),
+        sealed("CBC without consent", named, Seal::cbc),
+        sealed("CBC, empty", named, || Seal { after: |_| Vec::new(), ..Seal::cbc() }),
+        sealed("CBC, an IV alone", named, || Seal { after: |b| b[..16].to_vec(), ..Seal::cbc() }),
+        sealed("CBC, half an IV", named, || Seal { after: |b| b[..8].to_vec(), ..Seal::cbc() }),
+        sealed("CBC, half a block", named, || Seal { after: |b| b[..24].to_vec(), ..Seal::cbc() }),
+        sealed("CBC, a byte cut off", named, || Seal { after: |b| b[..b.len() - 1].to_vec(), ..Seal::cbc() }),
+        sealed("CBC, its padding changed", named, || Seal {
+            after: |mut b| {
+                let before_last = b.len() - 17;
+                b[before_last] ^= 0x80;
+                b
+            },
+            ..Seal::cbc()
+        }),
         sealed("OAEP with SHA-256 and a mask of SHA-1", named, || Seal {
             transport: "<xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p\">\
                 <ds:DigestMethod Algorithm=\"http://www.w3.org/2001/04/xmlenc#sha256\"></ds:DigestMethod></xenc:EncryptionMethod>",

@@ -29,6 +29,28 @@ fn whose() -> Vec<Attack> {
             Alice,
             move |s| key_info(&honest(s, false, true), &STRANGER.certificate.base64()),
         ),
+        Attack::new("control: KeyInfo with a chain, each with its issuer", Alice, |s| {
+            let good = honest(s, false, true);
+            let own = cut(&good, "ds:X509Data");
+            let serial = "<ds:X509IssuerSerial><ds:X509IssuerName>CN=x</ds:X509IssuerName>\
+                          <ds:X509SerialNumber>1</ds:X509SerialNumber></ds:X509IssuerSerial>";
+            let each = own.replacen("<ds:X509Data>", &format!("<ds:X509Data>\n{serial}\n"), 1);
+            good.replacen(own, &each.repeat(5), 1)
+        }),
+        Attack::new("a KeyInfo of 1,900 names, beside as many elements", Refused("SignatureShape"), |s| {
+            let keys = format!("<ds:KeyInfo>{}", "<ds:KeyName>b</ds:KeyName>".repeat(1900));
+            let status = format!("<samlp:Extensions>{}</samlp:Extensions><samlp:Status>", "<a>b</a>".repeat(1900));
+            let good = honest(s, true, false);
+            changed(&changed(&good, "<samlp:Status>", &status), "<ds:KeyInfo>", &keys)
+        }),
+        Attack::new("a SignatureValue of 3,000 bytes", Refused("SignatureShape"), |s| {
+            let good = honest(s, false, true);
+            good.replacen(
+                cut(&good, "ds:SignatureValue"),
+                &format!("<ds:SignatureValue>{}</ds:SignatureValue>", "QUFB".repeat(1000)),
+                1,
+            )
+        }),
         Attack::new("unsigned", Refused("Unsigned"), |s| honest(s, false, false)),
         Attack::new("unsigned, and somebody else", Refused("Unsigned"), |s| {
             honest(s, false, false).replace(ALICE, ADMIN)
