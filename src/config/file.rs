@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use crate::built_in::SecretSource;
 use crate::clock::optional_duration_text;
-use crate::policy::{AllowSettings, Oddity, RoleSettings};
+use crate::policy::{AllowSettings, HopSettings, Oddity, RoleSettings};
 use crate::web::ByteCount;
 
 /// The whole file. No key is required here, so that one missing does not hide what is wrong with the others.
@@ -119,6 +119,10 @@ pub(super) struct Route {
     pub(super) transitive_tags: Vec<String>,
     pub(super) source_identity: Option<String>,
     pub(super) duration: Option<String>,
+    pub(super) through: Vec<HopSettings>,
+    pub(super) external_id: Option<String>,
+    pub(super) policy: Option<String>,
+    pub(super) policy_arns: Vec<String>,
     pub(super) inject: Option<Value>,
     pub(super) strip_prefix: Option<String>,
     pub(super) add_prefix: Option<String>,

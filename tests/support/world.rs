@@ -18,6 +18,7 @@ use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::browser::Browser;
+use super::chained_roles;
 use super::client::{self, Answer};
 use super::own_keys;
 use super::place::Place;
@@ -458,6 +459,7 @@ fn account(minted: &str, direct: &str) -> Account {
     account.add_role("anyone", trust(&minted, Value::Null), hour).unwrap();
     account.add_role("direct", trust(&direct, Value::Null), hour).unwrap();
     own_keys::add(&mut account);
+    chained_roles::add(&mut account);
     account.set_verdict_token(Secret::new("verdict-token"));
     account
 }
