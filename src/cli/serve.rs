@@ -112,7 +112,7 @@ fn refuse_whole(file: &Path, met: ConfigErrors) -> ExitCode {
 }
 
 /// Waits for SIGTERM or SIGINT.
-async fn until_told_to_stop() {
+pub(super) async fn until_told_to_stop() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;

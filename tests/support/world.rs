@@ -225,7 +225,7 @@ impl Plan {
         let setup = Setup {
             issuer: format!("http://{provider_at}").parse().unwrap(),
             users: Arc::clone(&users),
-            clients: vec![client("claviger"), client("claviger-too")],
+            clients: vec![client("claviger"), client("claviger-too"), native_client()],
             lifetimes: self.lifetimes,
             signing_key: None,
         };
@@ -430,6 +430,15 @@ fn cheap_hash(password: &str) -> PasswordHash {
     cheap.hash_password(password.as_bytes()).unwrap().to_string().parse().unwrap()
 }
 
+/// A developer's tools, on whatever port they get.
+fn native_client() -> Client {
+    Client {
+        redirect_uris: vec!["http://127.0.0.1/callback".parse().unwrap()],
+        id_token_on_refresh: true,
+        ..Client::new("claviger-cli")
+    }
+}
+
 fn people() -> Vec<User> {
     vec![
         person("alice", json!({ "groups": ["staff", "finance"], "department": "finance" })),
@@ -442,7 +451,7 @@ fn people() -> Vec<User> {
 fn account(minted: &str, direct: &str) -> Account {
     let mut account = Account::new("123456789012".parse().unwrap(), "eu-west-1".parse().unwrap());
     let minted = account.add_provider(minted, vec!["sts.amazonaws.com".to_owned()]).unwrap();
-    let direct = account.add_provider(direct, vec!["claviger".to_owned()]).unwrap();
+    let direct = account.add_provider(direct, vec!["claviger".to_owned(), "claviger-cli".to_owned()]).unwrap();
     let trust = |provider: &str, condition: Value| {
         let actions = ["sts:AssumeRoleWithWebIdentity", "sts:TagSession", "sts:SetSourceIdentity"];
         let mut statement = json!({ "Effect": "Allow", "Principal": { "Federated": provider }, "Action": actions });
