@@ -253,6 +253,20 @@ impl Drop for Started {
     }
 }
 
+#[tokio::test]
+async fn the_config_to_begin_with_is_sound() {
+    let said = Command::new(env!("CARGO_BIN_EXE_claviger")).args(["check", "config/developer.toml"]).output().unwrap();
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert!(text(&said.stdout).contains("archive  arn:aws:iam::210987654321:role/archive  at corp"), "{said:?}");
+    let shown = Command::new(env!("CARGO_BIN_EXE_claviger")).args(["profiles", "--example"]).output().unwrap();
+    assert_eq!(text(&shown.stdout), std::fs::read_to_string("config/developer.toml").unwrap());
+    // it is for the agent, and there is nothing to serve
+    let served =
+        Command::new(env!("CARGO_BIN_EXE_claviger")).args(["serve", "config/developer.toml"]).output().unwrap();
+    assert_eq!(served.status.code(), Some(2));
+    assert!(text(&served.stderr).contains("claviger agent"), "{}", text(&served.stderr));
+}
+
 /// A25: each says what to do.
 #[tokio::test]
 async fn what_others_can_change_is_not_used() {

@@ -39,6 +39,11 @@ impl Serve {
             Ok(config) => config,
             Err(errors) => return refuse_whole(&self.file, errors),
         };
+        if config.listen.is_empty() && config.endpoint.is_empty() {
+            let shown = self.file.display();
+            eprintln!("claviger: `{shown}` has profiles only, and nothing to serve; `claviger agent` is for those");
+            return ExitCode::from(2);
+        }
         run(config, Some(self.file), BTreeMap::new(), |running| {
             for (name, address) in running.addresses() {
                 tracing::info!(listener = &**name, address = %address, "listening");

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use super::chained_roles;
 use super::client::{self, Answer};
+use super::native;
 use super::own_keys;
 use super::place::Place;
 use super::process::Process;
@@ -225,7 +226,7 @@ impl Plan {
         let setup = Setup {
             issuer: format!("http://{provider_at}").parse().unwrap(),
             users: Arc::clone(&users),
-            clients: vec![client("claviger"), client("claviger-too"), native_client()],
+            clients: vec![client("claviger"), client("claviger-too"), native::client()],
             lifetimes: self.lifetimes,
             signing_key: None,
         };
@@ -428,15 +429,6 @@ fn with_password(name: &str, password: PasswordHash, claims: Value) -> User {
 fn cheap_hash(password: &str) -> PasswordHash {
     let cheap = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, Params::new(8, 1, 1, None).unwrap());
     cheap.hash_password(password.as_bytes()).unwrap().to_string().parse().unwrap()
-}
-
-/// A developer's tools, on whatever port they get.
-fn native_client() -> Client {
-    Client {
-        redirect_uris: vec!["http://127.0.0.1/callback".parse().unwrap()],
-        id_token_on_refresh: true,
-        ..Client::new("claviger-cli")
-    }
 }
 
 fn people() -> Vec<User> {
