@@ -14,6 +14,7 @@ mod hash_password;
 mod keys;
 mod kinds;
 mod login;
+mod new_token;
 mod serve;
 mod status;
 
@@ -33,6 +34,7 @@ enum Command {
     Explain(Box<explain::Explain>),
     Kinds(kinds::Kinds),
     HashPassword(hash_password::HashPassword),
+    NewToken(new_token::NewToken),
     Login(login::Login),
     Logout(login::Logout),
     Status(status::StatusCommand),
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Kinds(command) => command.run(),
         Command::HashPassword(command) => command.run(),
+        Command::NewToken(command) => command.run(),
         Command::Login(command) => command.run(),
         Command::Logout(command) => command.run(),
         Command::Status(command) => command.run(),
