@@ -315,10 +315,36 @@ pub trait Login: Send + Sync {
     async fn renew(&self, subject: &Subject, tokens: &Tokens) -> Result<SignedIn, RenewError>;
     /// The way to the provider's own logout, coming back to `back`.
     async fn leave(&self, tokens: &Tokens, back: &Url) -> Option<Leave>;
+    /// The login that is confirmed on another device, where this source has one.
+    fn by_device(&self) -> Option<&dyn DeviceLogin> {
+        None
+    }
     /// What else it answers to the provider, where that speaks to us through the browser.
     fn party(&self) -> Option<&dyn Party> {
         None
     }
+}
+
+/// A login that is confirmed on another device (RFC 8628).
+#[async_trait]
+pub trait DeviceLogin: Send + Sync {
+    /// Begins one.
+    async fn begin(&self) -> Result<Shown, LoginError>;
+    /// Waits until it is confirmed, refused, or over.
+    async fn finish(&self, memory: &LoginMemory) -> Result<SignedIn, LoginError>;
+}
+
+/// What a person is shown who is to confirm a login on another device.
+#[derive(Debug)]
+pub struct Shown {
+    /// Where they go.
+    pub url: String,
+    /// What they enter there.
+    pub code: String,
+    /// The same in one, where the provider has it.
+    pub url_with_code: Option<String>,
+    /// What must be known again at the end.
+    pub memory: LoginMemory,
 }
 
 /// A login under way.

@@ -113,7 +113,17 @@ impl Desk {
 
     /// Logs in at the address that `claviger login` prints; what it says in the end.
     async fn log_in(&self, name: &str) -> (bool, String) {
-        let mut login = Ended(self.command(&["login", "direct", "--no-browser"]).spawn().unwrap());
+        self.log_in_by("--no-browser", async |url| {
+            let page = self.world.log_in(&mut Browser::default(), &url, name).await;
+            assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+            assert!(page.text().contains("Logged in") && page.text().contains(name), "{}", page.text());
+        })
+        .await
+    }
+
+    /// Does at the printed address what is to be done there.
+    async fn log_in_by(&self, way: &str, there: impl AsyncFnOnce(String)) -> (bool, String) {
+        let mut login = Ended(self.command(&["login", "direct", way]).spawn().unwrap());
         let mut said = BufReader::new(login.0.stderr.take().unwrap());
         let (url, mut said) = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
@@ -125,9 +135,7 @@ impl Desk {
         })
         .await
         .unwrap();
-        let page = self.world.log_in(&mut Browser::default(), &url, name).await;
-        assert_eq!(page.status, StatusCode::OK, "{}", page.text());
-        assert!(page.text().contains("Logged in") && page.text().contains(name), "{}", page.text());
+        there(url).await;
         tokio::task::spawn_blocking(move || {
             let mut rest = String::new();
             said.read_to_string(&mut rest).unwrap();
@@ -180,6 +188,33 @@ async fn one_login_serves_every_profile_and_tool() {
     assert!(desk.run(&["logout", "direct"]).await.status.success());
     assert!(!desk.run(&["credential-process", "direct"]).await.status.success());
     drop(agent);
+}
+
+#[tokio::test]
+async fn a_login_is_confirmed_on_another_device() {
+    let desk = Desk::new().await;
+    let _agent = desk.agent().await;
+    let (is_done, said) = desk
+        .log_in_by("--device", async |url| {
+            let mut browser = Browser::default();
+            let page = desk.world.log_in(&mut browser, &url, "alice").await;
+            let page = browser.submit(&page, &[("decision", "allow")]).await;
+            assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+        })
+        .await;
+    assert!(is_done && said.contains("confirm the code") && said.contains("as alice"), "{said}");
+    assert!(desk.run(&["credential-process", "direct"]).await.status.success());
+
+    let (is_done, said) = desk
+        .log_in_by("--device", async |url| {
+            let mut browser = Browser::default();
+            let page = desk.world.log_in(&mut browser, &url, "bob").await;
+            browser.submit(&page, &[("decision", "refuse")]).await;
+        })
+        .await;
+    assert!(!is_done && said.contains("access_denied"), "{said}");
+    let status = desk.run(&["status"]).await;
+    assert!(text(&status.stdout).contains("logged in as alice"), "who was logged in still is: {status:?}");
 }
 
 #[tokio::test]

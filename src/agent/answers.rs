@@ -60,6 +60,8 @@ pub struct Underway {
     pub identity: String,
     /// Where the browser is to go.
     pub url: String,
+    /// What is to be entered or confirmed there, for a login on another device.
+    pub code: Option<String>,
     /// Whether it was begun just now: whoever asks while one is under way joins it, and opens no other page.
     pub is_new: bool,
 }

@@ -95,12 +95,13 @@ impl Client {
         self.ask(Method::GET, &below("/v1/credentials", profile)).await
     }
 
-    /// Begins a login, or joins the one under way.
+    /// Begins a login, in a browser of this machine or on another device, or joins the one under way.
     ///
     /// # Errors
     /// [`ClientError`]
-    pub async fn begin(&self, profile: &str) -> Result<Underway, ClientError> {
-        self.ask(Method::POST, &below("/v1/logins", profile)).await
+    pub async fn begin(&self, profile: &str, on_another_device: bool) -> Result<Underway, ClientError> {
+        let query = if on_another_device { "?device" } else { "" };
+        self.ask(Method::POST, &format!("{}{query}", below("/v1/logins", profile))).await
     }
 
     /// Waits until the login under way has come to something.

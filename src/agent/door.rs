@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::logins::By;
 use super::{Agent, Held, Keys, NotHeld, Refused, StartError, Underway, listen};
 use crate::clock::rfc3339;
 use crate::credentials::IssueError;
@@ -68,7 +69,10 @@ impl Agent {
                 Ok(held) => json(StatusCode::OK, &self.told(profile, &held)),
                 Err(error) => refused(&error),
             },
-            (&Method::POST, ["v1", "logins", profile]) => self.begin(profile).await,
+            (&Method::POST, ["v1", "logins", profile]) => {
+                let way = if request.uri().query() == Some("device") { By::Device } else { By::Browser };
+                self.begin(profile, way).await
+            }
             (&Method::GET, ["v1", "logins", profile]) => self.wait(profile).await,
             (&Method::DELETE, ["v1", "logins", profile]) => match self.profile(profile) {
                 Ok(profile) => json(StatusCode::OK, &self.logins.end(&profile.source).await),
@@ -82,15 +86,15 @@ impl Agent {
         }
     }
 
-    async fn begin(&self, name: &str) -> Response {
+    async fn begin(&self, name: &str, way: By) -> Response {
         let profile = match self.profile(name) {
             Ok(profile) => profile,
             Err(error) => return refused(&error),
         };
-        match self.logins.begin(&profile.source).await {
+        match self.logins.begin(&profile.source, way).await {
             Ok((begun, is_new)) => {
                 let identity = profile.source.to_string();
-                json(StatusCode::OK, &Underway { identity, url: begun.url.to_string(), is_new })
+                json(StatusCode::OK, &Underway { identity, url: begun.url, code: begun.code, is_new })
             }
             Err(error) => say(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &chain(&error)),
         }

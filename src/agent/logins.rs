@@ -6,16 +6,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
-use url::Url;
-
 use super::loopback::{Loopback, Said};
 use crate::clock::Clock;
 use crate::generation::Generation;
-use crate::identity::{HolderId, Identity, IdentitySource, LoginError, Onward, Returned, SourceName};
+use crate::identity::{HolderId, Identity, IdentitySource, LoginError, Onward, Returned, SignedIn, SourceName};
 use crate::secret::random_token;
 use crate::session::{Session, Sessions, Why};
 use crate::web::{BoxError, chain};
+use tokio::sync::watch;
 
 /// All logins of this user.
 #[derive(Debug)]
@@ -37,8 +35,19 @@ struct Inner {
 /// A login under way.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
-    pub(super) url: Url,
+    pub(super) url: String,
+    /// What is to be entered there, for a login that is confirmed on another device.
+    pub(super) code: Option<String>,
     outcome: watch::Receiver<Option<Result<(), String>>>,
+}
+
+/// Where a person logs in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum By {
+    /// In a browser of this machine, which comes back here.
+    Browser,
+    /// On any device, by a code.
+    Device,
 }
 
 /// Why no login could be begun.
@@ -74,10 +83,38 @@ impl Logins {
     }
 
     /// Begins a login, or joins the one under way: however many ask, one page is opened. True: it is new.
-    pub(super) async fn begin(&self, source: &SourceName) -> Result<(Begun, bool), BeginError> {
-        if let Some(begun) = self.under_way(source) {
+    pub(super) async fn begin(&self, source: &SourceName, way: By) -> Result<(Begun, bool), BeginError> {
+        if let Some(begun) = self.under_way(source).filter(|begun| begun.code.is_some() == (way == By::Device)) {
             return Ok((begun, false));
         }
+        match way {
+            By::Browser => self.begin_in_browser(source).await,
+            By::Device => self.begin_by_device(source).await,
+        }
+    }
+
+    async fn begin_by_device(&self, source: &SourceName) -> Result<(Begun, bool), BeginError> {
+        let no_login = || BeginError::NoLogin(Arc::clone(source));
+        let at = Arc::clone(self.inner.sources.get(source).ok_or_else(no_login)?);
+        let login = at.login().and_then(|login| login.by_device()).ok_or_else(no_login)?;
+        let shown = login.begin().await.map_err(BeginError::Login)?;
+        let (told, outcome) = watch::channel(None);
+        let begun = Begun { url: shown.url_with_code.unwrap_or(shown.url), code: Some(shown.code), outcome };
+        lock(&self.under_way).insert(Arc::clone(source), begun.clone());
+        let (inner, source) = (Arc::clone(&self.inner), Arc::clone(source));
+        tokio::spawn(async move {
+            let finished = async {
+                let login = at.login().and_then(|login| login.by_device()).ok_or("its source is gone")?;
+                let signed_in = login.finish(&shown.memory).await?;
+                inner.let_in(&source, signed_in).await
+            };
+            let finished: Result<String, BoxError> = finished.await;
+            told.send_replace(Some(finished.map(drop).map_err(|error| chain(&*error))));
+        });
+        Ok((begun, true))
+    }
+
+    async fn begin_in_browser(&self, source: &SourceName) -> Result<(Begun, bool), BeginError> {
         let no_login = || BeginError::NoLogin(Arc::clone(source));
         let at = Arc::clone(self.inner.sources.get(source).ok_or_else(no_login)?);
         let loopback = Loopback::open().await.map_err(BeginError::Loopback)?;
@@ -89,7 +126,7 @@ impl Logins {
             return Err(no_login());
         }
         let (told, outcome) = watch::channel(None);
-        let underway = Begun { url, outcome };
+        let underway = Begun { url: url.to_string(), code: None, outcome };
         {
             let mut logins = lock(&self.under_way);
             // another may have been begun while the provider was asked
@@ -157,6 +194,11 @@ impl Inner {
     ) -> Result<String, BoxError> {
         let login = self.sources.get(source).and_then(|source| source.login()).ok_or("its source is gone")?;
         let signed_in = login.finish(returned, memory).await?;
+        self.let_in(source, signed_in).await
+    }
+
+    /// The session of whoever has logged in; what is said is how they are called.
+    async fn let_in(&self, source: &SourceName, signed_in: SignedIn) -> Result<String, BoxError> {
         // A21: a source vouches in its own name only
         if signed_in.subject.source != *source {
             return Err("it names another source".into());

@@ -15,6 +15,9 @@ pub(super) struct Login {
     /// Print the address, and open no browser.
     #[arg(long)]
     no_browser: bool,
+    /// Log in on another device, by a code: for shells without a browser, over SSH or in a container.
+    #[arg(long, conflicts_with = "no_browser")]
+    device: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -38,8 +41,10 @@ impl Login {
         run(async |environment| {
             let agent = self.place.agent(&environment).await?;
             let profile = profile(self.profile, &environment, &agent.status().await?)?;
-            let begun = agent.begin(&profile).await?;
-            if !begun.is_new {
+            let begun = agent.begin(&profile, self.device).await?;
+            if let Some(code) = &begun.code {
+                eprintln!("On any device, open\n\n    {}\n\nand confirm the code {code}.\n", begun.url);
+            } else if !begun.is_new {
                 eprintln!("A login is under way already; finish it at\n\n    {}\n", begun.url);
             } else if self.no_browser || !open(&begun.url, &environment) {
                 eprintln!("To log in, open this address in a browser of this machine:\n\n    {}\n", begun.url);

@@ -23,6 +23,7 @@ use crate::jose::{self, Expected, JoseError, RemoteIssuer};
 use crate::secret::Secret;
 use crate::web::Caller;
 
+mod device;
 mod login;
 mod provider;
 mod tokens;

@@ -7,6 +7,7 @@ pub fn client() -> Client {
     Client {
         redirect_uris: vec!["http://127.0.0.1/callback".parse().unwrap()],
         id_token_on_refresh: true,
+        device_flow: true,
         ..Client::new("claviger-cli")
     }
 }

@@ -18,8 +18,8 @@ use super::tokens::{Granted, TokenError, sanitised};
 use super::userinfo::UserinfoError;
 use crate::clock::from_epoch_seconds;
 use crate::identity::{
-    Begun, Leave, Login, LoginError, LoginMemory, Onward, RenewError, Returned, SignedIn, Subject, Token, Tokens,
-    secret_text,
+    Begun, DeviceLogin, Leave, Login, LoginError, LoginMemory, Onward, RenewError, Returned, SignedIn, Subject, Token,
+    Tokens, secret_text,
 };
 use crate::jose::JoseError;
 use crate::secret::{Secret, random_token};
@@ -45,6 +45,10 @@ impl Login for Oidc {
 
     fn voucher(&self) -> &Arc<str> {
         &self.voucher
+    }
+
+    fn by_device(&self) -> Option<&dyn DeviceLogin> {
+        Some(self)
     }
 
     async fn begin(&self, callback: &Url, _quietly: bool) -> Result<Begun, LoginError> {
@@ -98,20 +102,7 @@ impl Login for Oidc {
         }
         let code = returned.only("code").ok_or_else(|| refused("there is no code, or more than one"))?;
         let granted = self.redeem(&provider, code, &memory.verifier, memory.redirect_uri).await?;
-        let id_token = granted.id.clone().ok_or_else(|| refused("the provider gave no ID token"))?;
-        let claims = self.verified(&id_token, &provider).await?;
-        // OpenID Connect Core §3.1.3.7 step 11: the token was made for this login (A8)
-        if !claims.get("nonce").and_then(Value::as_str).is_some_and(|nonce| memory.nonce.matches(nonce)) {
-            return Err(refused("the nonce is not the one it was begun with"));
-        }
-        let subject = self.subject(&claims)?;
-        let at_provider = claims.get("sid").and_then(Value::as_str).map(str::to_owned);
-        let id = dated(id_token, &claims);
-        let claims = self.with_userinfo(&provider, claims, &granted.access.text).await?;
-        let tokens =
-            Tokens { id: Some(id), access: Some(granted.access), refresh: granted.refresh, ..Tokens::default() };
-        let (voucher, claims) = (Arc::clone(&self.voucher), self.with_groups(claims));
-        Ok(SignedIn { subject, voucher, claims, ends_at: None, tokens, at_provider, once: None })
+        self.signed_in(&provider, granted, Some(&memory.nonce)).await
     }
 
     async fn renew(&self, subject: &Subject, tokens: &Tokens) -> Result<SignedIn, RenewError> {
@@ -184,6 +175,34 @@ impl Login for Oidc {
         query.append_pair("post_logout_redirect_uri", back.as_str());
         drop(query);
         Some(Leave { to: Onward::Redirect(to), asked: None })
+    }
+}
+
+impl Oidc {
+    /// Who has logged in, by what the token endpoint gave. A login that was begun with a nonce has it in its ID token.
+    pub(super) async fn signed_in(
+        &self,
+        provider: &Provider,
+        granted: Granted,
+        nonce: Option<&Secret>,
+    ) -> Result<SignedIn, LoginError> {
+        let refused = |problem: &str| LoginError::Refused(problem.into());
+        let id_token = granted.id.clone().ok_or_else(|| refused("the provider gave no ID token"))?;
+        let claims = self.verified(&id_token, provider).await?;
+        // OpenID Connect Core §3.1.3.7 step 11: the token was made for this login (A8)
+        let is_ours =
+            |nonce: &Secret| claims.get("nonce").and_then(Value::as_str).is_some_and(|told| nonce.matches(told));
+        if !nonce.is_none_or(is_ours) {
+            return Err(refused("the nonce is not the one it was begun with"));
+        }
+        let subject = self.subject(&claims)?;
+        let at_provider = claims.get("sid").and_then(Value::as_str).map(str::to_owned);
+        let id = dated(id_token, &claims);
+        let claims = self.with_userinfo(provider, claims, &granted.access.text).await?;
+        let tokens =
+            Tokens { id: Some(id), access: Some(granted.access), refresh: granted.refresh, ..Tokens::default() };
+        let (voucher, claims) = (Arc::clone(&self.voucher), self.with_groups(claims));
+        Ok(SignedIn { subject, voucher, claims, ends_at: None, tokens, at_provider, once: None })
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Provider {
     pub(super) token_endpoint: Url,
     pub(super) userinfo_endpoint: Option<Url>,
     pub(super) end_session_endpoint: Option<Url>,
+    /// RFC 8628 §4.
+    pub(super) device_authorization_endpoint: Option<Url>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// RFC 9207 §3.
     #[serde(default)]
@@ -34,6 +36,7 @@ impl Provider {
             ("token_endpoint", Some(&provider.token_endpoint)),
             ("userinfo_endpoint", provider.userinfo_endpoint.as_ref()),
             ("end_session_endpoint", provider.end_session_endpoint.as_ref()),
+            ("device_authorization_endpoint", provider.device_authorization_endpoint.as_ref()),
         ];
         // an https issuer's logins stay on https
         let plain = provider.issuer.starts_with("http:");

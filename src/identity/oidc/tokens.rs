@@ -131,7 +131,7 @@ impl<'c> AsyncHttpClient<'c> for Oidc {
 }
 
 impl Granted {
-    fn from(TokenAnswer(answer): TokenAnswer, asked: SystemTime) -> Self {
+    pub(super) fn from(TokenAnswer(answer): TokenAnswer, asked: SystemTime) -> Self {
         let lives = answer.expires_in().unwrap_or(UNKNOWN).min(crate::clock::LONGEST);
         Self {
             id: answer.extra_fields().id_token.clone(),
