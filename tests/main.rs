@@ -20,6 +20,7 @@ mod credentials;
 #[cfg(feature = "saml")]
 mod demo;
 mod endpoints;
+mod examples;
 mod findings_login;
 mod fuzz;
 mod injectors;
