@@ -65,7 +65,8 @@ async fn all(site: &Site<'_>) -> Report {
     let mut apps = Vec::new();
     for (nth, (kind, client)) in KINDS.iter().flat_map(|kind| Client::ALL.map(|client| (kind, client))).enumerate() {
         let clues = sidecar.clues(kind, client);
-        apps.push(App::new(site, kind.name, client, Place::minio(site), clues, LARGE_APART * nth as u32));
+        let url = if kind.signs_anew { &sidecar.url } else { &site.minio.url };
+        apps.push(App::new(site, kind.name, client, Place::minio(url), clues, LARGE_APART * nth as u32));
     }
     for client in Client::ALL {
         let clues = sidecar.clues_of(&KINDS[0], "moto");
@@ -141,6 +142,6 @@ const TOKEN_EVERY: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(5 * 60);
 
 /// By how much each begins with its large files after the one before, so that two cores can do it.
-const LARGE_APART: Duration = Duration::from_secs(30);
+const LARGE_APART: Duration = Duration::from_secs(20);
 
 const LARGE: usize = 200 * 1024 * 1024;

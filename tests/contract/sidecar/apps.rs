@@ -35,9 +35,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// For the whole window.
-    pub(crate) fn minio(site: &Site<'_>) -> Self {
-        let (url, seconds) = (site.minio.url.clone(), WINDOW.as_secs());
+    /// For the whole window; `url` is MinIO's, or claviger's before it.
+    pub(crate) fn minio(url: &str) -> Self {
+        let (url, seconds) = (url.to_owned(), WINDOW.as_secs());
         Self { url, bucket: "ledger", forbidden: "telescope", seconds, presigns: true }
     }
 
@@ -64,8 +64,8 @@ impl App {
         fs::write(folder.join("config"), "[default]\ns3 =\n  signature_version = s3v4\n  addressing_style = path\n")
             .expect("the folder is writable");
         let (pace, least) = match client {
-            Client::Boto3 => (1.0, WINDOW.as_secs() / 3),
-            Client::Cli => (4.0, WINDOW.as_secs() / 15),
+            Client::Boto3 => (1.0, WINDOW.as_secs() / 6),
+            Client::Cli => (4.0, WINDOW.as_secs() / 20),
         };
         let plan = json!({
             "name": name, "url": place.url, "bucket": place.bucket, "forbidden": place.forbidden,

@@ -9,6 +9,7 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use http_body_util::Full;
 use serde_json::Value;
+use url::Url;
 
 use super::Site;
 use super::kinds::{Client, KINDS, Kind};
@@ -24,6 +25,9 @@ pub(crate) struct Sidecar {
     /// By the endpoint's name.
     ports: BTreeMap<String, u16>,
     token_file: PathBuf,
+    /// The plain listener, where requests are signed anew; without a slash.
+    pub(crate) url: String,
+    admin: String,
 }
 
 /// What clients show at endpoints that ask for it.
@@ -34,12 +38,18 @@ impl Sidecar {
     pub(crate) async fn start(site: &Site<'_>, moto: &Moto) -> Self {
         let token_file = site.kept.join("token");
         fs::write(&token_file, TOKEN).expect("the folder is writable");
-        let mut ports = BTreeMap::new();
+        let (mut ports, listener, admin) = (BTreeMap::new(), free_port(), free_port());
         let mut config = format!(
             "state_dir = \"{state}\"\n\
+             [admin]\naddress = \"127.0.0.1:{admin}\"\n\
+             [listen.main]\naddress = \"127.0.0.1:{listener}\"\n\
              [identity.workload]\nkind = \"token_file\"\npath = \"{token}\"\n\
              [credentials.minio]\nkind = \"web_identity\"\nregion = \"{REGION}\"\nendpoint = \"{minio}\"\n\
-             [credentials.moto]\nkind = \"assume_role\"\nregion = \"{REGION}\"\nendpoint = \"{moto}\"\nbase = [\"environment\"]\n",
+             [credentials.moto]\nkind = \"assume_role\"\nregion = \"{REGION}\"\nendpoint = \"{moto}\"\nbase = [\"environment\"]\n\
+             [identity.signed]\nkind = \"sigv4\"\n\
+             [route.store]\nhost = \"127.0.0.1\"\nidentity = [\"signed\"]\nupstream = \"{minio}\"\nallow = \"signed-in\"\n\
+             credentials = \"minio\"\nrole = \"{ROLE}\"\n\
+             inject = {{ kind = \"sigv4\", service = \"s3\", region = \"{REGION}\" }}\n",
             state = site.kept.join("state").display(),
             token = site.token_file().display(),
             minio = site.minio.url,
@@ -64,7 +74,8 @@ impl Sidecar {
         });
         let port = ports[FOR_PAGES];
         process.ready(START, async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
-        Self { process, ports, token_file }
+        let [url, admin] = [listener, admin].map(|port| format!("http://127.0.0.1:{port}"));
+        Self { process, ports, token_file, url, admin }
     }
 
     /// What a client of that kind has in its environment.
@@ -95,24 +106,26 @@ impl Sidecar {
     /// The access key ids that an endpoint has handed out.
     pub(crate) fn keys_of(&self, endpoint: &str) -> BTreeSet<String> {
         let log = self.log();
-        let handed_out = lines(&log, endpoint, "credentials were handed out");
-        handed_out.filter_map(|line| line["aws.access_key_id"].as_str().map(str::to_owned)).collect()
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["endpoint"] == endpoint && line["message"] == "credentials were handed out")
+            .filter_map(|line| line["aws.access_key_id"].as_str().map(str::to_owned))
+            .collect()
     }
 
-    /// How many requests of pages were refused.
-    pub(crate) fn refused_pages(&self) -> usize {
-        lines(&self.log(), FOR_PAGES, "no credentials were handed out").count()
+    /// How many requests of pages were refused, by claviger's own count.
+    pub(crate) async fn refused_pages(&self) -> u64 {
+        let metrics = Url::parse(&format!("{}/metrics", self.admin)).expect("a URL");
+        let told = Agent::new().open(&metrics).await.expect("claviger answers").text();
+        let name = format!("claviger_endpoint_requests_total{{endpoint=\"{FOR_PAGES}\",verdict=\"refused\"}} ");
+        let count = told.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok());
+        count.unwrap_or_else(|| panic!("nothing is counted: {told}"))
     }
 
     /// Everything it has logged.
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
-}
-
-fn lines(log: &str, endpoint: &str, message: &str) -> impl Iterator<Item = Value> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(move |line| line["endpoint"] == endpoint && line["message"] == message)
 }
 
 /// Policy mode or not, MinIO takes the token's policy; the role is for the audit line.

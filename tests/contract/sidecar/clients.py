@@ -140,38 +140,41 @@ class App:
         found = self.client.list()
         return f"{len(found)} keys", self.key("kept") in found
 
-    def all(self):
+    def all(self, begun):
         self.step("list", self.listed)
         if self.plan["presigns"]:
             self.step("presigned get", self.presigned)
         self.step("put 1 KiB, get", lambda: self.small_and_back("small"))
-        time.sleep(self.plan["large_after"])
+        self.turns(begun + self.plan["large_after"])
         self.step("put 200 MiB in parts, get", lambda: self.large_and_back(self.client.upload, "parts", True))
         self.step("put 200 MiB at once, get", lambda: self.large_and_back(self.client.put, "whole", False))
 
-    def steady(self, end):
-        """Small requests of each sort, until the end."""
-        turns = [self.listed, lambda: self.small_and_back("steady"), self.presigned]
+    def turns(self, end):
+        """Small requests of each sort, until then."""
+        kinds = [self.listed, lambda: self.small_and_back("steady"), self.presigned]
         while time.monotonic() < end:
             try:
-                seen, ok = turns[self.done % len(turns)]()
+                seen, ok = kinds[self.done % len(kinds)]()
             except Exception as error:
                 seen, ok = f"{type(error).__name__}: {error}"[:300], False
             if not ok:
                 self.failed[seen] = self.failed.get(seen, 0) + 1
             self.done += 1
             time.sleep(self.plan["pace"])
+
+    def tell_of_turns(self):
         tell("turns in the window", self.done, self.done >= self.plan["least"])
         tell("failed among them", f"{sum(self.failed.values())} {self.failed or ''}".strip(), not self.failed)
 
 
 if __name__ == "__main__":
     kind, plan = {"boto3": Boto3, "cli": Cli}[sys.argv[1]], json.loads(sys.argv[2])
-    end = time.monotonic() + plan["seconds"]
+    begun = time.monotonic()
     app = App(kind(plan), plan)
-    app.all()
+    app.all(begun)
     if plan["seconds"]:
-        app.steady(end)
+        app.turns(begun + plan["seconds"])
+        app.tell_of_turns()
     if "forbidden" in plan:
         app.client.bucket = plan["forbidden"]
         try:

@@ -4,14 +4,19 @@ use std::path::Path;
 
 use crate::minio::REGION;
 
-/// A kind of `[endpoint.<name>]`.
+/// A way for an app to its credentials.
 #[derive(Debug)]
 pub(crate) struct Kind {
+    /// In the table, and as a part of sections' names.
     pub(crate) name: &'static str,
+    /// Of `[endpoint.<name>]`.
+    kind: &'static str,
     /// Its own keys, beside `address`, `identity`, `credentials` and `role`; `@token_file@` is filled in.
     settings: &'static str,
     /// `@port@` and `@token_file@` are filled in.
     clues: &'static [(&'static str, &'static str)],
+    /// Whether the keys are claviger's own: the app's requests go to claviger, which checks and signs them anew.
+    pub(crate) signs_anew: bool,
 }
 
 /// A program that has it as its own business to find credentials.
@@ -21,20 +26,42 @@ pub(crate) enum Client {
     Cli,
 }
 
-pub(crate) const KINDS: &[Kind] = &[Kind {
+const CONTAINER: Kind = Kind {
     name: "container",
+    kind: "container",
     settings: "token_file = \"@token_file@\"\n",
     clues: &[
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:@port@/v1/credentials"),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "@token_file@"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ],
-}];
+    signs_anew: false,
+};
+
+pub(crate) const KINDS: &[Kind] = &[
+    CONTAINER,
+    Kind {
+        name: "imds",
+        kind: "imds",
+        settings: "region = \"us-east-1\"\n",
+        clues: &[
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:@port@/"),
+            ("AWS_EC2_METADATA_V1_DISABLED", "true"),
+        ],
+        signs_anew: false,
+    },
+    Kind {
+        name: "own-keys",
+        settings: "token_file = \"@token_file@\"\nkeys = \"own\"\n",
+        signs_anew: true,
+        ..CONTAINER
+    },
+];
 
 impl Kind {
     /// The name of the section that one client has for itself, so that its rotations are counted apart.
     pub(crate) fn endpoint(&self, client: Client) -> String {
-        format!("{}-{}", self.name.replace('_', "-"), client.name())
+        format!("{}-{}", self.name, client.name())
     }
 
     /// The section of that name.
@@ -43,7 +70,7 @@ impl Kind {
         format!(
             "\n[endpoint.{name}]\nkind = \"{kind}\"\naddress = \"127.0.0.1:{port}\"\nidentity = \"workload\"\n\
              credentials = \"{issuer}\"\nrole = \"{role}\"\n{settings}",
-            kind = self.name
+            kind = self.kind
         )
     }
 

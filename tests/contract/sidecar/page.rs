@@ -15,7 +15,7 @@ pub(crate) async fn check(site: &Site<'_>, sidecar: &Sidecar) -> Report {
     let mut browser = Browser::start(site.cache, &site.kept);
     let port = sidecar.port_for_pages();
     let target = format!("http://127.0.0.1:{port}/v1/credentials");
-    let before = sidecar.refused_pages();
+    let before = sidecar.refused_pages().await;
 
     browser.page_at(&format!("http://evil.test:{}/", free_port())).await;
     let seen = browser.read(&target, TOKEN).await;
@@ -32,7 +32,7 @@ pub(crate) async fn check(site: &Site<'_>, sidecar: &Sidecar) -> Report {
     // Chromium's name for a refusal without a body
     let is_refused = error.contains("ERR_HTTP_RESPONSE_CODE_FAILURE");
     report.row("A22, opened by hand", "ERR_HTTP_RESPONSE_CODE_FAILURE", error, is_refused);
-    let refused = sidecar.refused_pages() - before;
+    let refused = sidecar.refused_pages().await - before;
     // a browser that does not even ask would prove nothing; preflights and images count as well
     report.row("A22: requests of pages that claviger refused", "at least 12", refused, refused >= 12);
     report
