@@ -20,6 +20,7 @@ use crate::broker::Broker;
 use crate::built_in::BuiltIn;
 use crate::credentials::CredentialProvider;
 use crate::identity::{IdentitySource, SourceName};
+use crate::policy::{Ask, Explanation};
 use crate::telemetry::Metrics;
 use crate::web::{Connection, Response};
 
@@ -97,6 +98,11 @@ pub trait Endpoint: Debug + Send + Sync {
 
     /// The answer, in the shape that this kind's clients show to their users.
     async fn answer(&self, asked: Asked<'_>) -> Response;
+
+    /// What its policy makes of a question, where one workload asks here; none where callers say who they are.
+    fn explain(&self, _ask: Ask<'_>) -> Option<Explanation> {
+        None
+    }
 
     /// What it needs and is not there now, such as a file.
     fn lacks(&self) -> Option<String> {

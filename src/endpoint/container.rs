@@ -28,7 +28,7 @@ use crate::built_in::{BuiltIn, Settings, SettingsError};
 use crate::clock::rfc3339;
 use crate::credentials::IssueError;
 use crate::files::{Rotated, RotatedError};
-use crate::policy::{Denied, RoleSettings, WantSettings};
+use crate::policy::{Ask, Denied, Explanation, RoleSettings, WantSettings};
 use crate::secret::Secret;
 use crate::web::{self, Body, Response, chain};
 
@@ -201,6 +201,10 @@ impl Endpoint for Container {
                 refusal.answer()
             }
         }
+    }
+
+    fn explain(&self, ask: Ask<'_>) -> Option<Explanation> {
+        Some(self.own.explain(ask))
     }
 
     fn lacks(&self) -> Option<String> {

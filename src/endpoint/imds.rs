@@ -24,7 +24,7 @@ use super::{Asked, Binding, Endpoint, Materials, Standing, guard};
 use crate::arn::{Region, RoleArn};
 use crate::broker::Broker;
 use crate::built_in::{BuiltIn, Settings, SettingsError};
-use crate::policy::WantSettings;
+use crate::policy::{Ask, Explanation, WantSettings};
 use crate::web::{Body, Response};
 use instance::Instance;
 use tokens::Tokens;
@@ -235,6 +235,10 @@ impl Endpoint for Imds {
             self.ledger.refused(verdict, reason, &refusal, refusal.status(), &asked);
             refusal.answer()
         })
+    }
+
+    fn explain(&self, ask: Ask<'_>) -> Option<Explanation> {
+        Some(self.own.explain(ask))
     }
 
     fn lacks(&self) -> Option<String> {

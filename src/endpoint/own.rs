@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::built_in::SettingsError;
 use crate::credentials::{CredentialProvider, Credentials, IssueError};
 use crate::identity::{EvidenceError, Identity, IdentitySource};
-use crate::policy::{AllowSettings, Ask, Denied, Grant, NormalPath, Permit, Policy, WantSettings, Wanted};
+use crate::policy::{AllowSettings, Ask, Denied, Explanation, Grant, NormalPath, Permit, Policy, WantSettings, Wanted};
 use crate::web::chain;
 
 /// Who the workload is, what it may have and who issues that.
@@ -183,6 +183,11 @@ impl Own {
             return Err(NotHeld::Denied(Denied::NotTheirRole(vec![grant.role.role_name().into()])));
         }
         Ok(permit)
+    }
+
+    /// What the policy makes of a question.
+    pub(super) fn explain(&self, ask: Ask<'_>) -> Explanation {
+        self.policy.explain(ask)
     }
 
     /// Sees to it that credentials for every role are at hand, and renewed, before anybody asks: what there is now is
