@@ -209,7 +209,8 @@ impl Imds {
             Ok(held) => {
                 self.ledger.count(Verdict::Served);
                 let shelf = if is_extended { &self.extended } else { &self.shelf };
-                let (body, is_new) = shelf.body(&held, asked.now, |held| instance::keys(held, is_extended));
+                let (body, is_new) =
+                    shelf.body(&held, asked.client(), asked.now, |held| instance::keys(held, is_extended));
                 if is_new {
                     self.ledger.handed_out(&held, asked);
                 }
