@@ -33,6 +33,8 @@ mod own;
 mod place;
 mod shelf;
 
+pub use guard::objection;
+
 /// Every kind of `[endpoint.<name>]`.
 pub const BUILT_INS: &[BuiltIn<dyn Endpoint, Materials>] = &[container::BUILT_IN, imds::BUILT_IN];
 

@@ -28,7 +28,7 @@ use crate::built_in::{BuiltIn, Settings, SettingsError};
 use crate::clock::rfc3339;
 use crate::credentials::IssueError;
 use crate::files::{Rotated, RotatedError};
-use crate::policy::{Ask, Denied, Explanation, RoleSettings, WantSettings};
+use crate::policy::{Ask, Denied, Explanation, HopSettings, RoleSettings, WantSettings};
 use crate::secret::Secret;
 use crate::web::{self, Body, Response, chain};
 
@@ -59,6 +59,12 @@ struct ContainerSettings {
     transitive_tags: Vec<String>,
     source_identity: Option<String>,
     duration: Option<String>,
+    #[serde(default)]
+    through: Vec<HopSettings>,
+    external_id: Option<String>,
+    policy: Option<String>,
+    #[serde(default)]
+    policy_arns: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -113,9 +119,19 @@ impl Container {
         let in_folder = |path: &PathBuf| section.surroundings.folder.join(path);
         let users = [&*settings.users, &[ROOT, geteuid().as_raw()]].concat();
         let binding = settings.binding(in_folder)?;
-        let ContainerSettings { role, roles, session_name, tags, transitive_tags, source_identity, duration, .. } =
-            settings;
-        let want = WantSettings { role, roles, session_name, tags, transitive_tags, source_identity, duration };
+        let want = WantSettings {
+            role: settings.role,
+            roles: settings.roles,
+            session_name: settings.session_name,
+            tags: settings.tags,
+            transitive_tags: settings.transitive_tags,
+            source_identity: settings.source_identity,
+            duration: settings.duration,
+            through: settings.through,
+            external_id: settings.external_id,
+            policy: settings.policy,
+            policy_arns: settings.policy_arns,
+        };
         Ok(Self {
             binding,
             users,
