@@ -9,6 +9,7 @@
 //! sent once more.
 
 mod canonical;
+pub mod chunked;
 mod claimed;
 mod digest;
 mod key;
@@ -30,7 +31,7 @@ pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The payload of S3 requests whose body nobody hashed.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// The payload of S3 requests whose body is `aws-chunked` without signatures and ends in checksum trailers.
-pub const STREAMING_UNSIGNED_PAYLOAD_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+pub const STREAMING_UNSIGNED_PAYLOAD_TRAILER: &str = chunked::ChunkMode::Unsigned.as_str();
 
 /// The headers of a signature besides `Authorization`.
 pub mod header {
@@ -40,6 +41,10 @@ pub mod header {
     pub const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
     /// The session token of temporary credentials.
     pub const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+    /// How long the content of a body in chunks is.
+    pub const X_AMZ_DECODED_CONTENT_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
+    /// Which checksums come behind a body in chunks.
+    pub const X_AMZ_TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
     /// The body's digest, or the word for a mode without one.
     pub const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 }

@@ -6,11 +6,12 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, request};
 
 use super::canonical::{Canonical, PathRule};
+use super::chunked::{Chain, ChunkMode};
 use super::digest::HexDigest;
 use super::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
 use super::key::KeyCache;
 use super::scope::Timestamp;
-use super::{ALGORITHM, STREAMING_UNSIGNED_PAYLOAD_TRAILER, UNSIGNED_PAYLOAD};
+use super::{ALGORITHM, UNSIGNED_PAYLOAD};
 use crate::arn::{Region, ServiceName};
 use crate::secret::Secret;
 
@@ -45,8 +46,8 @@ pub enum Payload {
     Hash(HexDigest),
     /// Nothing; S3 only.
     Unsigned,
-    /// It is `aws-chunked` without signatures, with checksum trailers; S3 only.
-    StreamingUnsignedTrailer,
+    /// It is in chunks; S3 only.
+    Chunked(ChunkMode),
 }
 
 impl Payload {
@@ -59,7 +60,7 @@ impl Payload {
         match self {
             Self::Hash(digest) => digest.as_str(),
             Self::Unsigned => UNSIGNED_PAYLOAD,
-            Self::StreamingUnsignedTrailer => STREAMING_UNSIGNED_PAYLOAD_TRAILER,
+            Self::Chunked(mode) => mode.as_str(),
         }
     }
 
@@ -67,7 +68,7 @@ impl Payload {
         match self {
             Self::Hash(digest) => HeaderValue::from_str(digest.as_str()).ok(),
             Self::Unsigned => Some(HeaderValue::from_static(UNSIGNED_PAYLOAD)),
-            Self::StreamingUnsignedTrailer => Some(HeaderValue::from_static(STREAMING_UNSIGNED_PAYLOAD_TRAILER)),
+            Self::Chunked(mode) => Some(HeaderValue::from_static(mode.as_str())),
         }
     }
 }
@@ -106,7 +107,7 @@ impl Signer {
 
     /// Signs the request as it stands: whatever is changed afterwards breaks the signature. Sets `authorization`,
     /// `x-amz-date`, for temporary keys `x-amz-security-token`, for S3 `x-amz-content-sha256`, and leaves none of
-    /// these with another value.
+    /// these with another value. What comes back signs the chunks of a body that goes in signed chunks.
     ///
     /// Every header is signed but those that change on the way: connection headers, traces, what proxies rewrite, and
     /// what [`Signer::leaving_out`] names.
@@ -119,17 +120,17 @@ impl Signer {
         payload: &Payload,
         keys: &Keys<'_>,
         now: SystemTime,
-    ) -> Result<(), SignError> {
+    ) -> Result<Option<Chain>, SignError> {
         if !self.service.is_s3() && !matches!(payload, Payload::Hash(_)) {
             return Err(SignError::UnsignedPayload);
         }
         let time = Timestamp::at(now);
         self.stamp(&mut parts.headers, &time, payload, keys);
-        let line = self.authorization(parts, &time, payload, keys)?;
+        let (line, chain) = self.authorization(parts, &time, payload, keys)?;
         let mut value = HeaderValue::try_from(line).map_err(|_| SignError::AccessKeyId)?;
         value.set_sensitive(true);
         parts.headers.insert(header::AUTHORIZATION, value);
-        Ok(())
+        Ok(chain)
     }
 
     /// Sets what is signed along.
@@ -155,7 +156,7 @@ impl Signer {
         time: &Timestamp,
         payload: &Payload,
         keys: &Keys<'_>,
-    ) -> Result<String, SignError> {
+    ) -> Result<(String, Option<Chain>), SignError> {
         let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(parts.headers.len() + 1);
         headers.extend(
             parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).filter(|(name, _)| {
@@ -197,8 +198,11 @@ impl Signer {
         let (region, service) = (self.region.as_str(), self.service.as_str());
         let key = self.keys.key(keys.access_key_id, keys.secret, time.date(), region, service);
         line.push_str(", Signature=");
-        line.push_str(HexDigest::signed_with(&key, to_sign.as_bytes()).as_str());
-        Ok(line)
+        let signature = HexDigest::signed_with(&key, to_sign.as_bytes());
+        line.push_str(signature.as_str());
+        let goes_on = matches!(payload, Payload::Chunked(mode) if mode.is_signed());
+        let chain = goes_on.then(|| Chain::after(signature, key, time.as_str(), [time.date(), &self.scope_end]));
+        Ok((line, chain))
     }
 }
 
@@ -262,7 +266,7 @@ mod tests {
         let (mut parts, ()) = build(Request::builder()).body(()).unwrap().into_parts();
         let (secret, token) = (Secret::new("wJalrXUtnFEMI"), token.map(HeaderValue::from_static));
         let keys = Keys { access_key_id: "AKIDEXAMPLE", secret: &secret, session_token: token.as_ref() };
-        signer(service).sign(&mut parts, payload, &keys, from_epoch_seconds(1_440_938_160)).map(|()| parts)
+        signer(service).sign(&mut parts, payload, &keys, from_epoch_seconds(1_440_938_160)).map(|_| parts)
     }
 
     #[test]
@@ -325,7 +329,7 @@ mod tests {
 
     #[test]
     fn only_s3_leaves_a_payload_unsigned() {
-        for payload in [Payload::Unsigned, Payload::StreamingUnsignedTrailer] {
+        for payload in [Payload::Unsigned, Payload::Chunked(ChunkMode::Unsigned)] {
             let refused = signed("execute-api", |b| b.uri("/").header("host", "h"), &payload, None);
             assert_eq!(refused.unwrap_err(), SignError::UnsignedPayload);
         }
