@@ -24,6 +24,7 @@ mod value;
 mod vouched;
 
 pub use identity_jwt::IdentityIssuer;
+pub use sigv4::without_presigning;
 pub use vouched::Vouched;
 
 /// Every kind of `inject = { kind = … }`.

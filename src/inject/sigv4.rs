@@ -12,10 +12,10 @@ use super::{BodyNeed, Given, InjectError, Injector, Materials, Needs, Vouched};
 use crate::arn::{Region, ServiceName};
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::sigv4::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
-use crate::sigv4::{Keys, SignError, Signer};
+use crate::sigv4::{Keys, Scope, SignError, Signer};
 use crate::web::{ByteCount, Request};
 use payload::{PayloadSetting, Road, SMALL};
-use presigned::without_presigning;
+pub use presigned::without_presigning;
 
 pub(super) const BUILT_IN: BuiltIn<dyn Injector, Materials> = BuiltIn {
     kind: "sigv4",
@@ -32,7 +32,21 @@ struct Sigv4Settings {
     body_limit: Option<ByteCount>,
     payload: Option<PayloadSetting>,
     #[serde(default)]
+    algorithm: Algorithm,
+    region_set: Option<Vec<String>>,
+    #[serde(default)]
     unsigned_headers: Vec<String>,
+}
+
+/// What signs.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Algorithm {
+    /// HMAC, for one region.
+    #[default]
+    Sigv4,
+    /// ECDSA, for a set of regions.
+    Sigv4a,
 }
 
 /// Names of headers that AWS does not want to be signed: it wants `host` and every `x-amz-*` that is there.
@@ -69,6 +83,14 @@ impl Sigv4 {
             let problem = "is for s3, as every other service wants a digest of the body; expected no `payload`";
             return Err(SettingsError::at("payload", problem));
         }
+        if settings.algorithm == Algorithm::Sigv4 && settings.region_set.is_some() {
+            let problem = "is of SigV4a; expected none, or algorithm = \"sigv4a\"";
+            return Err(SettingsError::at("region_set", problem));
+        }
+        if settings.algorithm == Algorithm::Sigv4a && settings.payload == Some(PayloadSetting::Signed) {
+            let problem = "can't be \"signed\" by SigV4a, as that has no chunks here; expected \"as_sent\"";
+            return Err(SettingsError::at("payload", problem));
+        }
         let limit = match settings.body_limit {
             Some(ByteCount(count)) => usize::try_from(count).ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
                 SettingsError::at("body_limit", "expected a number of bytes, or a text like \"8MiB\"")
@@ -77,10 +99,30 @@ impl Sigv4 {
         };
         // S3 takes unsigned payloads, so its bodies stream but for small ones; every other service wants their digest.
         let body = if settings.service.is_s3() { BodyNeed::Small { limit: SMALL } } else { BodyNeed::Whole { limit } };
-        let signer =
+        let regions = settings.region_set.unwrap_or_else(|| vec![settings.region.to_string()]).join(",");
+        let mut signer =
             Signer::new(settings.service, settings.region).leaving_out(unsigned_headers(&settings.unsigned_headers)?);
+        if settings.algorithm == Algorithm::Sigv4a {
+            let regions = regions.parse().map_err(|error| SettingsError::at("region_set", error))?;
+            signer = signer.asymmetric(regions);
+        }
         let payload = settings.payload.unwrap_or_default();
         Ok(Self { signer, body, payload, replaced: Vouched::new(&REPLACED) })
+    }
+}
+
+impl Sigv4 {
+    /// Refuses what the client has signed for another service or region: there it may be harmless, and here not (A30).
+    fn signs_for(&self, scope: &Scope) -> Result<(), InjectError> {
+        let (service, region) = (self.signer.service(), self.signer.region());
+        if scope.service() == service && scope.region() == region {
+            return Ok(());
+        }
+        Err(InjectError::Unsignable(format!(
+            "the request is signed for {} in {}, and this address is {service} in {region}: set the client's region",
+            scope.service(),
+            scope.region()
+        )))
     }
 }
 
@@ -97,8 +139,12 @@ impl Injector for Sigv4 {
     fn inject(&self, request: Request, given: &Given<'_>) -> Result<Request, InjectError> {
         let credentials = given.credentials.ok_or(InjectError::Missing("credentials"))?;
         let (mut parts, body) = request.into_parts();
+        if let Some(scope) = parts.extensions.remove::<Scope>() {
+            self.signs_for(&scope)?;
+        }
         let road = match self.signer.service().is_s3() {
-            true => Road::of_s3(&parts.headers, &body, self.payload)?,
+            true if self.signer.signs_chunks() => Road::of_s3(&parts.headers, &body, self.payload)?,
+            true => Road::of_s3(&parts.headers, &body, self.payload)?.without_signatures()?,
             false => Road::of_others(&parts.headers, &body)?,
         };
         self.replaced.strip(&mut parts.headers);
@@ -114,7 +160,8 @@ impl Injector for Sigv4 {
         let chain = self.signer.sign(&mut parts, &road.payload(), &keys, given.now).map_err(|e| match e {
             SignError::NoHost => InjectError::Missing("the upstream's host"),
             SignError::AccessKeyId => InjectError::Missing("an access key id that fits into a header"),
-            SignError::UnsignedPayload => InjectError::Missing("the body's digest"),
+            SignError::Key => InjectError::Missing("keys that SigV4a can use"),
+            SignError::UnsignedPayload | SignError::Chunks => InjectError::Missing("the body's digest"),
         })?;
         Ok(Request::from_parts(parts, road.take(body, chain)?))
     }
@@ -382,6 +429,43 @@ mod tests {
             assert!(matches!(refused, Err(InjectError::Unsignable(_))), "{sent:?}");
         }
         assert!(inject("s3", request("/k", &[("content-encoding", "gzip")], stream())).is_ok());
+    }
+
+    #[test]
+    fn sigv4a_signs_for_a_set_of_regions() {
+        let with = |more: &str| build(&format!("service = \"s3\"\nregion = \"eu-west-1\"\n{more}"));
+        let credentials = credentials();
+        let given = Given { credentials: Some(&credentials), ..Given::nothing(from_epoch_seconds(NOW)) };
+        for (more, set) in [("", "eu-west-1"), ("region_set = [\"eu-*\", \"us-east-1\"]", "eu-*,us-east-1")] {
+            let injector = with(&format!("algorithm = \"sigv4a\"\n{more}")).unwrap();
+            let sent = [("x-amz-region-set", "*"), ("authorization", "theirs")];
+            let signed = injector.inject(request("/k", &sent, Body::Empty), &given).unwrap();
+            let line = signed.headers()["authorization"].to_str().unwrap();
+            let scope = "/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-region-set;";
+            assert!(line.starts_with("AWS4-ECDSA-P256-SHA256 Credential=ASIAOURS/20260528/s3/"), "{line}");
+            assert!(line.contains(scope), "{line}");
+            assert_eq!(signed.headers().get_all("x-amz-region-set").iter().collect::<Vec<_>>(), [set]);
+            // chunks go on without signatures, where checksums speak for the content
+            let sent = [
+                ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"),
+                ("x-amz-trailer", "x-amz-checksum-crc32"),
+                ("x-amz-decoded-content-length", "8"),
+            ];
+            let signed = injector.inject(request("/k", &sent, stream()), &given).unwrap();
+            assert_eq!(signed.headers()["x-amz-content-sha256"], "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+            let sent = [("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), sent[2]];
+            let refused = injector.inject(request("/k", &sent, stream()), &given);
+            assert!(matches!(refused, Err(InjectError::Unsignable(_))));
+        }
+        for (more, key) in [
+            ("region_set = [\"*\"]", "region_set"),
+            ("algorithm = \"sigv4a\"\nregion_set = [\"EU\"]", "region_set"),
+            ("algorithm = \"sigv4a\"\nregion_set = []", "region_set"),
+            ("algorithm = \"sigv4a\"\npayload = \"signed\"", "payload"),
+            ("algorithm = \"sigv5\"", "algorithm"),
+        ] {
+            assert_eq!(with(more).unwrap_err().key, key, "{more}");
+        }
     }
 
     #[test]

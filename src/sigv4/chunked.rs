@@ -20,7 +20,7 @@ use http::HeaderMap;
 use http::header::{self, HeaderName};
 
 pub use chain::Chain;
-pub use check::{Check, Checked};
+pub use check::{Check, Checked, Verdict};
 pub use checksum::{Checksum, Trailer};
 pub use decode::{Decoder, Piece};
 pub use encode::Encoder;

@@ -61,6 +61,18 @@ impl Road {
         }
     }
 
+    /// For a signer that signs no chunks: these go on without, where checksums speak for the content.
+    pub(super) fn without_signatures(self) -> Result<Self, InjectError> {
+        match self {
+            Self::Anew { from: Some(from), .. } if !from.checksums.is_empty() => {
+                let to = Announced { mode: ChunkMode::Unsigned, ..from.clone() };
+                Ok(Self::Anew { from: Some(from), to })
+            }
+            Self::Anew { .. } => Err(InjectError::Unsignable(NO_CHUNKS.to_owned())),
+            straight => Ok(straight),
+        }
+    }
+
     /// Every other service wants a digest.
     pub(super) fn of_others(headers: &HeaderMap, body: &Body) -> Result<Self, InjectError> {
         if ChunkMode::declared(headers).map_err(unsignable)?.is_some() {
@@ -131,5 +143,7 @@ fn unsignable(error: ChunkError) -> InjectError {
 /// S3 bodies up to this length are read whole before they are sent: their digest costs little, and what is at hand can be
 /// sent again where a connection was closed under us.
 pub(super) const SMALL: usize = 32 * 1024;
+const NO_CHUNKS: &str = "the body is in chunks that the client signed, which SigV4a can't do here; set the client to send \
+     checksums, or to leave payloads unsigned";
 const LENGTHLESS: &str = "the body has no length, and can't be signed as it comes; expected a Content-Length, or chunks \
      of aws-chunked with x-amz-decoded-content-length";

@@ -4,7 +4,7 @@ use http::{Uri, uri};
 use percent_encoding::percent_decode_str;
 
 /// The same target without the parameters of a presigned request, where it has any. The rest keeps its bytes.
-pub(super) fn without_presigning(target: &Uri) -> Option<Uri> {
+pub fn without_presigning(target: &Uri) -> Option<Uri> {
     let query = target.query()?;
     if !query.split('&').any(is_presigning) {
         return None;

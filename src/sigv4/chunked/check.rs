@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::digest;
@@ -28,6 +30,18 @@ pub struct Checked {
     judge: Judge,
     held: Bytes,
     is_done: bool,
+    is_right: Arc<AtomicBool>,
+}
+
+/// Whether a body was found right, for who has let it go.
+#[derive(Clone, Debug)]
+pub struct Verdict(Arc<AtomicBool>);
+
+impl Verdict {
+    /// Whether all of it has come and was right.
+    pub fn is_right(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 enum Judge {
@@ -55,7 +69,12 @@ impl Checked {
                 Judge::Chunks(Box::new(Chunks { decoder, chain, content, expected: None }))
             }
         };
-        Self { source, judge, held: Bytes::new(), is_done: false }
+        Self { source, judge, held: Bytes::new(), is_done: false, is_right: Arc::default() }
+    }
+
+    /// What will say whether it was right.
+    pub fn verdict(&self) -> Verdict {
+        Verdict(Arc::clone(&self.is_right))
     }
 }
 
@@ -129,6 +148,7 @@ impl http_body::Body for Checked {
                         this.held = Bytes::new();
                         return Poll::Ready(Some(Err(error.into())));
                     }
+                    this.is_right.store(true, Ordering::Release);
                     break;
                 }
             };
