@@ -25,7 +25,7 @@ use crate::built_in::{BuiltIn, Settings, SettingsError};
 use crate::clock::rfc3339;
 use crate::credentials::IssueError;
 use crate::files::{Rotated, RotatedError};
-use crate::identity::EvidenceError;
+use crate::identity::{EvidenceError, IssuedKeys, IssuedTo};
 use crate::policy::{Denied, RoleSettings, WantSettings};
 use crate::secret::Secret;
 use crate::telemetry::{AUDIT, Metrics};
@@ -47,6 +47,8 @@ struct ContainerSettings {
     credentials: String,
     role: Option<String>,
     #[serde(default)]
+    keys: Handed,
+    #[serde(default)]
     roles: Vec<RoleSettings>,
     session_name: Option<String>,
     #[serde(default)]
@@ -57,6 +59,17 @@ struct ContainerSettings {
     duration: Option<String>,
 }
 
+/// What clients get.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Handed {
+    /// The credentials themselves.
+    #[default]
+    Issued,
+    /// Keys of ours that stand for them here, and nowhere else.
+    Own,
+}
+
 #[derive(Debug)]
 struct Container {
     name: Arc<str>,
@@ -64,6 +77,8 @@ struct Container {
     /// What clients show.
     token: Rotated<Secret>,
     own: Own,
+    /// Hands out keys of ours, where it hands out none of the service's.
+    keys: Option<IssuedKeys>,
     /// The keys that were handed out last: others are worth a line.
     last: ArcSwapOption<Arc<str>>,
     counts: Counts,
@@ -112,6 +127,7 @@ impl Container {
             // not among the config's own files: a rotated token is no other config
             token: Rotated::new(section.surroundings.folder.join(settings.token_file)),
             own: Own::build(&settings.identity, &settings.credentials, &want, materials)?,
+            keys: (settings.keys == Handed::Own).then(|| materials.keys.clone()),
             last: ArcSwapOption::empty(),
             counts: Counts::register(metrics, section.name),
         })
@@ -154,6 +170,26 @@ impl Container {
         );
     }
 
+    /// A key of ours: it ends when those do that it stands for.
+    fn answer_with_own(&self, keys: &IssuedKeys, held: &Held) -> Response {
+        let (grant, until) = (&held.grant, held.credentials.expires);
+        let issued = keys.issue(&IssuedTo {
+            source: Arc::clone(&grant.subject.source),
+            id: Arc::clone(&grant.subject.id),
+            endpoint: Arc::clone(&self.name),
+            role: grant.role.as_str().into(),
+            until,
+        });
+        answer_of(&Answer {
+            access_key_id: &issued.access_key_id,
+            secret_access_key: issued.secret.expose(),
+            token: issued.session_token.expose(),
+            expiration: rfc3339(until),
+            role_arn: grant.role.as_str(),
+            account_id: grant.role.account(),
+        })
+    }
+
     fn tell_of_refusal(&self, refusal: &Refusal, asked: &Asked<'_>) {
         tracing::warn!(
             target: AUDIT,
@@ -177,7 +213,10 @@ impl Endpoint for Container {
             Ok(held) => {
                 self.counts.count(Verdict::Served);
                 self.tell_of(&held, &asked);
-                answer(&held)
+                match &self.keys {
+                    None => answer(&held),
+                    Some(keys) => self.answer_with_own(keys, &held),
+                }
             }
             Err(refusal) => {
                 self.counts.count(refusal.verdict());
@@ -237,15 +276,18 @@ fn for_the_user(error: &NotHeld) -> String {
 
 fn answer(held: &Held) -> Response {
     let (role, credentials) = (&held.grant.role, &held.credentials);
-    let body = Answer {
+    answer_of(&Answer {
         access_key_id: &credentials.access_key_id,
         secret_access_key: credentials.secret_access_key.expose(),
         token: credentials.session_token.to_str().unwrap_or_default(),
         expiration: rfc3339(credentials.expires),
         role_arn: role.as_str(),
         account_id: role.account(),
-    };
-    let Ok(body) = serde_json::to_vec(&body) else { return without_body(StatusCode::INTERNAL_SERVER_ERROR) };
+    })
+}
+
+fn answer_of(answer: &Answer<'_>) -> Response {
+    let Ok(body) = serde_json::to_vec(answer) else { return without_body(StatusCode::INTERNAL_SERVER_ERROR) };
     let mut response = Response::new(Body::full(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
