@@ -231,6 +231,57 @@ impl FromStr for SourceIdentity {
     }
 }
 
+/// What the owner of a role and whoever may assume it have agreed on, against confused deputies (STS `ExternalId`): 2 to
+/// 1224 letters, digits and `_ + = , . @ : / -`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ExternalId(Arc<str>);
+
+impl ExternalId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ExternalId {
+    type Err = ArnError;
+
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let ok = (2..=1224).contains(&text.len()) && text.bytes().all(|b| is_name_byte(b) || b":/".contains(&b));
+        let expected = "an external id; expected 2 to 1224 letters, digits or any of _ + = , . @ : / -";
+        if ok { Ok(Self(text.into())) } else { Err(ArnError::new(text, expected)) }
+    }
+}
+
+/// The ARN of a managed policy: `arn:aws:iam::aws:policy/ReadOnlyAccess`, or an account's own.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PolicyArn(Arc<str>);
+
+impl PolicyArn {
+    /// The whole ARN.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PolicyArn {
+    type Err = ArnError;
+
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let mut parts = text.splitn(6, ':');
+        let mut next = || parts.next().unwrap_or_default();
+        let (arn, partition, iam, region, account, name) = (next(), next(), next(), next(), next(), next());
+        let is_account = account == "aws" || account.parse::<AccountId>().is_ok();
+        let is_name = name.strip_prefix("policy/").is_some_and(|name| {
+            !name.is_empty() && !name.ends_with('/') && name.bytes().all(|b| is_name_byte(b) || b == b'/')
+        });
+        let ok =
+            text.len() <= 2048 && arn == "arn" && partition.starts_with("aws") && iam == "iam" && region.is_empty();
+        let expected = "the ARN of a managed policy; expected something like arn:aws:iam::aws:policy/ReadOnlyAccess";
+        if ok && is_account && is_name { Ok(Self(text.into())) } else { Err(ArnError::new(text, expected)) }
+    }
+}
+
 /// A session tag's key: 1 to 128 characters of letters, digits, spaces and `_ . : / = + - @`, not starting with `aws:`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TagKey(Arc<str>);
@@ -306,7 +357,19 @@ macro_rules! by_its_text {
         }
     )+};
 }
-by_its_text!(RoleArn, SamlProviderArn, AccountId, Region, ServiceName, SessionName, SourceIdentity, TagKey, TagValue);
+by_its_text!(
+    RoleArn,
+    SamlProviderArn,
+    AccountId,
+    Region,
+    ServiceName,
+    SessionName,
+    SourceIdentity,
+    ExternalId,
+    PolicyArn,
+    TagKey,
+    TagValue
+);
 
 #[cfg(test)]
 mod tests {

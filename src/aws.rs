@@ -12,7 +12,9 @@ use aws_sdk_sts::types;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use url::Url;
 
-use crate::arn::{Region, RoleArn, SamlProviderArn, SessionName, SourceIdentity, TagKey, TagValue};
+use crate::arn::{
+    ExternalId, PolicyArn, Region, RoleArn, SamlProviderArn, SessionName, SourceIdentity, TagKey, TagValue,
+};
 use crate::fetch::Fetch;
 use crate::secret::Secret;
 use crate::tls::{TlsError, Trust};
@@ -39,6 +41,17 @@ pub struct WebIdentity<'a> {
     pub token: &'a Secret,
     /// In whole seconds; absent: not sent.
     pub duration: Option<Duration>,
+    /// Session policies.
+    pub bounds: Bounds<'a>,
+}
+
+/// Session policies: what the keys may at most, beside what the role may.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds<'a> {
+    /// An IAM policy in JSON.
+    pub policy: Option<&'a str>,
+    /// Managed policies.
+    pub policy_arns: &'a [PolicyArn],
 }
 
 /// What AssumeRoleWithSAML is asked. The role session's name, tags and source identity are in the response.
@@ -52,6 +65,8 @@ pub struct Saml<'a> {
     pub response: &'a Secret,
     /// In whole seconds; absent: not sent.
     pub duration: Option<Duration>,
+    /// Session policies.
+    pub bounds: Bounds<'a>,
 }
 
 /// What AssumeRole is asked.
@@ -70,7 +85,9 @@ pub struct Role<'a> {
     /// The source identity.
     pub source_identity: Option<&'a SourceIdentity>,
     /// What the role's owner has agreed on with us, against confused deputies.
-    pub external_id: Option<&'a str>,
+    pub external_id: Option<&'a ExternalId>,
+    /// Session policies.
+    pub bounds: Bounds<'a>,
 }
 
 /// Keys that sign a call.
@@ -165,6 +182,8 @@ impl Sts {
             .role_session_name(ask.session_name.as_str())
             .web_identity_token(ask.token.expose())
             .set_duration_seconds(seconds(ask.duration))
+            .set_policy(ask.bounds.policy.map(str::to_owned))
+            .set_policy_arns(ask.bounds.policy_arns())
             .send()
             .await
             .map_err(sorted)?;
@@ -184,6 +203,8 @@ impl Sts {
             .principal_arn(ask.provider.as_str())
             .saml_assertion(ask.response.expose())
             .set_duration_seconds(seconds(ask.duration))
+            .set_policy(ask.bounds.policy.map(str::to_owned))
+            .set_policy_arns(ask.bounds.policy_arns())
             .send()
             .await
             .map_err(sorted)?;
@@ -212,7 +233,9 @@ impl Sts {
             .set_tags((!tags.is_empty()).then_some(tags))
             .set_transitive_tag_keys((!transitive.is_empty()).then_some(transitive))
             .set_source_identity(ask.source_identity.map(ToString::to_string))
-            .set_external_id(ask.external_id.map(str::to_owned))
+            .set_external_id(ask.external_id.map(ToString::to_string))
+            .set_policy(ask.bounds.policy.map(str::to_owned))
+            .set_policy_arns(ask.bounds.policy_arns())
             .customize()
             .config_override(Config::builder().credentials_provider(SharedCredentialsProvider::new(signer)))
             .send()
@@ -220,6 +243,13 @@ impl Sts {
             .map_err(sorted)?;
         let request_id = output.request_id().unwrap_or_default().to_owned();
         AssumedRole::read(output.credentials, output.assumed_role_user, request_id)
+    }
+}
+
+impl Bounds<'_> {
+    fn policy_arns(&self) -> Option<Vec<types::PolicyDescriptorType>> {
+        let one = |arn: &PolicyArn| types::PolicyDescriptorType::builder().arn(arn.as_str()).build();
+        (!self.policy_arns.is_empty()).then(|| self.policy_arns.iter().map(one).collect())
     }
 }
 

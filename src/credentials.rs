@@ -13,7 +13,7 @@ use crate::built_in::BuiltIn;
 use crate::identity::{EvidenceError, Holder};
 use crate::policy::Grant;
 use crate::secret::Secret;
-use crate::web::BoxError;
+use crate::web::{BoxError, chain};
 
 mod assume_role;
 mod base;
@@ -87,6 +87,15 @@ pub trait CredentialProvider: Debug + Send + Sync {
         holder: &Holder,
         duration: Option<Duration>,
     ) -> Result<Credentials, IssueError>;
+
+    /// Goes on along a chain of roles: asks the same service for `grant`, which comes [after](Grant::after) another, by
+    /// the keys of that (AssumeRole).
+    async fn go_on(
+        &self,
+        grant: &Grant,
+        before: &Credentials,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError>;
 }
 
 /// Why no credentials were issued, by what the caller should do.
@@ -115,6 +124,21 @@ pub enum IssueError {
         #[source]
         source: BoxError,
     },
+}
+
+impl IssueError {
+    /// The same, for who waited for it on the way to something else.
+    pub(crate) fn on_the_way(&self) -> Self {
+        match self {
+            Self::Refused { role, code, source } => {
+                Self::Refused { role: role.clone(), code: code.clone(), source: chain(&**source).into() }
+            }
+            Self::EvidenceExpired => Self::EvidenceExpired,
+            Self::Unavailable { retry_after, source } => {
+                Self::Unavailable { retry_after: *retry_after, source: chain(&**source).into() }
+            }
+        }
+    }
 }
 
 impl From<EvidenceError> for IssueError {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Method, header};
 use serde::Serialize;
 
-use crate::arn::{RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
+use crate::arn::{ExternalId, RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
 use crate::built_in::SettingsError;
 use crate::identity::{Derived, Identity, Subject};
 use offer::Offer;
@@ -16,12 +16,14 @@ use rule::Rule;
 use want::Want;
 
 mod asserted;
+mod chain;
 mod explain;
 mod hours;
 mod offer;
 mod path;
 mod path_pattern;
 mod rule;
+mod session_bounds;
 mod session_name;
 mod settings;
 mod template;
@@ -31,7 +33,8 @@ pub use explain::{Asked, Explanation, RoleVerdict, Tag, Told, Verdict};
 pub use hours::Weekday;
 pub use offer::{Offered, Wanted};
 pub use path::{NormalPath, Oddities, Oddity, PathError};
-pub use settings::{AllowSettings, RoleSettings, RuleSettings, Values, WantSettings, Who};
+pub use session_bounds::SessionBounds;
+pub use settings::{AgreedSettings, AllowSettings, HopSettings, RoleSettings, RuleSettings, Values, WantSettings, Who};
 
 /// A route's rules and wishes, read.
 #[derive(Debug)]
@@ -99,6 +102,12 @@ pub struct Grant {
     pub transitive: Vec<TagKey>,
     /// The source identity.
     pub source_identity: Option<SourceIdentity>,
+    /// What the role's owner has agreed on with whoever assumes it by other keys.
+    pub external_id: Option<ExternalId>,
+    /// What the keys may at most, beside what the role may.
+    pub bounds: SessionBounds,
+    /// Whose keys ask for these, in a chain of roles; absent: the provider does, in its own way.
+    pub after: Option<Arc<Self>>,
 }
 
 /// What is asked of the policy.

@@ -1,5 +1,6 @@
 //! Credentials: asked for once, renewed in time, given to nobody else, and what happens when there are none.
 
+mod chains;
 mod outages;
 mod own_token;
 mod refusals;

@@ -4,7 +4,7 @@ mod places;
 
 use std::time::Duration;
 
-use claviger::aws::{AssumedRole, Keys, Role, Sts};
+use claviger::aws::{AssumedRole, Bounds, Keys, Role, Sts};
 use claviger::clock::{Clock as _, SystemClock};
 use claviger::secret::Secret;
 use http::StatusCode;
@@ -57,6 +57,7 @@ impl World {
             transitive: &[],
             source_identity: None,
             external_id: None,
+            bounds: Bounds::default(),
         };
         sts.assume_role(ask, &keys).await.unwrap()
     }

@@ -1,9 +1,11 @@
 //! What tests stand on: the real binary, and around it an identity provider, an STS and an upstream of our own making.
 
 pub mod browser;
+pub mod chained_roles;
 pub mod client;
 pub mod gate;
 pub mod hostile;
+pub mod native;
 pub mod own_keys;
 pub mod place;
 pub mod process;

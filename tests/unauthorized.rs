@@ -156,11 +156,12 @@ async fn nobody_gets_nothing_but_what_is_for_everybody() {
 }
 
 /// Who answers requests, with the beginning of the function that knows its paths, and the list of them above.
-const DOORS: [(&str, &str, &str, Option<&[Told]>); 8] = [
+const DOORS: [(&str, &str, &str, Option<&[Told]>); 9] = [
     ("Door", "src/sign_in.rs", "answer(", Some(SIGN_IN)),
     ("Door", "src/app/published.rs", "of_the_mint(", Some(PUBLISHED)),
     ("Door", "src/app/published.rs", "of_the_identity_issuer(", Some(PUBLISHED_KEYS)),
     ("Door", "src/app/door.rs", "answer<", None), // the proxy: any path, by its routes
+    ("Port", "src/app/endpoints.rs", "handle(", None), // what SDKs are told, and who is none, is in `endpoints`
     ("Admin", "src/admin.rs", "handle(", Some(ADMIN)),
     ("OpenIdProvider", "src/provider.rs", "at(path", Some(PROVIDER)),
     ("Authority", "src/authority.rs", "handle(", Some(AUTHORITY)),

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::Inner;
 use super::desk::Verdict;
 use super::entry::Entry;
 use super::exchange::{Exchange, Part};
+use super::{Broker, Inner};
 use crate::credentials::{CredentialProvider, Credentials, IssueError};
-use crate::identity::HolderId;
+use crate::identity::{Holder, HolderId};
+use crate::policy::Grant;
 
 /// What came of it, for everyone who waits.
 pub(super) type Outcome = Result<Arc<Credentials>, Arc<IssueError>>;
@@ -54,8 +56,8 @@ impl Inner {
         let (this, entry) = (Arc::clone(this), Arc::clone(entry));
         this.runtime.clone().spawn(async move {
             let outcome = match this.exchange.get() {
-                Some(exchange) => this.ask_in_turn(exchange, &entry, &*provider, asker).await,
-                None => entry.settle(this.ask(&entry, &*provider, asker).await, this.clock.now()),
+                Some(exchange) => Self::ask_in_turn(&this, exchange, &entry, &provider, asker).await,
+                None => entry.settle(Self::ask(&this, &entry, &provider, asker).await, this.clock.now()),
             };
             this.count_entries();
             waiters.send_replace(Some(outcome));
@@ -64,10 +66,10 @@ impl Inner {
 
     /// Asks when no other instance does, or takes what another got.
     async fn ask_in_turn(
-        &self,
+        this: &Arc<Self>,
         exchange: &Exchange,
         entry: &Entry,
-        provider: &dyn CredentialProvider,
+        provider: &Arc<dyn CredentialProvider>,
         asker: Option<HolderId>,
     ) -> Outcome {
         let part = exchange.part(entry.grant()).await;
@@ -77,10 +79,10 @@ impl Inner {
                 tracing::debug!(access_key.id = &*credentials.access_key_id, "took another instance's credentials");
                 Ok(credentials)
             }
-            Part::Ask | Part::Alone => self.ask(entry, provider, asker).await,
+            Part::Ask | Part::Alone => Self::ask(this, entry, provider, asker).await,
         };
         // nothing is left for others that nobody here holds any more
-        let outcome = entry.settle(outcome, self.clock.now());
+        let outcome = entry.settle(outcome, this.clock.now());
         if is_turn {
             if let Ok(credentials) = &outcome {
                 exchange.leave(entry.grant(), credentials).await;
@@ -104,24 +106,33 @@ impl Inner {
 
     /// Asks by the proof of one holder, and by the next one's where a login is too old for it.
     async fn ask(
-        &self,
+        this: &Arc<Self>,
         entry: &Entry,
-        provider: &dyn CredentialProvider,
+        provider: &Arc<dyn CredentialProvider>,
         asker: Option<HolderId>,
     ) -> Result<Credentials, IssueError> {
         let grant = entry.grant();
-        let desk = self.desks.of(&grant.provider);
-        let now = self.clock.now();
+        let desk = this.desks.of(&grant.provider);
+        let now = this.clock.now();
         let mut holders = entry.living(now);
         let longest = holders.first().and_then(|holder| holder.ends.duration_since(now).ok()).unwrap_or_default();
         let duration = clamped(grant.duration, longest);
         holders.sort_by_key(|holder| Some(holder.id) != asker); // stable: the others stay in order
         let verdict = if asker.is_some() { Verdict::Miss } else { Verdict::Renewal };
         for holder in holders.iter().take(MOST_PROOFS) {
+            // before a place is taken: who waits in one for who waits for one would wait for ever
+            let before = match Self::before(this, grant, holder, provider).await {
+                Ok(before) => before,
+                Err(error) if matches!(*error, IssueError::EvidenceExpired) => continue,
+                Err(error) => return Err(error.on_the_way()),
+            };
             let started = Instant::now();
             let asked = async {
                 let _place = desk.place().await;
-                provider.issue(grant, holder, duration).await
+                match &before {
+                    None => provider.issue(grant, holder, duration).await,
+                    Some(before) => provider.go_on(grant, before, duration).await,
+                }
             };
             let outcome = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(too_slow()));
             desk.note(grant, holder, verdict, &outcome, started.elapsed());
@@ -130,6 +141,21 @@ impl Inner {
             }
         }
         Err(IssueError::EvidenceExpired)
+    }
+
+    /// In a chain of roles, the keys of the one before: kept and renewed like any others, so that chains that begin alike
+    /// share them.
+    async fn before(
+        this: &Arc<Self>,
+        grant: &Grant,
+        holder: &Holder,
+        provider: &Arc<dyn CredentialProvider>,
+    ) -> Result<Option<Arc<Credentials>>, Arc<IssueError>> {
+        let Some(before) = &grant.after else { return Ok(None) };
+        let broker = Broker(Arc::clone(this));
+        // boxed, as it may come here again
+        let asked: BoxFuture<'_, Outcome> = Box::pin(broker.credentials(before, holder, provider));
+        asked.await.map(Some)
     }
 }
 

@@ -10,8 +10,10 @@ use tokio::sync::{Notify, Semaphore};
 use super::*;
 use crate::clock::ManualClock;
 use crate::identity::{Evidence, EvidenceError, EvidenceSource, Subject};
-use crate::policy::{Call, Tellable, Way};
+use crate::policy::{Call, SessionBounds, Tellable, Way};
 use crate::secret::Secret;
+
+mod chains;
 
 /// Issues keys that say for whom, and fails as it is told.
 #[derive(Debug)]
@@ -52,15 +54,38 @@ impl CredentialProvider for Service {
         holder: &Holder,
         duration: Option<Duration>,
     ) -> Result<Credentials, IssueError> {
+        self.answer(grant, &format!("{}|{}", grant.subject.source, grant.subject.id), Some(holder), duration).await
+    }
+
+    async fn go_on(
+        &self,
+        grant: &Grant,
+        before: &Credentials,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError> {
+        self.answer(grant, &format!("{} > {}", before.access_key_id, grant.role.role_name()), None, duration).await
+    }
+}
+
+impl Service {
+    async fn answer(
+        &self,
+        grant: &Grant,
+        key: &str,
+        proof: Option<&Holder>,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError> {
         let count = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         self.durations.lock().unwrap().push(duration);
         self.arrived.notify_one();
         let _closed = self.gate.acquire().await.map(|permit| permit.forget());
-        holder.evidence.evidence(Duration::ZERO).await.map_err(|_| IssueError::EvidenceExpired)?;
+        if let Some(holder) = proof {
+            holder.evidence.evidence(Duration::ZERO).await.map_err(|_| IssueError::EvidenceExpired)?;
+        }
         let mood = *self.mood.lock().unwrap();
         match mood {
             Mood::Good => Ok(Credentials {
-                access_key_id: format!("{}|{}|{count}", grant.subject.source, grant.subject.id).into(),
+                access_key_id: format!("{key}|{count}").into(),
                 secret_access_key: Secret::new("canary"),
                 session_token: HeaderValue::from_static("token"),
                 expires: self.clock.now() + self.life,
@@ -161,6 +186,9 @@ fn grant(source: &str, id: &str) -> Arc<Grant> {
         tags: Vec::new(),
         transitive: Vec::new(),
         source_identity: None,
+        external_id: None,
+        bounds: SessionBounds::default(),
+        after: None,
     })
 }
 

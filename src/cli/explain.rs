@@ -285,7 +285,15 @@ fn why(explanation: &Explanation) -> &str {
 
 /// Says what STS would be asked, each value with the way it is told.
 fn tell_of(asked: &Asked, kind: &str, rows: &mut Columns) {
-    rows.row(["credentials".into(), format!("{} ({kind})", asked.credentials), format!("by {}", asked.call)]);
+    match &asked.after {
+        Some(before) => {
+            tell_of(before, kind, rows);
+            rows.row(["then".into(), "by the keys of that role".into(), format!("by {}", asked.call)]);
+        }
+        None => {
+            rows.row(["credentials".into(), format!("{} ({kind})", asked.credentials), format!("by {}", asked.call)])
+        }
+    }
     rows.row(["role".into(), asked.role.clone(), way(Way::Parameter).into()]);
     let mut told = |label: String, told: &Told, value: String| rows.row([label, value, way(told.told).into()]);
     told("session name".into(), &asked.session_name, asked.session_name.value.clone());
@@ -299,6 +307,10 @@ fn tell_of(asked: &Asked, kind: &str, rows: &mut Columns) {
     if let Some(duration) = &asked.duration {
         told("duration".into(), duration, format!("{} s", duration.value));
     }
+    let mut row = |label: &str, value: &str| rows.row([label.into(), value.into(), way(Way::Parameter).into()]);
+    asked.external_id.iter().for_each(|id| row("external id", id));
+    asked.policy.iter().for_each(|policy| row("session policy", policy));
+    asked.policy_arns.iter().for_each(|arn| row("session policy", arn));
 }
 
 fn way(way: Way) -> &'static str {

@@ -9,11 +9,11 @@ use serde::Deserialize;
 use url::Url;
 
 use super::base::{Base, Place};
-use super::service::Service;
+use super::service::{self, CHAINED, Service};
 use super::{Call, CredentialProvider, Credentials, IssueError, Materials, Tellable, Way};
-use crate::arn::Region;
-use crate::aws::{Role, StsError};
-use crate::built_in::{BuiltIn, SettingsError};
+use crate::arn::{ExternalId, Region};
+use crate::aws::StsError;
+use crate::built_in::BuiltIn;
 use crate::identity::Holder;
 use crate::policy::Grant;
 
@@ -23,10 +23,6 @@ pub(super) const BUILT_IN: BuiltIn<dyn CredentialProvider, Materials> = BuiltIn 
     example: include_str!("../../config/examples/credentials/assume_role.toml"),
     build: |settings, _materials| {
         let AssumeRoleSettings { region, base, external_id, endpoint, endpoint_ca } = settings.parse()?;
-        if external_id.as_ref().is_some_and(|id| !is_external_id(id)) {
-            let expected = "expected 2 to 1224 letters, digits or any of _ + = , . @ : / -";
-            return Err(SettingsError::at("external_id", expected));
-        }
         let service = Service::build(&settings, &region, endpoint.as_ref(), endpoint_ca.as_deref())?;
         let base = Base::find(&base, &settings, &service)?;
         Ok(Arc::new(Provider { service, base, external_id }))
@@ -39,7 +35,7 @@ struct AssumeRoleSettings {
     region: Region,
     #[serde(default = "everywhere")]
     base: Vec<Place>,
-    external_id: Option<String>,
+    external_id: Option<ExternalId>,
     endpoint: Option<Url>,
     endpoint_ca: Option<PathBuf>,
 }
@@ -48,7 +44,7 @@ struct AssumeRoleSettings {
 struct Provider {
     service: Service,
     base: Base,
-    external_id: Option<String>,
+    external_id: Option<ExternalId>,
 }
 
 #[async_trait]
@@ -69,15 +65,8 @@ impl CredentialProvider for Provider {
         _holder: &Holder,
         duration: Option<Duration>,
     ) -> Result<Credentials, IssueError> {
-        let mut ask = Role {
-            role: &grant.role,
-            session_name: &grant.session_name,
-            duration,
-            tags: &grant.tags,
-            transitive: &grant.transitive,
-            source_identity: grant.source_identity.as_ref(),
-            external_id: self.external_id.as_deref(),
-        };
+        let mut ask = service::asked(grant, duration);
+        ask.external_id = self.external_id.as_ref();
         let mut again = true;
         loop {
             let keys = self.base.keys().await;
@@ -97,6 +86,15 @@ impl CredentialProvider for Provider {
             again = false;
         }
     }
+
+    async fn go_on(
+        &self,
+        grant: &Grant,
+        before: &Credentials,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError> {
+        self.service.assume_after(grant, before, duration).await
+    }
 }
 
 /// What STS has against the keys that signed, rather than against what was asked.
@@ -110,19 +108,11 @@ fn about_our_keys(error: &StsError) -> Option<String> {
     }
 }
 
-/// STS API reference, `ExternalId`.
-fn is_external_id(id: &str) -> bool {
-    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
-    (2..=1224).contains(&id.len()) && id.bytes().all(is_allowed)
-}
-
 /// The AWS SDKs' own order.
 fn everywhere() -> Vec<Place> {
     vec![Place::Environment, Place::WebIdentity, Place::Container, Place::Instance]
 }
 
-/// A role assumed by a role's session lasts an hour at most, whatever the role allows (IAM guide, role chaining).
-const CHAINED: Duration = Duration::from_secs(3600);
 /// Codes that speak of who signs (STS API reference, common errors).
 const OUR_KEYS: [&str; 4] =
     ["InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "IncompleteSignature"];

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::service::Service;
 use crate::arn::{RoleArn, SessionName};
-use crate::aws::{AssumedRole, Keys, Sts, StsError, WebIdentity};
+use crate::aws::{AssumedRole, Bounds, Keys, Sts, StsError, WebIdentity};
 use crate::built_in::{Environment, Settings, SettingsError};
 use crate::clock::Clock;
 use crate::secret::Secret;
@@ -164,7 +164,8 @@ impl Source {
             Self::Instance(instance) => instance.find().await,
             Self::WebIdentity { sts, file, role, session_name } => {
                 let token = file::secret(file).await?;
-                let ask = WebIdentity { role, session_name, token: &token, duration: None };
+                let (duration, bounds) = (None, Bounds::default());
+                let ask = WebIdentity { role, session_name, token: &token, duration, bounds };
                 Ok(sts.assume_role_with_web_identity(ask).await.map_err(told)?.into())
             }
         }

@@ -83,6 +83,15 @@ impl CredentialProvider for Provider {
             error => error,
         })
     }
+
+    async fn go_on(
+        &self,
+        grant: &Grant,
+        before: &Credentials,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError> {
+        self.service.assume_after(grant, before, duration).await
+    }
 }
 
 fn sts() -> String {

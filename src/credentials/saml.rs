@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use url::Url;
 
-use super::service::Service;
+use super::service::{self, Service};
 use super::{Call, CredentialProvider, Credentials, IssueError, Materials, Tellable, Way};
 use crate::arn::{Region, RoleArn};
 use crate::aws::{Saml, StsError};
@@ -83,7 +83,8 @@ impl CredentialProvider for Provider {
         let wanted = known.map_or(most, |known| most.min(known));
         let mut too_long = false;
         for duration in lengths(wanted) {
-            let ask = Saml { role, provider, response: &response.document, duration: Some(duration) };
+            let (document, bounds) = (&response.document, service::bounds(grant));
+            let ask = Saml { role, provider, response: document, duration: Some(duration), bounds };
             let answer = self.service.sts.assume_role_with_saml(ask).await;
             if answer.as_ref().is_err_and(is_too_long) && duration > LEAST_OF_A_ROLE {
                 too_long = true;
@@ -95,6 +96,15 @@ impl CredentialProvider for Provider {
             return self.service.answer(role, answer);
         }
         Err(IssueError::Unavailable { retry_after: None, source: "STS gives the role for no time at all".into() })
+    }
+
+    async fn go_on(
+        &self,
+        grant: &Grant,
+        before: &Credentials,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError> {
+        self.service.assume_after(grant, before, duration).await
     }
 }
 

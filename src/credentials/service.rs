@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{Credentials, IssueError};
 use crate::arn::{Region, RoleArn};
-use crate::aws::{AssumedRole, Sts, StsError, WebIdentity};
+use crate::aws::{AssumedRole, Bounds, Keys, Role, Sts, StsError, WebIdentity};
 use crate::built_in::{Settings, SettingsError};
 use crate::clock::Clock;
 use crate::policy::Grant;
@@ -66,8 +66,32 @@ impl Service {
         duration: Option<Duration>,
     ) -> Result<Credentials, IssueError> {
         let Grant { role, session_name, .. } = grant;
-        let asked = self.sts.assume_role_with_web_identity(WebIdentity { role, session_name, token, duration }).await;
-        self.answer(role, asked)
+        let ask = WebIdentity { role, session_name, token, duration, bounds: bounds(grant) };
+        self.answer(role, self.sts.assume_role_with_web_identity(ask).await)
+    }
+
+    /// Credentials for the grant by the keys of the one before it.
+    pub(super) async fn assume_after(
+        &self,
+        grant: &Grant,
+        before: &Credentials,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError> {
+        let keys = Keys {
+            access_key_id: before.access_key_id.to_string(),
+            secret_access_key: before.secret_access_key.clone(),
+            session_token: before.session_token.to_str().ok().map(Secret::new),
+        };
+        let ask = asked(grant, duration.map(|duration| duration.min(CHAINED)));
+        let answer = self.sts.assume_role(ask, &keys).await;
+        self.answer(&grant.role, answer).map_err(|error| match error {
+            // no login is too old for it: they are our own keys, and the broker has taken them for good
+            IssueError::EvidenceExpired => IssueError::Unavailable {
+                retry_after: None,
+                source: "STS takes the keys of the role before for expired; our clock, or its, is wrong".into(),
+            },
+            error => error,
+        })
     }
 
     /// What STS has answered, for the broker.
@@ -104,3 +128,25 @@ impl Service {
         })
     }
 }
+
+/// What AssumeRole is asked for this grant.
+pub(super) fn asked(grant: &Grant, duration: Option<Duration>) -> Role<'_> {
+    Role {
+        role: &grant.role,
+        session_name: &grant.session_name,
+        duration,
+        tags: &grant.tags,
+        transitive: &grant.transitive,
+        source_identity: grant.source_identity.as_ref(),
+        external_id: grant.external_id.as_ref(),
+        bounds: bounds(grant),
+    }
+}
+
+/// The grant's session policies.
+pub(super) fn bounds(grant: &Grant) -> Bounds<'_> {
+    Bounds { policy: grant.bounds.policy.as_deref(), policy_arns: &grant.bounds.policy_arns }
+}
+
+/// A role assumed by a role's session lasts an hour at most, whatever the role allows (IAM guide, role chaining).
+pub(super) const CHAINED: Duration = Duration::from_secs(3600);

@@ -18,6 +18,9 @@ use crate::built_in::{self, Environment, Settings, SettingsError, Surroundings};
 use crate::clock::{Clock, ManualClock, from_epoch_seconds};
 use crate::identity::{Evidence, EvidenceError, EvidenceSource, HolderId, Subject};
 use crate::jose::{Expected, KeySet, Signer, verify};
+use crate::policy::SessionBounds;
+
+const ROLE_SESSION: &str = "arn:aws:sts::123456789012:assumed-role/reports/alice";
 
 type Form = HashMap<String, String>;
 
@@ -45,9 +48,11 @@ impl FakeSts {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        assert!(!request.headers().contains_key("authorization"), "the token is the proof");
+        let is_signed = request.headers().contains_key("authorization");
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let form: Form = form_urlencoded::parse(&body).into_owned().collect();
+        let action = &form["Action"];
+        assert_eq!(is_signed, action == "AssumeRole", "a token is the proof, else a signature is");
         let attempts = {
             let mut asked = self.asked.lock().unwrap();
             asked.push(form.clone());
@@ -66,8 +71,8 @@ impl FakeSts {
             "down" => (503, "<html>".to_owned()),
             "page" => (403, "<html>go away</html>".to_owned()),
             "flaky" if attempts < 3 => (500, String::new()),
-            "minio" => (200, success("", "M1NI0KEY")),
-            _ => (200, success("arn:aws:sts::123456789012:assumed-role/reports/alice", "ASIAEXAMPLE")),
+            "minio" => (200, success(action, "", "M1NI0KEY")),
+            _ => (200, success(action, ROLE_SESSION, "ASIAEXAMPLE")),
         };
         Ok(Response::builder().status(status).header("x-amzn-requestid", "id-1").body(body.into()).unwrap())
     }
@@ -81,14 +86,14 @@ fn refusal(status: u16, code: &str, message: &str) -> (u16, String) {
     (status, body)
 }
 
-fn success(arn: &str, key: &str) -> String {
+fn success(action: &str, arn: &str, key: &str) -> String {
     let user = format!("<AssumedRoleUser><Arn>{arn}</Arn><AssumedRoleId>AROA:alice</AssumedRoleId></AssumedRoleUser>");
     format!(
-        "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
-         <AssumeRoleWithWebIdentityResult>{user}<Credentials><AccessKeyId>{key}</AccessKeyId>\
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+         <{action}Result>{user}<Credentials><AccessKeyId>{key}</AccessKeyId>\
          <SecretAccessKey>canary</SecretAccessKey><SessionToken>tok/en+=</SessionToken>\
-         <Expiration>2016-02-25T07:03:31Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
-         <ResponseMetadata><RequestId>id-1</RequestId></ResponseMetadata></AssumeRoleWithWebIdentityResponse>"
+         <Expiration>2016-02-25T07:03:31Z</Expiration></Credentials></{action}Result>\
+         <ResponseMetadata><RequestId>id-1</RequestId></ResponseMetadata></{action}Response>"
     )
 }
 
@@ -116,6 +121,9 @@ fn grant(role: &str) -> Grant {
         tags: vec![("team".parse().unwrap(), "x".parse().unwrap())],
         transitive: Vec::new(),
         source_identity: None,
+        external_id: None,
+        bounds: SessionBounds::default(),
+        after: None,
     }
 }
 
@@ -145,7 +153,7 @@ async fn the_persons_own_token_is_shown() {
     assert!(credentials.session_token.is_sensitive() && credentials.session_token == "tok/en+=");
     assert_eq!(credentials.expires, from_epoch_seconds(NOW + 3600));
     assert_eq!((&*credentials.request_id, credentials.issued), ("id-1", from_epoch_seconds(NOW)));
-    assert_eq!(&*credentials.role_session, "arn:aws:sts::123456789012:assumed-role/reports/alice");
+    assert_eq!(&*credentials.role_session, ROLE_SESSION);
     assert!(!format!("{credentials:?}").contains("canary") && !format!("{credentials:?}").contains("tok/en"));
 
     provider.issue(&grant("minio"), &holder(), Some(Duration::from_secs(900))).await.unwrap();
@@ -154,6 +162,27 @@ async fn the_persons_own_token_is_shown() {
     assert_eq!(asked[0]["WebIdentityToken"], "the-id-token");
     assert_eq!((&*asked[0]["RoleSessionName"], asked[0].get("DurationSeconds")), ("alice", None));
     assert_eq!(asked[1]["DurationSeconds"], "900");
+}
+
+#[tokio::test]
+async fn a_chain_goes_on_by_the_keys_before_for_an_hour_at_most() {
+    let (sts, address) = FakeSts::start().await;
+    let provider = kind("web_identity", address, None);
+    let before = provider.issue(&grant("reports"), &holder(), None).await.unwrap();
+    let bounds = SessionBounds {
+        policy: Some(r#"{"Statement":[]}"#.into()),
+        policy_arns: vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap()],
+    };
+    let far = Grant { external_id: Some("agreed".parse().unwrap()), bounds, ..grant("minio") };
+    provider.go_on(&far, &before, Some(Duration::from_secs(7200))).await.unwrap();
+    provider.issue(&far, &holder(), None).await.unwrap();
+    let asked = sts.asked.lock().unwrap();
+    assert_eq!((&*asked[1]["Action"], &*asked[1]["DurationSeconds"]), ("AssumeRole", "3600"));
+    assert_eq!((&*asked[1]["ExternalId"], &*asked[1]["Tags.member.1.Key"]), ("agreed", "team"));
+    for asked in &asked[1..] {
+        assert_eq!(asked["Policy"], r#"{"Statement":[]}"#);
+        assert_eq!(asked["PolicyArns.member.1.arn"], "arn:aws:iam::aws:policy/ReadOnlyAccess");
+    }
 }
 
 #[tokio::test]

@@ -68,6 +68,15 @@ impl CredentialProvider for Provider {
         };
         self.service.assume(grant, &token, duration).await
     }
+
+    async fn go_on(
+        &self,
+        grant: &Grant,
+        before: &Credentials,
+        duration: Option<Duration>,
+    ) -> Result<Credentials, IssueError> {
+        self.service.assume_after(grant, before, duration).await
+    }
 }
 
 /// Where keys end with the token (MinIO without a duration), an old token makes short-lived keys. A provider whose

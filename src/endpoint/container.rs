@@ -26,7 +26,7 @@ use crate::clock::rfc3339;
 use crate::credentials::IssueError;
 use crate::files::{Rotated, RotatedError};
 use crate::identity::{EvidenceError, IssuedKeys, IssuedTo};
-use crate::policy::{Denied, RoleSettings, WantSettings};
+use crate::policy::{Denied, HopSettings, RoleSettings, WantSettings};
 use crate::secret::Secret;
 use crate::telemetry::{AUDIT, Metrics};
 use crate::web::{self, Body, Response, chain};
@@ -57,6 +57,12 @@ struct ContainerSettings {
     transitive_tags: Vec<String>,
     source_identity: Option<String>,
     duration: Option<String>,
+    #[serde(default)]
+    through: Vec<HopSettings>,
+    external_id: Option<String>,
+    policy: Option<String>,
+    #[serde(default)]
+    policy_arns: Vec<String>,
 }
 
 /// What clients get.
@@ -117,9 +123,19 @@ struct Answer<'a> {
 impl Container {
     fn build(section: &Settings<'_>, materials: &Materials) -> Result<Self, SettingsError> {
         let settings: ContainerSettings = section.parse()?;
-        let ContainerSettings { role, roles, session_name, tags, transitive_tags, source_identity, duration, .. } =
-            settings;
-        let want = WantSettings { role, roles, session_name, tags, transitive_tags, source_identity, duration };
+        let want = WantSettings {
+            role: settings.role,
+            roles: settings.roles,
+            session_name: settings.session_name,
+            tags: settings.tags,
+            transitive_tags: settings.transitive_tags,
+            source_identity: settings.source_identity,
+            duration: settings.duration,
+            through: settings.through,
+            external_id: settings.external_id,
+            policy: settings.policy,
+            policy_arns: settings.policy_arns,
+        };
         let metrics: &Metrics = &materials.metrics;
         Ok(Self {
             name: section.name.into(),

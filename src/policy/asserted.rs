@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Denied, Grant};
+use super::{Denied, Grant, SessionBounds};
 use crate::arn::{RoleArn, TagKey, TagValue};
 use crate::identity::{Claims, Identity, RolePair};
 
@@ -34,6 +34,9 @@ pub(super) fn grant(
         tags: tags(claims),
         transitive,
         source_identity: claims.text(SOURCE_IDENTITY).and_then(|name| name.parse().ok()),
+        external_id: None,
+        bounds: SessionBounds::default(),
+        after: None,
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Ask, Call, Grant, Policy, Tellable, Way};
+use super::{Ask, Call, Grant, Policy, Tellable, Way, chain};
 use crate::clock;
 
 /// What the policy makes of a question, and how it gets there.
@@ -71,6 +71,18 @@ pub struct Asked {
     /// In seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Told>,
+    /// What the role's owner has agreed on with whoever assumes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// The session policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Managed policies as session policies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy_arns: Vec<String>,
+    /// In a chain of roles: what would be asked before, for the keys that ask this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Box<Self>>,
 }
 
 /// A value, and the way STS is told.
@@ -141,9 +153,15 @@ impl Policy {
     }
 
     fn asked(&self, grant: Option<&Arc<Grant>>) -> Option<Asked> {
-        let (tellable, grant) = (self.tellable()?, grant?);
+        Some(Asked::of(grant?, self.tellable()?))
+    }
+}
+
+impl Asked {
+    fn of(grant: &Grant, first: Tellable) -> Self {
+        let tellable = if grant.after.is_some() { chain::BY_KEYS } else { first };
         let told = |value: String, told| Told { value, told };
-        Some(Asked {
+        Self {
             credentials: grant.provider.to_string(),
             call: tellable.call,
             role: grant.role.to_string(),
@@ -159,6 +177,10 @@ impl Policy {
                 .collect(),
             source_identity: grant.source_identity.as_ref().map(|s| told(s.to_string(), tellable.source_identity)),
             duration: grant.duration.map(|d| told(d.as_secs().to_string(), tellable.duration)),
-        })
+            external_id: grant.external_id.as_ref().map(ToString::to_string),
+            policy: grant.bounds.policy.as_ref().map(ToString::to_string),
+            policy_arns: grant.bounds.policy_arns.iter().map(ToString::to_string).collect(),
+            after: grant.after.as_deref().map(|before| Box::new(Self::of(before, first))),
+        }
     }
 }

@@ -97,6 +97,52 @@ pub struct WantSettings {
     pub source_identity: Option<String>,
     /// `15m` to `12h`; absent: STS's own default.
     pub duration: Option<String>,
+    /// Roles that are assumed on the way to `role`, in order: each by the keys of the one before.
+    #[serde(default)]
+    pub through: Vec<HopSettings>,
+    /// What the owner of `role` has agreed on with whoever assumes it by `through`.
+    pub external_id: Option<String>,
+    /// An IAM policy in JSON: the keys may no more than both this and the role allow.
+    pub policy: Option<String>,
+    /// Managed policies to the same end.
+    #[serde(default)]
+    pub policy_arns: Vec<String>,
+}
+
+/// A role on the way: its ARN, or a table of that and an external id. All are templates.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected the ARN of a role, or { role = \"…\", external_id = \"…\" }")]
+pub enum HopSettings {
+    /// Its ARN alone.
+    Role(String),
+    /// With what its owner wants to hear.
+    Agreed(AgreedSettings),
+}
+
+/// A role, and what its owner has agreed on with whoever assumes it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgreedSettings {
+    /// The role's ARN.
+    pub role: String,
+    /// The external id.
+    pub external_id: Option<String>,
+}
+
+impl HopSettings {
+    pub(super) fn role(&self) -> &str {
+        match self {
+            Self::Role(role) => role,
+            Self::Agreed(agreed) => &agreed.role,
+        }
+    }
+
+    pub(super) fn external_id(&self) -> Option<&String> {
+        match self {
+            Self::Role(_) => None,
+            Self::Agreed(agreed) => agreed.external_id.as_ref(),
+        }
+    }
 }
 
 impl WantSettings {

@@ -29,6 +29,11 @@ pub(super) fn identity(claims: Value) -> Identity {
 }
 
 pub(super) fn policy(text: &str) -> Result<Policy, Vec<SettingsError>> {
+    by(text, ALL)
+}
+
+/// A policy whose provider can tell STS this much.
+fn by(text: &str, tellable: Tellable) -> Result<Policy, Vec<SettingsError>> {
     #[derive(serde::Deserialize)]
     struct Section {
         allow: AllowSettings,
@@ -36,7 +41,7 @@ pub(super) fn policy(text: &str) -> Result<Policy, Vec<SettingsError>> {
         want: WantSettings,
     }
     let section: Section = toml::from_str(text).unwrap();
-    Policy::build(&section.allow, Some(&section.want), Some(("aws", ALL)))
+    Policy::build(&section.allow, Some(&section.want), Some(("aws", tellable)))
 }
 
 fn decide(policy: &Policy, identity: Option<&Identity>, method: Method, path: &str) -> Result<Permit, Denied> {
@@ -168,6 +173,73 @@ fn mistakes_name_their_keys() {
     ] {
         let problems = policy(text).unwrap_err();
         assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), keys, "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn what_stays_with_a_chain_is_told_once_and_first_by_who_can() {
+    let text = r#"
+        allow = "signed-in"
+        [want]
+        through = ["arn:aws:iam::123456789012:role/hub", { role = "arn:aws:iam::123456789012:role/{claims.department}", external_id = "agreed" }]
+        role = "arn:aws:iam::123456789012:role/spoke"
+        external_id = "agreed-too"
+        tags = { department = "{claims.department}", via = "claviger" }
+        transitive_tags = ["department"]
+        source_identity = "{subject.id}"
+        duration = "1h"
+    "#;
+    let none = Tellable { tags: Way::No, source_identity: Way::No, ..ALL };
+    let alice = identity(json!({ "department": "finance" }));
+    // for each link its role, tags, transitive tags, and whether it is told the source identity
+    for (first, told) in [
+        (ALL, [("hub", "department", 1, true), ("finance", "", 0, false), ("spoke", "via", 0, false)]),
+        (none, [("hub", "", 0, false), ("finance", "department", 1, true), ("spoke", "via", 0, false)]),
+    ] {
+        let grant = decide(&by(text, first).unwrap(), Some(&alice), Method::GET, "/").unwrap().grant().cloned();
+        let mut chain: Vec<_> = std::iter::successors(grant, |grant| grant.after.clone()).collect();
+        chain.reverse();
+        let seen: Vec<_> = chain
+            .iter()
+            .map(|link| {
+                let tags: Vec<_> = link.tags.iter().map(|(key, _)| key.as_str()).collect();
+                (
+                    link.role.role_name().to_owned(),
+                    tags.join(" "),
+                    link.transitive.len(),
+                    link.source_identity.is_some(),
+                )
+            })
+            .collect();
+        assert_eq!(seen, told.map(|(role, tags, count, is)| (role.to_owned(), tags.to_owned(), count, is)));
+        let agreed: Vec<_> = chain.iter().map(|link| link.external_id.as_ref().map(ToString::to_string)).collect();
+        assert_eq!(agreed, [None, Some("agreed".to_owned()), Some("agreed-too".to_owned())]);
+        assert_eq!(chain.iter().map(|link| link.duration.is_some()).collect::<Vec<_>>(), [false, false, true]);
+    }
+    // A20: a claim can't make another role of one on the way
+    let mallory = identity(json!({ "department": "x/../admin" }));
+    assert!(matches!(decide(&policy(text).unwrap(), Some(&mallory), Method::GET, "/"), Err(Denied::Unfillable(_))));
+}
+
+#[test]
+fn what_is_no_chain_is_refused_by_name() {
+    let role = "role = \"arn:aws:iam::123456789012:role/x\"";
+    let hub = "through = [\"arn:aws:iam::123456789012:role/hub\"]";
+    for (lines, key) in [
+        (format!("{role}\nexternal_id = \"agreed\""), "external_id"),
+        (format!("{role}\n{hub}\nexternal_id = \"x\""), "external_id"),
+        (format!("{role}\n{hub}\nduration = \"2h\""), "duration"),
+        (format!("{role}\nthrough = [\"hub\"]"), "through[0]"),
+        (
+            format!("{role}\nthrough = [{{ role = \"arn:aws:iam::123456789012:role/hub\", external_id = \"first\" }}]"),
+            "through[0].external_id",
+        ),
+        (format!("{role}\nthrough = [{}]", "\"arn:aws:iam::123456789012:role/hub\",".repeat(9)), "through"),
+        (format!("{role}\npolicy = \"deny\""), "policy"),
+        (hub.to_owned(), "through"),
+    ] {
+        let problems = policy(&format!("allow = \"signed-in\"\n[want]\n{lines}")).unwrap_err();
+        assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), [key], "{lines}");
     }
 }
 

@@ -4,11 +4,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::chain::{self, Hop};
 use super::session_name;
 use super::settings::WantSettings;
 use super::template::{Charset, Template};
-use super::{Call, Denied, Grant, Tellable, Way, asserted};
-use crate::arn::{RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
+use super::{Call, Denied, Grant, SessionBounds, Tellable, Way, asserted};
+use crate::arn::{ExternalId, RoleArn, SessionName, SourceIdentity, TagKey, TagValue};
 use crate::built_in::SettingsError;
 use crate::identity::Identity;
 
@@ -16,6 +17,7 @@ use crate::identity::Identity;
 #[derive(Debug)]
 pub(super) struct Want {
     pub(super) provider: Arc<str>,
+    /// What the provider's own call can be told.
     pub(super) tellable: Tellable,
     role: Slot<RoleArn>,
     session_name: Option<Slot<SessionName>>,
@@ -23,11 +25,14 @@ pub(super) struct Want {
     transitive: Vec<TagKey>,
     source_identity: Option<Slot<SourceIdentity>>,
     duration: Option<Duration>,
+    external_id: Option<Slot<ExternalId>>,
+    bounds: SessionBounds,
+    through: Vec<Hop>,
 }
 
 /// A place for a name: the name itself, or the template that becomes one.
 #[derive(Debug)]
-enum Slot<T> {
+pub(super) enum Slot<T> {
     Fixed(T),
     Filled { key: String, template: Template, charset: Charset },
 }
@@ -38,7 +43,8 @@ impl Want {
         settings: &WantSettings,
         provider: Option<(&str, Tellable)>,
     ) -> Result<Option<Self>, Vec<SettingsError>> {
-        let WantSettings { role, roles: _, session_name, tags, transitive_tags, source_identity, duration } = settings;
+        let WantSettings { role, roles: _, session_name, tags, transitive_tags, source_identity, duration, .. } =
+            settings;
         let mut problems = Vec::new();
         let Some(role) = role else {
             let asked = [
@@ -47,6 +53,10 @@ impl Want {
                 ("transitive_tags", !transitive_tags.is_empty()),
                 ("source_identity", source_identity.is_some()),
                 ("duration", duration.is_some()),
+                ("through", !settings.through.is_empty()),
+                ("external_id", settings.external_id.is_some()),
+                ("policy", settings.policy.is_some()),
+                ("policy_arns", !settings.policy_arns.is_empty()),
             ];
             let without_role = |key| SettingsError::at(key, "is of no use without `role`");
             problems.extend(asked.into_iter().filter(|(_, set)| *set).map(|(key, _)| without_role(key)));
@@ -55,7 +65,8 @@ impl Want {
         let Some((provider, tellable)) = provider else {
             return Err(vec![SettingsError::at("role", "needs a [credentials.<name>] section to ask for it")]);
         };
-        tellable_or(&mut problems, provider, settings, tellable);
+        let is_chained = !settings.through.is_empty();
+        tellable_or(&mut problems, provider, settings, if is_chained { chain::BY_KEYS } else { tellable });
 
         let mut note = |problem| problems.push(problem);
         let role = Slot::read("role", role, Charset::NAME).map_err(&mut note).ok();
@@ -88,6 +99,20 @@ impl Want {
         let duration = duration.as_ref().and_then(|text| {
             session_duration(text).map_err(|problem| note(SettingsError::at("duration", problem))).ok()
         });
+        if is_chained && duration.is_some_and(|duration| duration > MOST_OF_A_CHAIN) {
+            let problem = "is more than an hour, which is all that STS gives where a role's keys assume another (role \
+                           chaining); expected 15m to 1h";
+            note(SettingsError::at("duration", problem));
+        }
+        let through = Hop::read(&settings.through, &mut note);
+        let external_id = optional("external_id", settings.external_id.as_ref(), &mut note);
+        if external_id.is_some() && !is_chained {
+            let problem = format!(
+                "is for roles that others' keys assume; expected `through` beside it, or it in [credentials.{provider}]"
+            );
+            note(SettingsError::at("external_id", problem));
+        }
+        let bounds = SessionBounds::read(settings, &mut note);
         match role {
             Some(role) if problems.is_empty() => Ok(Some(Self {
                 provider: provider.into(),
@@ -98,6 +123,9 @@ impl Want {
                 transitive,
                 source_identity,
                 duration,
+                external_id,
+                bounds,
+                through,
             })),
             _ => Err(problems),
         }
@@ -105,15 +133,16 @@ impl Want {
 
     /// The grant for this identity.
     pub(super) fn grant(&self, identity: &Identity) -> Result<Grant, Denied> {
-        if self.tellable.call == Call::AssumeRoleWithSaml {
-            return asserted::grant(&self.provider, self.role.fill(identity)?, self.duration, identity);
+        if self.tellable.call == Call::AssumeRoleWithSaml && self.through.is_empty() {
+            let grant = asserted::grant(&self.provider, self.role.fill(identity)?, self.duration, identity)?;
+            return Ok(Grant { bounds: self.bounds.clone(), ..grant });
         }
         let session_name = match &self.session_name {
             Some(slot) => slot.fill(identity)?,
             None => session_name::readable(identity).map_err(|e| Denied::Unfillable(e.to_string()))?,
         };
         let tag = |(key, slot): &(TagKey, Slot<TagValue>)| Ok((key.clone(), slot.fill(identity)?));
-        Ok(Grant {
+        let last = Grant {
             provider: Arc::clone(&self.provider),
             subject: Arc::clone(&identity.subject),
             role: self.role.fill(identity)?,
@@ -122,13 +151,17 @@ impl Want {
             tags: self.tags.iter().map(tag).collect::<Result<_, Denied>>()?,
             transitive: self.transitive.clone(),
             source_identity: self.source_identity.as_ref().map(|slot| slot.fill(identity)).transpose()?,
-        })
+            external_id: self.external_id.as_ref().map(|slot| slot.fill(identity)).transpose()?,
+            bounds: self.bounds.clone(),
+            after: None,
+        };
+        Hop::link(&self.through, last, self.tellable, identity)
     }
 }
 
 impl<T: FromStr<Err: std::fmt::Display> + Clone> Slot<T> {
     /// A template that can't become a `T` whatever is filled in is an error here, not a riddle at the first request.
-    fn read(key: &str, text: &str, charset: Charset) -> Result<Self, SettingsError> {
+    pub(super) fn read(key: &str, text: &str, charset: Charset) -> Result<Self, SettingsError> {
         let template: Template = text.parse().map_err(|problem: String| SettingsError::at(key, problem))?;
         if template.is_fixed() {
             return text.parse().map(Self::Fixed).map_err(|e| SettingsError::at(key, e));
@@ -142,7 +175,7 @@ impl<T: FromStr<Err: std::fmt::Display> + Clone> Slot<T> {
         Ok(Self::Filled { key: key.to_owned(), template, charset })
     }
 
-    fn fill(&self, identity: &Identity) -> Result<T, Denied> {
+    pub(super) fn fill(&self, identity: &Identity) -> Result<T, Denied> {
         match self {
             Self::Fixed(value) => Ok(value.clone()),
             Self::Filled { key, template, charset } => template
@@ -195,6 +228,8 @@ fn session_duration(text: &str) -> Result<Duration, String> {
     if (900..=43_200).contains(&seconds) { Ok(Duration::from_secs(seconds)) } else { Err(error()) }
 }
 
+/// IAM guide, "Role chaining".
+const MOST_OF_A_CHAIN: Duration = Duration::from_secs(3600);
 /// STS takes up to 50 session tags.
 const MOST_TAGS: usize = 50;
 /// A template is good if one of these makes a good name of it: twelve digits for an account, one for a tight place.

@@ -52,7 +52,10 @@ impl RegionSet {
 
 /// The key pairs of one signer, by access key id: one costs as much as some signatures.
 #[derive(Default)]
-pub(super) struct PairCache(Mutex<HashMap<Box<str>, (Secret, Arc<EcdsaKeyPair>)>>);
+pub(super) struct PairCache(Mutex<HashMap<Box<str>, Remembered>>);
+
+/// The secret stays beside the pair that it made, as an access key id may come with another.
+type Remembered = (Secret, Arc<EcdsaKeyPair>);
 
 impl PairCache {
     /// The signature in hex digits; none where no key can be made.

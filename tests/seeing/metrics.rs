@@ -23,6 +23,18 @@ kind = "bearer"
 issuer = "https://idp.invalid"
 audiences = ["claviger"]
 
+[identity.workload]
+kind = "token_file"
+path = "workload.jwt"
+
+[endpoint.app]
+kind = "container"
+address = "127.0.0.1:0"
+token_file = "token"
+identity = "workload"
+credentials = "direct"
+role = "arn:aws:iam::123456789012:role/direct"
+
 [telemetry]
 otlp = "http://{collector}"
 "#;

@@ -18,7 +18,9 @@ use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::browser::Browser;
+use super::chained_roles;
 use super::client::{self, Answer};
+use super::native;
 use super::own_keys;
 use super::place::Place;
 use super::process::Process;
@@ -224,7 +226,7 @@ impl Plan {
         let setup = Setup {
             issuer: format!("http://{provider_at}").parse().unwrap(),
             users: Arc::clone(&users),
-            clients: vec![client("claviger"), client("claviger-too")],
+            clients: vec![client("claviger"), client("claviger-too"), native::client()],
             lifetimes: self.lifetimes,
             signing_key: None,
         };
@@ -441,7 +443,7 @@ fn people() -> Vec<User> {
 fn account(minted: &str, direct: &str) -> Account {
     let mut account = Account::new("123456789012".parse().unwrap(), "eu-west-1".parse().unwrap());
     let minted = account.add_provider(minted, vec!["sts.amazonaws.com".to_owned()]).unwrap();
-    let direct = account.add_provider(direct, vec!["claviger".to_owned()]).unwrap();
+    let direct = account.add_provider(direct, vec!["claviger".to_owned(), "claviger-cli".to_owned()]).unwrap();
     let trust = |provider: &str, condition: Value| {
         let actions = ["sts:AssumeRoleWithWebIdentity", "sts:TagSession", "sts:SetSourceIdentity"];
         let mut statement = json!({ "Effect": "Allow", "Principal": { "Federated": provider }, "Action": actions });
@@ -458,6 +460,7 @@ fn account(minted: &str, direct: &str) -> Account {
     account.add_role("anyone", trust(&minted, Value::Null), hour).unwrap();
     account.add_role("direct", trust(&direct, Value::Null), hour).unwrap();
     own_keys::add(&mut account);
+    chained_roles::add(&mut account);
     account.set_verdict_token(Secret::new("verdict-token"));
     account
 }

@@ -38,6 +38,17 @@ const CONFIG: &str = r#"
     role = "arn:aws:iam::123456789012:role/reports-{claims.department}"
     duration = "1h"
     inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
+    [route.archive]
+    host = "archive.localhost"
+    upstream = "https://archive.s3.eu-west-1.amazonaws.com"
+    identity = ["corp"]
+    allow = "signed-in"
+    through = ["arn:aws:iam::123456789012:role/hub"]
+    role = "arn:aws:iam::210987654321:role/archive"
+    external_id = "agreed"
+    tags = { department = "{claims.department}" }
+    policy = '{ "Statement": [] }'
+    inject = { kind = "sigv4", service = "s3", region = "eu-west-1" }
     [route.console]
     host = "console.localhost"
     upstream = "https://api.example.com"
@@ -102,6 +113,30 @@ fn what_passes_comes_with_all_that_sts_is_told() {
             "duration 3600 s as a parameter of the call",
         ],
     );
+}
+
+#[test]
+fn a_chain_is_told_from_its_beginning() {
+    let arguments = ["--url=http://archive.localhost/x", "--source=corp"];
+    let (text, allowed) = told(alice(), &arguments).unwrap();
+    assert!(allowed, "{text}");
+    has_lines(
+        &text,
+        &[
+            "credentials aws (web_identity) by AssumeRoleWithWebIdentity",
+            "role arn:aws:iam::123456789012:role/hub as a parameter of the call",
+            "then by the keys of that role by AssumeRole",
+            "role arn:aws:iam::210987654321:role/archive as a parameter of the call",
+            "tag department north as a parameter of the call",
+            "external id agreed as a parameter of the call",
+            "session policy {\"Statement\":[]} as a parameter of the call",
+        ],
+    );
+    let (text, _) = told(alice(), &[&arguments[..], &["--json"]].concat()).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let grant = &value["policy"]["grant"];
+    assert_eq!((&grant["call"], &grant["after"]["call"]), (&json!("AssumeRole"), &json!("AssumeRoleWithWebIdentity")));
+    assert_eq!(grant["after"]["role"], "arn:aws:iam::123456789012:role/hub");
 }
 
 fn has_lines(text: &str, lines: &[&str]) {

@@ -108,6 +108,7 @@ mod tests {
     use crate::clock::from_epoch_seconds;
     use crate::identity::Subject;
     use crate::jose::{Expected, KeySet, verify};
+    use crate::policy::SessionBounds;
 
     fn grant(source: &str) -> Grant {
         Grant {
@@ -119,6 +120,9 @@ mod tests {
             tags: vec![("team".parse().unwrap(), "a b".parse().unwrap())],
             transitive: vec!["team".parse().unwrap()],
             source_identity: Some("alice".parse().unwrap()),
+            external_id: None,
+            bounds: SessionBounds::default(),
+            after: None,
         }
     }
 
