@@ -23,6 +23,7 @@ use crate::config::keys::KeepError;
 use crate::config::{Config, ConfigErrors};
 use crate::fetch::Fetch;
 use crate::generation::Parts;
+use crate::identity::IssuedKeys;
 use crate::proxy::Proxy;
 use crate::server::{Handler, Listener, Manner, Workers, holder_of, mind_memory};
 use crate::session::{OpenError, Sessions};
@@ -169,6 +170,7 @@ impl Running {
             upstreams,
             mint: None,
             identity_issuer: None,
+            keys: IssuedKeys::passing(),
             metrics: metrics.clone(),
         };
         let plan = Plan::read(&config, &parts).map_err(StartError::Config)?;

@@ -19,7 +19,7 @@ use http::request;
 use crate::broker::Broker;
 use crate::built_in::BuiltIn;
 use crate::credentials::CredentialProvider;
-use crate::identity::{IdentitySource, SourceName};
+use crate::identity::{IdentitySource, IssuedKeys, SourceName};
 use crate::policy::{Ask, Explanation};
 use crate::telemetry::Metrics;
 use crate::web::{Connection, Response};
@@ -47,6 +47,8 @@ pub struct Materials {
     pub providers: BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     /// Where answers are counted.
     pub metrics: Metrics,
+    /// Keys of our own, where an endpoint hands out these.
+    pub keys: IssuedKeys,
 }
 
 /// A request that came in at an endpoint.

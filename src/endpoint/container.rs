@@ -28,6 +28,7 @@ use crate::built_in::{BuiltIn, Settings, SettingsError};
 use crate::clock::rfc3339;
 use crate::credentials::IssueError;
 use crate::files::{Rotated, RotatedError};
+use crate::identity::{IssuedKeys, IssuedTo};
 use crate::policy::{Ask, Denied, Explanation, HopSettings, RoleSettings, WantSettings};
 use crate::secret::Secret;
 use crate::web::{self, Body, Response, chain};
@@ -51,6 +52,8 @@ struct ContainerSettings {
     credentials: String,
     role: Option<String>,
     #[serde(default)]
+    keys: Handed,
+    #[serde(default)]
     roles: Vec<RoleSettings>,
     session_name: Option<String>,
     #[serde(default)]
@@ -67,8 +70,20 @@ struct ContainerSettings {
     policy_arns: Vec<String>,
 }
 
+/// What clients get.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Handed {
+    /// The credentials themselves.
+    #[default]
+    Issued,
+    /// Keys of ours that stand for them here, and nowhere else.
+    Own,
+}
+
 #[derive(Debug)]
 struct Container {
+    name: Arc<str>,
     binding: Binding,
     /// Who may ask by the socket.
     users: Vec<u32>,
@@ -77,6 +92,8 @@ struct Container {
     own: Own,
     shelf: Shelf,
     ledger: Ledger,
+    /// Hands out keys of ours, where it hands out none of the service's.
+    keys: Option<IssuedKeys>,
 }
 
 /// Why a request gets no credentials.
@@ -133,6 +150,7 @@ impl Container {
             policy_arns: settings.policy_arns,
         };
         Ok(Self {
+            name: section.name.into(),
             binding,
             users,
             // not among the config's own files: a rotated token is no other config
@@ -140,6 +158,7 @@ impl Container {
             own: Own::build(&settings.identity, &settings.credentials, &want, materials)?,
             shelf: Shelf::default(),
             ledger: Ledger::open(&materials.metrics, section.name),
+            keys: (settings.keys == Handed::Own).then(|| materials.keys.clone()),
         })
     }
 
@@ -167,6 +186,26 @@ impl Container {
         }
         let peer = asked.connection.peer.ip();
         self.own.credentials(wanted, peer, asked.broker, asked.now).await.map_err(Refusal::NotHeld)
+    }
+
+    /// A key of ours: it ends when those do that it stands for.
+    fn written_with_own(&self, keys: &IssuedKeys, held: &Held) -> Vec<u8> {
+        let (grant, until) = (&held.grant, held.credentials.expires);
+        let issued = keys.issue(&IssuedTo {
+            source: Arc::clone(&grant.subject.source),
+            id: Arc::clone(&grant.subject.id),
+            endpoint: Arc::clone(&self.name),
+            role: grant.role.as_str().into(),
+            until,
+        });
+        written_as(&Answer {
+            access_key_id: &issued.access_key_id,
+            secret_access_key: issued.secret.expose(),
+            token: issued.session_token.expose(),
+            expiration: rfc3339(until),
+            role_arn: grant.role.as_str(),
+            account_id: grant.role.account(),
+        })
     }
 }
 
@@ -201,7 +240,11 @@ impl Endpoint for Container {
         match self.held(&asked).await {
             Ok(held) => {
                 self.ledger.count(Verdict::Served);
-                let (body, is_new) = self.shelf.body(&held, asked.client(), asked.now, written);
+                let write = |held: &Held| match &self.keys {
+                    None => written(held),
+                    Some(keys) => self.written_with_own(keys, held),
+                };
+                let (body, is_new) = self.shelf.body(&held, asked.client(), asked.now, write);
                 if is_new {
                     self.ledger.handed_out(&held, &asked);
                 }
@@ -289,15 +332,19 @@ impl Refusal {
 /// The answer's body.
 fn written(held: &Held) -> Vec<u8> {
     let (role, credentials) = (&held.grant.role, &held.credentials);
-    let body = Answer {
+    written_as(&Answer {
         access_key_id: &credentials.access_key_id,
         secret_access_key: credentials.secret_access_key.expose(),
         token: credentials.session_token.to_str().unwrap_or_default(),
         expiration: rfc3339(credentials.expires),
         role_arn: role.as_str(),
         account_id: role.account(),
-    };
-    serde_json::to_vec(&body).unwrap_or_default() // of texts alone, it can be written
+    })
+}
+
+/// Of texts alone, it can be written.
+fn written_as(answer: &Answer<'_>) -> Vec<u8> {
+    serde_json::to_vec(answer).unwrap_or_default()
 }
 
 fn without_body(status: StatusCode) -> Response {

@@ -32,7 +32,10 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
     let mut sources = builder.sources();
     let mut providers = builder.providers();
     if let Some((before, anew)) = before {
-        builder.carry_over("identity", &mut sources, &before.sources, before, |_| true);
+        // they stand on keys of this installation, which may be others now
+        let signed: BTreeSet<_> =
+            sources.iter().filter(|(_, source)| source.takes_signatures()).map(|(name, _)| Arc::clone(name)).collect();
+        builder.carry_over("identity", &mut sources, &before.sources, before, |name| !signed.contains(name));
         let same_mint = is_same_mint(before.mint.as_ref(), parts.mint.as_ref());
         let stays = |name: &Arc<str>| same_mint && !anew.contains(name);
         builder.carry_over("credentials", &mut providers, &before.providers, before, stays);
@@ -60,6 +63,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         None => Rates::new(config.limits.rate),
     };
     let (mint, footings) = (parts.mint.clone(), builder.footings);
+    let takes_signatures = sources.values().any(|source| source.takes_signatures());
     let (number, clock) = (before.map_or(0, |(before, _)| before.number) + 1, Arc::clone(&parts.clock));
     let made = Generation {
         number,
@@ -71,6 +75,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         vouched,
         entrances,
         rates,
+        takes_signatures,
         mint,
         footings,
         clock,
@@ -105,8 +110,11 @@ impl Builder<'_> {
     }
 
     fn sources(&mut self) -> BTreeMap<Arc<str>, Arc<dyn IdentitySource>> {
-        let materials =
-            identity::Materials { fetch: Arc::clone(&self.parts.fetch), metrics: self.parts.metrics.clone() };
+        let materials = identity::Materials {
+            fetch: Arc::clone(&self.parts.fetch),
+            metrics: self.parts.metrics.clone(),
+            keys: self.parts.keys.clone(),
+        };
         self.kinds("identity", &self.config.identity, identity::BUILT_INS, &materials)
     }
 
@@ -124,6 +132,7 @@ impl Builder<'_> {
             sources: sources.clone(),
             providers: providers.clone(),
             metrics: self.parts.metrics.clone(),
+            keys: self.parts.keys.clone(),
         };
         self.kinds("endpoint", &self.config.endpoint, endpoint::BUILT_INS, &materials)
     }
