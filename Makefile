@@ -26,7 +26,7 @@ lint: ## Check format and lints
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --test contract --test attack --test bench -- -D warnings
 
-contract: ## Hold claviger against real Keycloak, SimpleSAMLphp, MinIO, Redis and Chromium
+contract: ## Hold claviger against real Keycloak, SimpleSAMLphp, MinIO, Redis, Chromium and AWS's clients
 	@.ci/packages build contract
 	@tests/contract/counterparts "$(CACHE)"
 	cargo test --locked --test contract -- "$(CACHE)"

@@ -19,7 +19,7 @@ use crate::config::{Config, ConfigErrors};
 use crate::credentials::{Credentials, IssueError};
 use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts, Profile};
-use crate::identity::Identity;
+use crate::identity::{Identity, IssuedKeys};
 use crate::policy::{Ask, Denied, Grant, NormalPath, Wanted};
 use crate::secret::{Sealer, Secret};
 use crate::session::{OpenError, Place, SessionSettings, Sessions, StoreKind};
@@ -126,6 +126,7 @@ impl Agent {
             upstreams: Arc::new(Upstreams::unchecked()),
             mint: None,
             identity_issuer: None,
+            keys: IssuedKeys::passing(),
             metrics: metrics.clone(),
         };
         let (config, generation) =

@@ -21,6 +21,7 @@ use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::web::{self, CollectError, Response, chain};
 
+mod body;
 mod page;
 mod rooms;
 
@@ -198,6 +199,9 @@ impl Fault {
     #[expect(clippy::too_many_lines, reason = "one exhaustive list is the point of this file")]
     fn face(&self) -> Face {
         let face = Face::new;
+        if let Some(face) = self.of_the_body() {
+            return face;
+        }
         match self {
             Self::Malformed(what) => {
                 face(400, "bad_request", "This request can't be understood", format!("{}.", capital(what)))
@@ -231,6 +235,14 @@ impl Fault {
                 "invalid_certificate",
                 "Not accepted",
                 "The certificate that came with the connection is not valid here. Connect with another.".into(),
+            ),
+            Self::Rejected(Rejection { presented: Presented::Signature, .. }) => face(
+                403,
+                "invalid_signature",
+                "Not accepted",
+                "The signature of the request is not valid here. Sign with keys of this claviger's own endpoint, by a clock \
+                 that is right."
+                    .into(),
             ),
             Self::Undecided(_) => face(
                 503,

@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigErrors, PublicUrl, Reading};
 use crate::credentials::{CredentialProvider, Mint};
 use crate::endpoint::Endpoint;
 use crate::fetch::Fetch;
-use crate::identity::{Identity, IdentitySource, Presented, Recognition, Rejection, SourceName};
+use crate::identity::{Identity, IdentitySource, IssuedKeys, Presented, Recognition, Rejection, SourceName};
 use crate::inject::{IdentityIssuer, Vouched};
 use crate::policy::Policy;
 use crate::rate::Rates;
@@ -29,6 +29,7 @@ use crate::web::{Caller, Connection};
 
 mod build;
 mod footing;
+mod workload;
 
 /// All parts of one config.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub struct Generation {
     pub entrances: BTreeMap<Arc<str>, Entrance>,
     /// `[limits.rate]`.
     pub rates: Arc<Rates>,
+    /// Whether some source takes signatures, for which bodies must be looked at.
+    pub takes_signatures: bool,
     mint: Option<Arc<Mint>>,
     footings: footing::Footings,
     clock: Arc<dyn Clock>,
@@ -101,6 +104,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Signs tokens for `identity_jwt`; absent where no listener has a `public_url`.
     pub identity_issuer: Option<Arc<IdentityIssuer>>,
+    /// The keys that endpoints issue.
+    pub keys: IssuedKeys,
 }
 
 /// Why nobody can be said to ask, though something was presented.
@@ -201,8 +206,12 @@ impl Generation {
                 Some(recognition) => recognition,
                 None => source.recognize(caller).await,
             };
+            let recognition = match recognition {
+                Recognition::Issued(to) => self.behind(name, to),
+                recognition => recognition,
+            };
             match recognition {
-                Recognition::NotPresented => {}
+                Recognition::NotPresented | Recognition::Issued(_) => {}
                 Recognition::Undecided(source) => {
                     return Err(Unidentified::Undecided { source_name: Arc::clone(name), source });
                 }

@@ -26,16 +26,19 @@ mod claims;
 mod derived;
 mod email;
 mod groups;
+mod issued;
 mod issuer;
 mod mtls;
 mod oidc;
 mod onward;
 mod party;
+mod presented;
 #[cfg(feature = "saml")]
 mod saml;
 mod secret_text;
 mod seen;
 mod shards;
+mod sigv4;
 mod token_file;
 mod unhashed;
 
@@ -43,8 +46,10 @@ pub use assertion::{RolePair, SamlResponse};
 pub use claims::Claims;
 pub use derived::Derived;
 pub use email::Email;
+pub use issued::{IssuedKey, IssuedKeys, IssuedTo};
 pub use onward::{Form, Onward};
 pub use party::{Heard, LeaveRequest, Message, Party, SamlLogin};
+pub use presented::{BodyDigest, Presented, Rejection, Signed};
 #[cfg(feature = "saml")]
 pub use saml::EXAMPLES as SAML_EXAMPLES;
 pub use unhashed::Unhashed;
@@ -57,6 +62,7 @@ pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[
     bearer::BUILT_IN,
     mtls::BUILT_IN,
     token_file::BUILT_IN,
+    sigv4::BUILT_IN,
 ];
 
 /// What a source may use.
@@ -66,6 +72,8 @@ pub struct Materials {
     pub fetch: Arc<Fetch>,
     /// Where verifications are counted.
     pub metrics: Metrics,
+    /// The keys that our endpoints issue.
+    pub keys: IssuedKeys,
 }
 
 /// The name of a configured source: `corp` in `[identity.corp]`.
@@ -208,32 +216,8 @@ pub enum Recognition {
     Undecided(Arc<dyn std::error::Error + Send + Sync>),
     /// The source vouches.
     Verified(Identity),
-}
-
-/// Why a presented credential was rejected; for the log, never for the caller.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct Rejection {
-    /// What was presented: this much the caller is told.
-    pub presented: Presented,
-    /// A sentence without any secret.
-    pub reason: String,
-}
-
-/// What callers present.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Presented {
-    /// A token in `Authorization: Bearer`.
-    Bearer,
-    /// A certificate, on the connection.
-    Certificate,
-}
-
-impl Presented {
-    /// That it was rejected, and why.
-    pub fn rejected(self, reason: impl fmt::Display) -> Rejection {
-        Rejection { presented: self, reason: reason.to_string() }
-    }
+    /// The caller has shown a key that was issued to somebody for whom another source vouches, if it still does.
+    Issued(IssuedTo),
 }
 
 /// A source of identities.
@@ -262,6 +246,19 @@ pub trait IdentitySource: Debug + Send + Sync {
     /// Whether it looks at client certificates, which some listener must then ask for.
     fn wants_certificates(&self) -> bool {
         false
+    }
+
+    /// Whether callers sign with keys that this installation has issued.
+    fn takes_signatures(&self) -> bool {
+        false
+    }
+
+    /// What the caller's signature says besides who they are, where they signed.
+    ///
+    /// # Errors
+    /// Why it can't be believed.
+    fn signed(&self, _caller: &Caller<'_>) -> Result<Option<Signed>, String> {
+        Ok(None)
     }
 
     /// Whether there are tokens of those it vouches for, to be shown to STS or to an upstream.

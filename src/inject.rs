@@ -24,6 +24,7 @@ mod value;
 mod vouched;
 
 pub use identity_jwt::IdentityIssuer;
+pub use sigv4::without_presigning;
 pub use vouched::Vouched;
 
 /// Every kind of `inject = { kind = … }`.
@@ -64,7 +65,7 @@ pub trait Injector: Debug + Send + Sync {
     }
 
     /// Puts it on. The request's `Host` and target are already the upstream's, hop-by-hop headers are gone, and
-    /// the body is [`Body::Empty`](crate::web::Body) or `Full` where [`Needs::body`] asked for the whole.
+    /// the body is [`Body::Empty`](crate::web::Body) or `Full` where [`Needs::body`] asked for it.
     fn inject(&self, request: Request, given: &Given<'_>) -> Result<Request, InjectError>;
 }
 
@@ -84,6 +85,11 @@ pub struct Needs {
 pub enum BodyNeed {
     /// Nothing: the body streams through.
     Nothing,
+    /// All of it where it says that it is no longer than so many bytes; any other streams through.
+    Small {
+        /// In bytes.
+        limit: usize,
+    },
     /// All of it, up to a limit in bytes; a larger one is answered with 413.
     Whole {
         /// In bytes.

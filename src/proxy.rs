@@ -28,6 +28,7 @@ mod cut;
 mod dress;
 mod forwarded;
 mod role;
+mod signed;
 mod term;
 mod tokens;
 mod trailers;
@@ -124,6 +125,10 @@ impl Proxy {
         note.route = Some(route);
         route.admit(&path)?;
 
+        let body = match generation.takes_signatures {
+            true => Box::pin(signed::body_to_judge(generation, route, head, body)).await?,
+            false => body,
+        };
         let step = arrival.trace.step("identify");
         let session = match arrival.cookies {
             Some(cookies) => self.sessions.recognize(&head.headers, cookies, host.as_str(), arrival.now).await?,
@@ -131,6 +136,10 @@ impl Proxy {
         };
         let caller = Caller { head, connection: arrival.connection };
         let identity = generation.identify(&caller, route, session.as_ref()).await?;
+        let signed = match generation.takes_signatures {
+            true => signed::signed(generation, identity.as_ref(), &caller)?,
+            false => None,
+        };
         note.asker = identity.as_ref().map(|who| (Arc::clone(&who.subject), who.holder.id));
         drop(step);
         generation.rates.take_identity(identity.as_ref().map(|who| &who.subject), arrival.now)?;
@@ -157,6 +166,14 @@ impl Proxy {
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
         let term = || self.terms.of(&permit, session.as_ref(), generation, arrival);
         let body = Cut::short_or_cut(body, term);
+        let (scope, check) = signed.map_or((None, None), |signed| (Some(signed.scope), signed.check));
+        let (body, verdict) = match check {
+            Some(check) => signed::checked(body, check)?,
+            None => (body, None),
+        };
+        if scope.is_some() {
+            signed::strip(head);
+        }
         let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
         // what was signed for a login is not sent after its end, nor waited for, nor is the answer passed on
         let is_over = || session.as_ref().is_some_and(|session| session.is_over());
@@ -168,6 +185,9 @@ impl Proxy {
         let sent = {
             let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
             arrival.trace.tell(request.headers_mut(), step.as_ref());
+            if let Some(scope) = scope {
+                request.extensions_mut().insert(scope);
+            }
             let given = Given {
                 identity: permit.identity(),
                 credentials: credentials.as_ref(),
@@ -191,6 +211,7 @@ impl Proxy {
         if is_over() {
             return Err(Fault::Anonymous);
         }
+        signed::acknowledged(verdict.as_ref(), &response, route)?;
         if let Some(step) = &mut step {
             step.note("http.response.status_code", response.status().as_u16());
             step.succeed();

@@ -34,12 +34,12 @@ const MAY_USE: &[(&str, &str)] = &[
     ("authority", "arn built_in clock fetch jose saml secret server sigv4 telemetry web"),
     ("demo", "arn clock fetch secret server sigv4 web"),
     // The sentence: it knows the domain, and no door.
-    ("identity", "arn built_in clock fetch files jose saml secret telemetry tls web"),
+    ("identity", "arn built_in clock fetch files jose saml secret sigv4 telemetry tls web"),
     ("session", "built_in clock identity redis secret telemetry web"),
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock fetch identity jose policy secret tls web"),
     ("broker", "clock credentials identity policy secret session telemetry web"),
-    ("endpoint", "broker built_in clock credentials files identity policy secret telemetry web"),
+    ("endpoint", "arn broker built_in clock credentials files identity policy secret telemetry web"),
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.
@@ -54,12 +54,12 @@ const MAY_USE: &[(&str, &str)] = &[
          tls upstream web",
     ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.
-    ("fault", "credentials generation identity inject policy rate route session upstream web"),
+    ("fault", "credentials generation identity inject policy rate route session sigv4 upstream web"),
     // Doors: none uses another.
     (
         "proxy",
-        "broker clock credentials fault generation identity inject policy route secret session telemetry trace upstream \
-         web",
+        "broker clock credentials fault generation identity inject policy route secret session sigv4 telemetry trace \
+         upstream web",
     ),
     ("sign_in", "broker clock config fault generation identity policy route secret session telemetry web"),
     ("admin", "server telemetry web"),

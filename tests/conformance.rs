@@ -11,6 +11,7 @@ use claviger::config::Config;
 use claviger::credentials::{self, Mint};
 use claviger::fetch::Fetch;
 use claviger::generation::{Generation, Parts};
+use claviger::identity::IssuedKeys;
 use claviger::inject::IdentityIssuer;
 use claviger::jose::{Signer, SigningKeys};
 use claviger::telemetry::Metrics;
@@ -25,7 +26,7 @@ const CANARY: &str = "canary-5e1f0c9b";
 #[test]
 fn every_kind_keeps_to_the_rules() {
     let parts = parts();
-    let materials = identity::Materials { fetch: Arc::clone(&parts.fetch), metrics: parts.metrics.clone() };
+    let materials = identity_materials(&parts);
     each("identity", identity::BUILT_INS, &materials);
     each("credentials", credentials::BUILT_INS, &credentials::Materials { mint: parts.mint.clone() });
     each("endpoint", endpoint::BUILT_INS, &endpoint_materials(&parts));
@@ -125,9 +126,13 @@ fn is_a_key_or_a_section(code: &str) -> bool {
     }
 }
 
+fn identity_materials(parts: &Parts) -> identity::Materials {
+    identity::Materials { fetch: Arc::clone(&parts.fetch), metrics: parts.metrics.clone(), keys: parts.keys.clone() }
+}
+
 /// Those that the example of an endpoint names.
 fn endpoint_materials(parts: &Parts) -> endpoint::Materials {
-    let materials = identity::Materials { fetch: Arc::clone(&parts.fetch), metrics: parts.metrics.clone() };
+    let materials = identity_materials(parts);
     let example = read("config/examples/identity/token_file.toml").parse().unwrap();
     let source = build(identity::BUILT_INS, &example, &materials).unwrap();
     let example = read("config/examples/credentials/web_identity.toml").parse().unwrap();
@@ -136,6 +141,7 @@ fn endpoint_materials(parts: &Parts) -> endpoint::Materials {
         sources: [("workload".into(), source)].into(),
         providers: [("minio".into(), provider)].into(),
         metrics: parts.metrics.clone(),
+        keys: parts.keys.clone(),
     }
 }
 
@@ -166,7 +172,8 @@ fn parts() -> Parts {
     let identity_issuer = Some(IdentityIssuer::new("https://apps.example.com", keys));
     let upstreams = Arc::new(Upstreams::unchecked());
     let metrics = Metrics::new();
-    Parts { clock, fetch: Arc::new(Fetch::new(&trust)), trust, upstreams, mint: Some(mint), identity_issuer, metrics }
+    let (fetch, mint, keys) = (Arc::new(Fetch::new(&trust)), Some(mint), IssuedKeys::passing());
+    Parts { clock, fetch, trust, upstreams, mint, identity_issuer, metrics, keys }
 }
 
 /// What an injector of a route to an upstream by https may use.

@@ -37,6 +37,7 @@ mod saml;
 mod saml_logins;
 mod seeing;
 mod sessions;
+mod signed;
 mod support;
 mod unauthorized;
 mod upstreams;

@@ -75,7 +75,7 @@ impl Errand {
 impl Site {
     async fn answer(&self, request: &http::Request<Incoming>) -> Response {
         // a web page that asks learns nothing, not even what this is (A22, A23)
-        if objection(request.headers(), self.at).is_some() {
+        if objection(request.headers(), Some(self.at)).is_some() {
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::FORBIDDEN;
             return response;

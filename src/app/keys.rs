@@ -6,6 +6,7 @@ use crate::config::keys::{KeepError, Purpose, kept};
 use crate::config::{Config, ConfigErrors, below};
 use crate::credentials::Mint;
 use crate::generation::Parts;
+use crate::identity::IssuedKeys;
 use crate::inject::IdentityIssuer;
 use crate::jose::{Signer, SigningKeys};
 use crate::secret::{Sealer, Secret};
@@ -57,7 +58,8 @@ impl OurKeys {
 
     /// The parts of a generation, with what our keys make.
     pub(super) fn given(&self, parts: &Parts) -> Parts {
-        Parts { mint: self.mint.clone(), identity_issuer: self.identity_issuer.clone(), ..parts.clone() }
+        let keys = IssuedKeys::new(Arc::clone(&self.sealer));
+        Parts { mint: self.mint.clone(), identity_issuer: self.identity_issuer.clone(), keys, ..parts.clone() }
     }
 
     /// These, but the mint of `before` where both sign by the same keys: who stands on it then stays as well.

@@ -10,6 +10,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ConfigErrors};
 use crate::fetch::Fetch;
 use crate::generation::{Generation, Parts};
+use crate::identity::IssuedKeys;
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
 use crate::upstream::Upstreams;
@@ -30,6 +31,7 @@ pub fn look_at(file: &Path, environment: &Environment) -> Result<(Config, Genera
             upstreams: Arc::new(Upstreams::unchecked()),
             mint: None,
             identity_issuer: None,
+            keys: IssuedKeys::passing(),
             metrics: Metrics::new(),
         };
         Plan::read(config, &parts).map_err(|found| errors.append(found)).ok();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::authority::testing::{Site, VERDICT_TOKEN, element, trusting};
+use crate::sigv4::chunked::ChunkMode;
 use crate::sigv4::{Keys, Payload as Signed, Signer, UNSIGNED_PAYLOAD};
 
 struct App {
@@ -145,9 +146,9 @@ async fn bodies_without_a_digest_are_taken_as_s3_takes_them() {
     let put = |path: &str, body, payload| app.signed_as(&app.credentials, http::Request::put(path), body, payload);
     assert_eq!(app.send(put("/notes/plain", "hello", &Signed::Unsigned)).await.0, StatusCode::OK);
     let chunks = "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
-    assert_eq!(app.send(put("/notes/chunks", chunks, &Signed::StreamingUnsignedTrailer)).await.0, StatusCode::OK);
+    assert_eq!(app.send(put("/notes/chunks", chunks, &Signed::Chunked(ChunkMode::Unsigned))).await.0, StatusCode::OK);
     assert_eq!(app.send(app.signed(http::Request::get("/notes/chunks"), "")).await.2, "hello");
-    let broken = app.send(put("/notes/chunks", "hello", &Signed::StreamingUnsignedTrailer)).await;
+    let broken = app.send(put("/notes/chunks", "hello", &Signed::Chunked(ChunkMode::Unsigned))).await;
     assert_eq!(broken.0, StatusCode::BAD_REQUEST);
 
     let mut other = app.signed(http::Request::put("/notes/other"), "hello");

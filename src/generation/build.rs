@@ -32,12 +32,20 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
     let mut sources = builder.sources();
     let mut providers = builder.providers();
     if let Some((before, anew)) = before {
-        builder.carry_over("identity", &mut sources, &before.sources, before, |_| true);
+        // they stand on keys of this installation, which may be others now
+        let signed: BTreeSet<_> =
+            sources.iter().filter(|(_, source)| source.takes_signatures()).map(|(name, _)| Arc::clone(name)).collect();
+        builder.carry_over("identity", &mut sources, &before.sources, before, |name| !signed.contains(name));
         let same_mint = is_same_mint(before.mint.as_ref(), parts.mint.as_ref());
         let stays = |name: &Arc<str>| same_mint && !anew.contains(name);
         builder.carry_over("credentials", &mut providers, &before.providers, before, stays);
     }
-    let endpoints = builder.endpoints(&sources, &providers);
+    let mut endpoints = builder.endpoints(&sources, &providers);
+    if let Some((before, _)) = before {
+        // they hold what they stand on: where that is the same, their tokens and answers stay good
+        let stays = is_same_all(&sources, &before.sources) && is_same_all(&providers, &before.providers);
+        builder.carry_over("endpoint", &mut endpoints, &before.endpoints, before, |_| stays);
+    }
     let profiles = builder.profiles(&sources, &providers);
     let routes = config.route.iter().filter_map(|(name, route)| builder.route(name, route, &sources, &providers));
     let routes: Vec<_> = routes.map(Arc::new).collect();
@@ -55,6 +63,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         None => Rates::new(config.limits.rate),
     };
     let (mint, footings) = (parts.mint.clone(), builder.footings);
+    let takes_signatures = sources.values().any(|source| source.takes_signatures());
     let (number, clock) = (before.map_or(0, |(before, _)| before.number) + 1, Arc::clone(&parts.clock));
     let made = Generation {
         number,
@@ -66,6 +75,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         vouched,
         entrances,
         rates,
+        takes_signatures,
         mint,
         footings,
         clock,
@@ -100,8 +110,11 @@ impl Builder<'_> {
     }
 
     fn sources(&mut self) -> BTreeMap<Arc<str>, Arc<dyn IdentitySource>> {
-        let materials =
-            identity::Materials { fetch: Arc::clone(&self.parts.fetch), metrics: self.parts.metrics.clone() };
+        let materials = identity::Materials {
+            fetch: Arc::clone(&self.parts.fetch),
+            metrics: self.parts.metrics.clone(),
+            keys: self.parts.keys.clone(),
+        };
         self.kinds("identity", &self.config.identity, identity::BUILT_INS, &materials)
     }
 
@@ -119,6 +132,7 @@ impl Builder<'_> {
             sources: sources.clone(),
             providers: providers.clone(),
             metrics: self.parts.metrics.clone(),
+            keys: self.parts.keys.clone(),
         };
         self.kinds("endpoint", &self.config.endpoint, endpoint::BUILT_INS, &materials)
     }
@@ -345,6 +359,11 @@ impl Builder<'_> {
             self.errors.add(format!("identity.{name}"), problem);
         }
     }
+}
+
+/// Whether both have the same parts by the same names.
+fn is_same_all<T: ?Sized>(now: &BTreeMap<Arc<str>, Arc<T>>, then: &BTreeMap<Arc<str>, Arc<T>>) -> bool {
+    now.len() == then.len() && now.iter().all(|(name, part)| then.get(name).is_some_and(|old| Arc::ptr_eq(part, old)))
 }
 
 /// Whether anybody may log in for this route, or comes with what a login left: a token or a certificate leaves nothing.

@@ -7,7 +7,7 @@ use crate::built_in::Surroundings;
 use crate::clock::ManualClock;
 use crate::config::Reading;
 use crate::identity::{
-    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, Presented, SignedIn, Subject, Tokens,
+    Claims, Evidence, EvidenceError, EvidenceSource, Holder, HolderId, IssuedKeys, Presented, SignedIn, Subject, Tokens,
 };
 use crate::jose::{Signer, SigningKeys};
 use crate::session::{SessionSettings, Sessions};
@@ -39,6 +39,7 @@ fn parts() -> Parts {
         mint: None,
         metrics: Metrics::new(),
         identity_issuer: None,
+        keys: IssuedKeys::passing(),
     }
 }
 

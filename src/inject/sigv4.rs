@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderName};
-use http::{Uri, uri};
-use http_body::Body as _;
-use percent_encoding::percent_decode_str;
+use http::header::{self, HeaderName};
 use serde::Deserialize;
+
+mod payload;
+mod presigned;
 
 use super::{BodyNeed, Given, InjectError, Injector, Materials, Needs, Vouched};
 use crate::arn::{Region, ServiceName};
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::sigv4::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
-use crate::sigv4::{HexDigest, Keys, Payload, STREAMING_UNSIGNED_PAYLOAD_TRAILER, SignError, Signer};
-use crate::web::{Body, ByteCount, Request};
+use crate::sigv4::{Keys, Scope, SignError, Signer};
+use crate::web::{ByteCount, Request};
+use payload::{PayloadSetting, Road, SMALL};
+pub use presigned::without_presigning;
 
 pub(super) const BUILT_IN: BuiltIn<dyn Injector, Materials> = BuiltIn {
     kind: "sigv4",
@@ -28,8 +30,23 @@ struct Sigv4Settings {
     service: ServiceName,
     region: Region,
     body_limit: Option<ByteCount>,
+    payload: Option<PayloadSetting>,
+    #[serde(default)]
+    algorithm: Algorithm,
+    region_set: Option<Vec<String>>,
     #[serde(default)]
     unsigned_headers: Vec<String>,
+}
+
+/// What signs.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Algorithm {
+    /// HMAC, for one region.
+    #[default]
+    Sigv4,
+    /// ECDSA, for a set of regions.
+    Sigv4a,
 }
 
 /// Names of headers that AWS does not want to be signed: it wants `host` and every `x-amz-*` that is there.
@@ -51,6 +68,7 @@ fn unsigned_headers(names: &[String]) -> Result<Vec<HeaderName>, SettingsError> 
 struct Sigv4 {
     signer: Signer,
     body: BodyNeed,
+    payload: PayloadSetting,
     /// The headers of a signature: none of the client's passes, in any spelling (A29).
     replaced: Vouched,
 }
@@ -58,8 +76,20 @@ struct Sigv4 {
 impl Sigv4 {
     fn new(settings: Sigv4Settings) -> Result<Self, SettingsError> {
         if settings.service.is_s3() && settings.body_limit.is_some() {
-            let problem = "is of no effect for s3, whose bodies stream through unsigned; expected no `body_limit`";
+            let problem = "is of no effect for s3, whose bodies stream through; expected no `body_limit`";
             return Err(SettingsError::at("body_limit", problem));
+        }
+        if !settings.service.is_s3() && settings.payload.is_some() {
+            let problem = "is for s3, as every other service wants a digest of the body; expected no `payload`";
+            return Err(SettingsError::at("payload", problem));
+        }
+        if settings.algorithm == Algorithm::Sigv4 && settings.region_set.is_some() {
+            let problem = "is of SigV4a; expected none, or algorithm = \"sigv4a\"";
+            return Err(SettingsError::at("region_set", problem));
+        }
+        if settings.algorithm == Algorithm::Sigv4a && settings.payload == Some(PayloadSetting::Signed) {
+            let problem = "can't be \"signed\" by SigV4a, as that has no chunks here; expected \"as_sent\"";
+            return Err(SettingsError::at("payload", problem));
         }
         let limit = match settings.body_limit {
             Some(ByteCount(count)) => usize::try_from(count).ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
@@ -67,27 +97,32 @@ impl Sigv4 {
             })?,
             None => BODY_LIMIT,
         };
-        // S3 takes unsigned payloads, so its bodies stream; every other service wants their digest.
-        let body = if settings.service.is_s3() { BodyNeed::Nothing } else { BodyNeed::Whole { limit } };
-        let signer =
+        // S3 takes unsigned payloads, so its bodies stream but for small ones; every other service wants their digest.
+        let body = if settings.service.is_s3() { BodyNeed::Small { limit: SMALL } } else { BodyNeed::Whole { limit } };
+        let regions = settings.region_set.unwrap_or_else(|| vec![settings.region.to_string()]).join(",");
+        let mut signer =
             Signer::new(settings.service, settings.region).leaving_out(unsigned_headers(&settings.unsigned_headers)?);
-        Ok(Self { signer, body, replaced: Vouched::new(&REPLACED) })
+        if settings.algorithm == Algorithm::Sigv4a {
+            let regions = regions.parse().map_err(|error| SettingsError::at("region_set", error))?;
+            signer = signer.asymmetric(regions);
+        }
+        let payload = settings.payload.unwrap_or_default();
+        Ok(Self { signer, body, payload, replaced: Vouched::new(&REPLACED) })
     }
+}
 
-    /// How the body is spoken for.
-    fn payload(&self, headers: &HeaderMap, body: &Body) -> Result<Payload, InjectError> {
-        let framing = Framing::read(headers)?;
-        match (framing, self.signer.service().is_s3()) {
-            (Framing::ChunksUnsigned, true) => return Ok(Payload::StreamingUnsignedTrailer),
-            (Framing::ChunksUnsigned, false) => return Err(unsignable("only S3 takes bodies in aws-chunked encoding")),
-            (Framing::Plain, _) => {}
+impl Sigv4 {
+    /// Refuses what the client has signed for another service or region: there it may be harmless, and here not (A30).
+    fn signs_for(&self, scope: &Scope) -> Result<(), InjectError> {
+        let (service, region) = (self.signer.service(), self.signer.region());
+        if scope.service() == service && scope.region() == region {
+            return Ok(());
         }
-        match body {
-            Body::Full(Some(bytes)) => Ok(Payload::of(bytes)),
-            body if body.is_end_stream() || body.size_hint().exact() == Some(0) => Ok(Payload::Hash(HexDigest::EMPTY)),
-            _ if self.signer.service().is_s3() => Ok(Payload::Unsigned),
-            _ => Err(InjectError::Missing("the whole body")),
-        }
+        Err(InjectError::Unsignable(format!(
+            "the request is signed for {} in {}, and this address is {service} in {region}: set the client's region",
+            scope.service(),
+            scope.region()
+        )))
     }
 }
 
@@ -104,97 +139,33 @@ impl Injector for Sigv4 {
     fn inject(&self, request: Request, given: &Given<'_>) -> Result<Request, InjectError> {
         let credentials = given.credentials.ok_or(InjectError::Missing("credentials"))?;
         let (mut parts, body) = request.into_parts();
-        let payload = self.payload(&parts.headers, &body)?;
+        if let Some(scope) = parts.extensions.remove::<Scope>() {
+            self.signs_for(&scope)?;
+        }
+        let road = match self.signer.service().is_s3() {
+            true if self.signer.signs_chunks() => Road::of_s3(&parts.headers, &body, self.payload)?,
+            true => Road::of_s3(&parts.headers, &body, self.payload)?.without_signatures()?,
+            false => Road::of_others(&parts.headers, &body)?,
+        };
         self.replaced.strip(&mut parts.headers);
         if let Some(uri) = without_presigning(&parts.uri) {
             parts.uri = uri;
         }
+        road.announce(&mut parts.headers)?;
         let keys = Keys {
             access_key_id: &credentials.access_key_id,
             secret: &credentials.secret_access_key,
             session_token: Some(&credentials.session_token),
         };
-        self.signer.sign(&mut parts, &payload, &keys, given.now).map_err(|e| match e {
+        let chain = self.signer.sign(&mut parts, &road.payload(), &keys, given.now).map_err(|e| match e {
             SignError::NoHost => InjectError::Missing("the upstream's host"),
             SignError::AccessKeyId => InjectError::Missing("an access key id that fits into a header"),
-            SignError::UnsignedPayload => InjectError::Missing("the body's digest"),
+            SignError::Key => InjectError::Missing("keys that SigV4a can use"),
+            SignError::UnsignedPayload | SignError::Chunks => InjectError::Missing("the body's digest"),
         })?;
-        Ok(Request::from_parts(parts, body))
+        Ok(Request::from_parts(parts, road.take(body, chain)?))
     }
 }
-
-/// What the bytes of the body are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Framing {
-    /// The content itself.
-    Plain,
-    /// Chunks of it, with lengths before and checksums after, but without signatures.
-    ChunksUnsigned,
-}
-
-impl Framing {
-    /// By what the client declares. Chunks with the client's signatures in them can't be passed on under our signature;
-    /// signed as plain bytes they would be stored with their framing, and nobody would notice.
-    fn read(headers: &HeaderMap) -> Result<Self, InjectError> {
-        let mut framing = Self::Plain;
-        for (index, declared) in headers.get_all(X_AMZ_CONTENT_SHA256).iter().enumerate() {
-            let declared = declared.to_str().unwrap_or_default().trim();
-            if declared == STREAMING_UNSIGNED_PAYLOAD_TRAILER && index == 0 {
-                framing = Self::ChunksUnsigned;
-            } else if starts_with_ignoring_case(declared, "STREAMING-") || framing != Self::Plain {
-                return Err(unsignable(SIGNED_CHUNKS));
-            }
-        }
-        let is_chunked = headers
-            .get_all(header::CONTENT_ENCODING)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|&b| b == b','))
-            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"aws-chunked"));
-        if is_chunked && framing == Self::Plain {
-            return Err(unsignable(UNDECLARED_CHUNKS));
-        }
-        Ok(framing)
-    }
-}
-
-/// The same target without the parameters of a presigned request, where it has any. The rest keeps its bytes.
-fn without_presigning(target: &Uri) -> Option<Uri> {
-    let query = target.query()?;
-    if !query.split('&').any(is_presigning) {
-        return None;
-    }
-    let kept: Vec<&str> = query.split('&').filter(|pair| !is_presigning(pair)).collect();
-    let path = target.path();
-    let path_and_query = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
-    let mut parts = target.clone().into_parts();
-    // A part of what was a path and query is one.
-    parts.path_and_query = uri::PathAndQuery::try_from(path_and_query).ok();
-    Uri::from_parts(parts).ok()
-}
-
-fn is_presigning(pair: &str) -> bool {
-    let name = pair.split('=').next().unwrap_or_default();
-    if !name.contains('%') && !starts_with_ignoring_case(name, "x-amz-") {
-        return false;
-    }
-    let name = percent_decode_str(name).decode_utf8_lossy();
-    PRESIGNING.iter().any(|known| known.eq_ignore_ascii_case(&name))
-}
-
-fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
-    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
-}
-
-fn unsignable(why: &str) -> InjectError {
-    InjectError::Unsignable(why.to_owned())
-}
-
-const SIGNED_CHUNKS: &str = "the body is sent in chunks that the client signed itself (x-amz-content-sha256: \
-     STREAMING-…), and nobody else can sign these again; reach this address over https, where most clients leave \
-     payloads unsigned, or set payload_signing_enabled = false (AWS CLI, boto3) or chunkedEncodingEnabled(false) \
-     (Java)";
-const UNDECLARED_CHUNKS: &str = "the body is in aws-chunked encoding, but x-amz-content-sha256 is not \
-     STREAMING-UNSIGNED-PAYLOAD-TRAILER; set the client to unsigned payloads, or to send no aws-chunked bodies";
 
 /// 8 MiB.
 const BODY_LIMIT: usize = 8 << 20;
@@ -205,18 +176,6 @@ const REPLACED: [HeaderName; 5] = [
     X_AMZ_SECURITY_TOKEN,
     X_AMZ_CONTENT_SHA256,
     HeaderName::from_static("x-amz-region-set"),
-];
-
-const PRESIGNING: [&str; 9] = [
-    "X-Amz-Algorithm",
-    "X-Amz-Credential",
-    "X-Amz-Date",
-    "X-Amz-Expires",
-    "X-Amz-SignedHeaders",
-    "X-Amz-Signature",
-    "X-Amz-Security-Token",
-    "X-Amz-Content-Sha256",
-    "X-Amz-Region-Set",
 ];
 
 #[cfg(test)]
@@ -231,7 +190,9 @@ mod tests {
     use crate::clock::from_epoch_seconds;
     use crate::credentials::Credentials;
     use crate::secret::Secret;
-    use crate::sigv4::Presented;
+    use crate::sigv4::chunked::{Announced, Decoder, Piece};
+    use crate::sigv4::{HexDigest, Presented};
+    use crate::web::Body;
 
     const NOW: u64 = 1_780_000_000;
 
@@ -337,16 +298,90 @@ mod tests {
     }
 
     #[test]
-    fn s3_bodies_stream_unsigned_and_no_body_is_hashed() {
-        for (body, declared) in [
-            (stream(), "UNSIGNED-PAYLOAD"),
-            (Body::Empty, HexDigest::EMPTY.as_str()),
-            (Body::full("x"), HexDigest::of(b"x").as_str()),
+    fn s3_gets_the_digest_of_what_is_small_and_the_clients_own() {
+        let theirs = HexDigest::of(b"theirs");
+        let theirs: &'static str = theirs.as_str().to_owned().leak();
+        for (sent, body, declared) in [
+            ("UNSIGNED-PAYLOAD", stream(), "UNSIGNED-PAYLOAD"),
+            ("", stream(), "UNSIGNED-PAYLOAD"),
+            (theirs, stream(), theirs),
+            (theirs, Body::full("x"), theirs),
+            ("UNSIGNED-PAYLOAD", Body::Empty, HexDigest::EMPTY.as_str()),
+            ("UNSIGNED-PAYLOAD", Body::full("x"), HexDigest::of(b"x").as_str()),
         ] {
-            let signed = inject("s3", request("/k", &[], body)).unwrap();
+            let signed = inject("s3", request("/k", &[("x-amz-content-sha256", sent)], body)).unwrap();
             assert_eq!(signed.headers()["x-amz-content-sha256"], declared);
         }
-        assert_eq!(injector("s3").needs(), Needs { credentials: true, ..Needs::NOTHING });
+        let small = BodyNeed::Small { limit: SMALL };
+        assert_eq!(injector("s3").needs(), Needs { credentials: true, body: small, ..Needs::NOTHING });
+    }
+
+    #[tokio::test]
+    async fn chunks_of_the_clients_are_signed_anew() {
+        let signature = HexDigest::EMPTY;
+        let signature = signature.as_str();
+        let chunks = format!(
+            "5;chunk-signature={signature}\r\nhello\r\n3;chunk-signature={signature}\r\n, w\r\n\
+             0;chunk-signature={signature}\r\nx-amz-checksum-crc32:NhCmhg==\r\n\
+             x-amz-trailer-signature:{signature}\r\n\r\n"
+        );
+        let sent = [
+            ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"),
+            ("content-encoding", "aws-chunked"),
+            ("x-amz-trailer", "x-amz-checksum-crc32"),
+            ("x-amz-decoded-content-length", "8"),
+            ("content-length", "999"),
+        ];
+        let signed = inject("s3", request("/k", &sent, Body::full(chunks))).unwrap();
+        let headers = signed.headers().clone();
+        for (name, value) in &sent[..4] {
+            assert_eq!(headers[*name], *value);
+        }
+        let from = Announced::read(&headers).unwrap().unwrap();
+        assert_eq!(believed_length(&headers), from.encoded_length().unwrap());
+        let body = signed.into_body().collect(1 << 20).await.unwrap();
+        assert_eq!(body.len() as u64, believed_length(&headers));
+        assert!(!body.windows(64).any(|text| text == signature.as_bytes()), "none of the client's signatures");
+        let (mut decoder, mut input, mut content) = (Decoder::new(&from), body, Vec::new());
+        while let Some(piece) = decoder.next(&mut input).unwrap() {
+            if let Piece::Data(data) = piece {
+                content.extend_from_slice(&data);
+            }
+        }
+        assert_eq!((content.as_slice(), decoder.finish()), (&b"hello, w"[..], Ok(())));
+    }
+
+    #[tokio::test]
+    async fn where_all_is_to_be_signed_plain_bodies_go_in_chunks() {
+        let settings = "service = \"s3\"\nregion = \"eu-west-1\"\npayload = \"signed\"";
+        let credentials = credentials();
+        let given = Given { credentials: Some(&credentials), ..Given::nothing(from_epoch_seconds(NOW)) };
+        let inject = |request: Request| build(settings).unwrap().inject(request, &given);
+        let refused = inject(request("/k", &[], stream()));
+        assert!(matches!(refused, Err(InjectError::Unsignable(_))), "it has no length");
+        let sized = Body::boxed(http_body_util::Full::new(Bytes::from_static(b"streamed")));
+        let signed = inject(request("/k", &[("content-encoding", "gzip"), ("content-length", "8")], sized)).unwrap();
+        let headers = signed.headers().clone();
+        assert_eq!(headers["x-amz-content-sha256"], "STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
+        assert_eq!(headers["content-encoding"], "aws-chunked,gzip");
+        assert_eq!(headers["x-amz-decoded-content-length"], "8");
+        let body = signed.into_body().collect(1 << 20).await.unwrap();
+        assert_eq!(body.len() as u64, believed_length(&headers));
+        assert!(body.starts_with(b"8;chunk-signature=") && body.ends_with(b"\r\n\r\n"));
+        // checksums without signatures are signed along
+        let sent = [
+            ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+            ("x-amz-trailer", "x-amz-checksum-crc32"),
+            ("x-amz-decoded-content-length", "0"),
+        ];
+        let signed = inject(request("/k", &sent, "0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n".into())).unwrap();
+        assert_eq!(signed.headers()["x-amz-content-sha256"], "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER");
+        let body = signed.into_body().collect(1 << 20).await.unwrap();
+        assert!(body.windows(24).any(|text| text == b"x-amz-trailer-signature:"));
+    }
+
+    fn believed_length(headers: &http::HeaderMap) -> u64 {
+        headers["content-length"].to_str().unwrap().parse().unwrap()
     }
 
     #[test]
@@ -375,7 +410,7 @@ mod tests {
     fn bodies_that_would_be_stored_with_their_framing_are_refused() {
         const MODE: &str = "x-amz-content-sha256";
         let cases: [(&str, &[(&str, &str)]); 9] = [
-            ("s3", &[(MODE, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")]),
+            ("s3", &[(MODE, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")]), // without a length
             ("s3", &[(MODE, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")]),
             ("s3", &[(MODE, "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD")]),
             ("s3", &[(MODE, "streaming-unsigned-payload-trailer")]),
@@ -397,16 +432,39 @@ mod tests {
     }
 
     #[test]
-    fn targets_without_presigning_keep_their_bytes() {
-        for target in ["/a//b/../c%2f?x=%41&&y=+&=", "/", "/?", "/?X-Amz", "/?x-amz-acl&X-Amz-Target=1", "/?%zz=1"] {
-            assert!(without_presigning(&target.parse().unwrap()).is_none(), "{target}");
+    fn sigv4a_signs_for_a_set_of_regions() {
+        let with = |more: &str| build(&format!("service = \"s3\"\nregion = \"eu-west-1\"\n{more}"));
+        let credentials = credentials();
+        let given = Given { credentials: Some(&credentials), ..Given::nothing(from_epoch_seconds(NOW)) };
+        for (more, set) in [("", "eu-west-1"), ("region_set = [\"eu-*\", \"us-east-1\"]", "eu-*,us-east-1")] {
+            let injector = with(&format!("algorithm = \"sigv4a\"\n{more}")).unwrap();
+            let sent = [("x-amz-region-set", "*"), ("authorization", "theirs")];
+            let signed = injector.inject(request("/k", &sent, Body::Empty), &given).unwrap();
+            let line = signed.headers()["authorization"].to_str().unwrap();
+            let scope = "/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-region-set;";
+            assert!(line.starts_with("AWS4-ECDSA-P256-SHA256 Credential=ASIAOURS/20260528/s3/"), "{line}");
+            assert!(line.contains(scope), "{line}");
+            assert_eq!(signed.headers().get_all("x-amz-region-set").iter().collect::<Vec<_>>(), [set]);
+            // chunks go on without signatures, where checksums speak for the content
+            let sent = [
+                ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"),
+                ("x-amz-trailer", "x-amz-checksum-crc32"),
+                ("x-amz-decoded-content-length", "8"),
+            ];
+            let signed = injector.inject(request("/k", &sent, stream()), &given).unwrap();
+            assert_eq!(signed.headers()["x-amz-content-sha256"], "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+            let sent = [("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), sent[2]];
+            let refused = injector.inject(request("/k", &sent, stream()), &given);
+            assert!(matches!(refused, Err(InjectError::Unsignable(_))));
         }
-        for (target, left) in [
-            ("/k?X-AMZ-SIGNATURE=1", "/k"),
-            ("/k?a&x-amz-date=1&b=%2F", "/k?a&b=%2F"),
-            ("https://h.example/k?%58-amz-Algorithm&a", "https://h.example/k?a"),
+        for (more, key) in [
+            ("region_set = [\"*\"]", "region_set"),
+            ("algorithm = \"sigv4a\"\nregion_set = [\"EU\"]", "region_set"),
+            ("algorithm = \"sigv4a\"\nregion_set = []", "region_set"),
+            ("algorithm = \"sigv4a\"\npayload = \"signed\"", "payload"),
+            ("algorithm = \"sigv5\"", "algorithm"),
         ] {
-            assert_eq!(without_presigning(&target.parse().unwrap()).unwrap(), left, "{target}");
+            assert_eq!(with(more).unwrap_err().key, key, "{more}");
         }
     }
 
@@ -429,6 +487,7 @@ mod tests {
         }
         let s3 = build("service = \"s3\"\nregion = \"eu-west-1\"\nbody_limit = \"8MiB\"");
         assert_eq!(s3.unwrap_err().key, "body_limit");
+        assert_eq!(with("payload = \"signed\"").unwrap_err().key, "payload");
         assert_eq!(with("regions = []").unwrap_err().key, "regions");
         for bad in ["Host", "X-Amz-Target", "not a name"] {
             let refused = with(&format!("unsigned_headers = ['via', '{bad}']")).unwrap_err();

@@ -5,6 +5,7 @@ use std::mem;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri, request};
+use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use super::cut::Cut;
@@ -125,16 +126,17 @@ pub(super) async fn body_at_hand(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Body, Fault> {
-    let limit = route.injectors.iter().filter_map(|injector| match injector.needs().body {
-        BodyNeed::Whole { limit } => Some(limit),
-        BodyNeed::Nothing => None,
-    });
+    let needs = || route.injectors.iter().map(|injector| injector.needs().body);
+    let limit = needs().filter_map(|need| if let BodyNeed::Whole { limit } = need { Some(limit) } else { None });
     if permit.is_preflight() {
         return Ok(Body::Empty); // it asks a question and brings nothing (A4)
     }
     // what says that it is too large is refused before any of it is read
     route.upstream.check_length(&body)?;
-    let Some(limit) = limit.min() else { return Ok(body) };
+    let Some(limit) = limit.min() else {
+        let small = needs().filter_map(|need| if let BodyNeed::Small { limit } = need { Some(limit) } else { None });
+        return short_at_hand(body, small.min().unwrap_or(0)).await;
+    };
     let limit = route.upstream.body_limit().map_or(limit, |most| limit.min(usize::try_from(most).unwrap_or(limit)));
     // a length that is too large is refused before anything is read, so that `Expect: 100-continue` saves the upload
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -142,6 +144,17 @@ pub(super) async fn body_at_hand(
         return Err(Fault::Body(crate::web::CollectError::TooLarge { limit }));
     }
     Box::pin(body.collect(limit)).await.map(Body::full).map_err(Fault::Body)
+}
+
+/// The body, at hand where it is known to be no longer than `limit`.
+async fn short_at_hand(body: Body, limit: usize) -> Result<Body, Fault> {
+    match body {
+        Body::Empty | Body::Full(_) => Ok(body),
+        body if body.size_hint().exact().is_some_and(|length| length <= limit as u64) => {
+            Box::pin(body.collect(limit)).await.map(Body::full).map_err(Fault::Body)
+        }
+        body => Ok(body),
+    }
 }
 
 /// `TE: trailers` is the one member of `TE` that is passed on: gRPC asks for it (RFC 9110 §10.1.4).

@@ -17,12 +17,12 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub(super) fn check_time(self, signed_at: SystemTime, now: SystemTime) -> Result<(), VerifyError> {
-        if signed_at > now + SKEW {
+    pub(super) fn check_time(self, signed_at: SystemTime, now: SystemTime, skew: Duration) -> Result<(), VerifyError> {
+        if signed_at > now + skew {
             return Err(VerifyError::RequestTimeTooSkewed);
         }
         match self {
-            Self::Header if now > signed_at + SKEW => Err(VerifyError::RequestTimeTooSkewed),
+            Self::Header if now > signed_at + skew => Err(VerifyError::RequestTimeTooSkewed),
             Self::Presigned { expires } if now > signed_at + expires => Err(VerifyError::RequestExpired),
             _ => Ok(()),
         }
@@ -161,7 +161,5 @@ const QUERY_FIELDS: [&str; 8] = [
     "X-Amz-Content-Sha256",
 ];
 
-/// How far two clocks may be apart; AWS's number.
-const SKEW: Duration = Duration::from_secs(15 * 60);
 /// The longest life of a presigned request, in seconds.
 const WEEK: u64 = 604_800;

@@ -37,7 +37,8 @@ impl HexDigest {
         verify_slices_are_equal(&self.0, other.as_bytes()).is_ok()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Self {
+    /// These 32 bytes.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         let mut digits = [b'0'; 64];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
             pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);

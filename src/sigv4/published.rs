@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+use aws_lc_rs::signature::KeyPair as _;
 use http::{HeaderValue, Request, request};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::canonical::{Canonical, PathRule};
-use super::{HexDigest, Keys, Payload, Presented, Signer, VerifyError};
+use super::{HexDigest, Keys, Payload, Presented, Signer, VerifyError, check_v4a};
 use crate::secret::Secret;
 
 #[test]
@@ -28,6 +29,21 @@ fn every_published_case_is_signed_and_believed() {
         (all, signed, believed) = (all + 1, signed + usize::from(is_signed), believed + usize::from(is_believed));
     }
     assert!(all >= 38 && signed >= 28 && believed >= 30, "{all} cases, {signed} signed, {believed} believed");
+}
+
+/// The cases of SigV4a: the canonical request, the key, and AWS's signatures, which are others each time.
+#[test]
+fn every_published_case_of_sigv4a_is_signed_and_believed() {
+    let Some(folder) = suite().map(|folder| folder.with_file_name("v4a")) else {
+        println!("SKIPPED: Cargo does not know where the sources of aws-sigv4 are");
+        return;
+    };
+    let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let cases: Vec<Case> =
+        names.filter(|path| path.join("context.json").is_file()).map(|path| Case::load(&path)).collect();
+    assert!(cases.len() >= 38, "{} cases", cases.len());
+    let signed = cases.iter().filter(|case| case.run_v4a()).count();
+    assert!(signed >= 28, "{signed} signed");
 }
 
 fn suite() -> Option<PathBuf> {
@@ -101,6 +117,42 @@ impl Case {
             self.is_believed("query");
         }
         (is_signed, is_real)
+    }
+
+    /// Whether it could be signed.
+    fn run_v4a(&self) -> bool {
+        self.is_canonical();
+        let given = &self.context.credentials;
+        let secret = Secret::new(&*given.secret_access_key);
+        let key: serde_json::Value = serde_json::from_str(&self.text("public-key.json")).unwrap();
+        let pair = super::v4a::derive(&given.access_key_id, &secret).unwrap();
+        let public: String = pair.public_key().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = format!("04{}{}", key["X"].as_str().unwrap(), key["Y"].as_str().unwrap());
+        assert_eq!(public, expected, "{}", self.name);
+        for form in ["header", "query"] {
+            let (text, signature) =
+                (self.text(&format!("{form}-string-to-sign.txt")), self.text(&format!("{form}-signature.txt")));
+            assert!(check_v4a(&given.access_key_id, &secret, &text, signature.trim()), "{} {form}", self.name);
+        }
+        let is_real = self.context.normalize && !self.name.starts_with("get-space") && !self.context.sign_body;
+        if is_real {
+            let (mut parts, body) = Raw::parse(&self.text("request.txt")).into_parts();
+            let token = given.token.as_deref().filter(|_| !self.context.omit_session_token);
+            let token = token.map(|token| HeaderValue::from_str(token).unwrap());
+            let keys = Keys { access_key_id: &given.access_key_id, secret: &secret, session_token: token.as_ref() };
+            let signer = Signer::new(self.context.service.parse().unwrap(), self.context.region.parse().unwrap());
+            let signer = signer.asymmetric(self.context.region.parse().unwrap());
+            signer.sign(&mut parts, &Payload::of(&body), &keys, self.context.now()).unwrap();
+            let line = parts.headers["authorization"].to_str().unwrap();
+            // all but the signature is AWS's, which signs what ours signs
+            let (said, signature) = line.rsplit_once('=').unwrap();
+            let theirs = Raw::parse(&self.text("header-signed-request.txt"));
+            let theirs = theirs.headers.iter().find(|(name, _)| name == "authorization").unwrap();
+            assert_eq!(said, theirs.1.trim().rsplit_once('=').unwrap().0, "{}", self.name);
+            let text = self.text("header-string-to-sign.txt");
+            assert!(check_v4a(&given.access_key_id, &secret, &text, signature), "{}", self.name);
+        }
+        is_real
     }
 
     fn is_canonical(&self) {

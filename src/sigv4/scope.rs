@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Scope {
 pub struct ScopeError;
 
 /// A moment as `X-Amz-Date` writes it: `20260101T120000Z`.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Timestamp([u8; 16]);
 
 impl Timestamp {

@@ -6,11 +6,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, request};
 
 use super::canonical::{Canonical, PathRule};
+use super::chunked::{Chain, ChunkMode};
 use super::digest::HexDigest;
-use super::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
+use super::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_REGION_SET, X_AMZ_SECURITY_TOKEN};
 use super::key::KeyCache;
 use super::scope::Timestamp;
-use super::{ALGORITHM, STREAMING_UNSIGNED_PAYLOAD_TRAILER, UNSIGNED_PAYLOAD};
+use super::v4a::{ALGORITHM_V4A, PairCache, RegionSet};
+use super::{ALGORITHM, UNSIGNED_PAYLOAD};
 use crate::arn::{Region, ServiceName};
 use crate::secret::Secret;
 
@@ -25,6 +27,8 @@ pub struct Signer {
     /// Headers that hops after us change, besides those that are known to be changed.
     left_out: Vec<HeaderName>,
     keys: KeyCache,
+    /// For SigV4a: where its signatures count, and its keys.
+    asymmetric: Option<(RegionSet, PairCache)>,
 }
 
 /// What to sign with.
@@ -45,8 +49,8 @@ pub enum Payload {
     Hash(HexDigest),
     /// Nothing; S3 only.
     Unsigned,
-    /// It is `aws-chunked` without signatures, with checksum trailers; S3 only.
-    StreamingUnsignedTrailer,
+    /// It is in chunks; S3 only.
+    Chunked(ChunkMode),
 }
 
 impl Payload {
@@ -59,7 +63,7 @@ impl Payload {
         match self {
             Self::Hash(digest) => digest.as_str(),
             Self::Unsigned => UNSIGNED_PAYLOAD,
-            Self::StreamingUnsignedTrailer => STREAMING_UNSIGNED_PAYLOAD_TRAILER,
+            Self::Chunked(mode) => mode.as_str(),
         }
     }
 
@@ -67,7 +71,7 @@ impl Payload {
         match self {
             Self::Hash(digest) => HeaderValue::from_str(digest.as_str()).ok(),
             Self::Unsigned => Some(HeaderValue::from_static(UNSIGNED_PAYLOAD)),
-            Self::StreamingUnsignedTrailer => Some(HeaderValue::from_static(STREAMING_UNSIGNED_PAYLOAD_TRAILER)),
+            Self::Chunked(mode) => Some(HeaderValue::from_static(mode.as_str())),
         }
     }
 }
@@ -81,6 +85,12 @@ pub enum SignError {
     /// Only S3 takes requests whose body nobody hashed.
     #[error("only S3 takes unsigned payloads")]
     UnsignedPayload,
+    /// The chunks of a body can't be signed by SigV4a.
+    #[error("chunks can't be signed by SigV4a")]
+    Chunks,
+    /// No key for SigV4a can be made.
+    #[error("no key for SigV4a can be made of the secret")]
+    Key,
     /// The access key id is not the text of a header.
     #[error("the access key id can't be sent in a header")]
     AccessKeyId,
@@ -91,7 +101,18 @@ impl Signer {
     pub fn new(service: ServiceName, region: Region) -> Self {
         let rule = if service.is_s3() { PathRule::Once } else { PathRule::NormalizedTwice };
         let scope_end = format!("/{region}/{service}/aws4_request");
-        Self { service, region, rule, scope_end, left_out: Vec::new(), keys: KeyCache::default() }
+        Self { service, region, rule, scope_end, left_out: Vec::new(), keys: KeyCache::default(), asymmetric: None }
+    }
+
+    /// The same by SigV4a, whose signatures count in each of these regions.
+    pub fn asymmetric(self, regions: RegionSet) -> Self {
+        let scope_end = format!("/{}/aws4_request", self.service);
+        Self { scope_end, asymmetric: Some((regions, PairCache::default())), ..self }
+    }
+
+    /// Whether it signs the chunks of a body: SigV4a has a way of its own for these, which we do not speak.
+    pub fn signs_chunks(&self) -> bool {
+        self.asymmetric.is_none()
     }
 
     /// The same, which leaves these headers out of signatures. They still pass.
@@ -104,9 +125,14 @@ impl Signer {
         &self.service
     }
 
+    /// The region it signs for.
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
     /// Signs the request as it stands: whatever is changed afterwards breaks the signature. Sets `authorization`,
     /// `x-amz-date`, for temporary keys `x-amz-security-token`, for S3 `x-amz-content-sha256`, and leaves none of
-    /// these with another value.
+    /// these with another value. What comes back signs the chunks of a body that goes in signed chunks.
     ///
     /// Every header is signed but those that change on the way: connection headers, traces, what proxies rewrite, and
     /// what [`Signer::leaving_out`] names.
@@ -119,17 +145,20 @@ impl Signer {
         payload: &Payload,
         keys: &Keys<'_>,
         now: SystemTime,
-    ) -> Result<(), SignError> {
+    ) -> Result<Option<Chain>, SignError> {
         if !self.service.is_s3() && !matches!(payload, Payload::Hash(_)) {
             return Err(SignError::UnsignedPayload);
         }
+        if matches!(payload, Payload::Chunked(mode) if mode.is_signed()) && !self.signs_chunks() {
+            return Err(SignError::Chunks);
+        }
         let time = Timestamp::at(now);
         self.stamp(&mut parts.headers, &time, payload, keys);
-        let line = self.authorization(parts, &time, payload, keys)?;
+        let (line, chain) = self.authorization(parts, &time, payload, keys)?;
         let mut value = HeaderValue::try_from(line).map_err(|_| SignError::AccessKeyId)?;
         value.set_sensitive(true);
         parts.headers.insert(header::AUTHORIZATION, value);
-        Ok(())
+        Ok(chain)
     }
 
     /// Sets what is signed along.
@@ -141,6 +170,9 @@ impl Signer {
             token.set_sensitive(true);
             token
         });
+        if let Some((regions, _)) = &self.asymmetric {
+            headers.insert(X_AMZ_REGION_SET, regions.value().clone());
+        }
         for (name, value) in [(X_AMZ_DATE, date), (X_AMZ_SECURITY_TOKEN, token), (X_AMZ_CONTENT_SHA256, payload)] {
             match value {
                 Some(value) => drop(headers.insert(name, value)),
@@ -155,7 +187,7 @@ impl Signer {
         time: &Timestamp,
         payload: &Payload,
         keys: &Keys<'_>,
-    ) -> Result<String, SignError> {
+    ) -> Result<(String, Option<Chain>), SignError> {
         let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(parts.headers.len() + 1);
         headers.extend(
             parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).filter(|(name, _)| {
@@ -169,7 +201,8 @@ impl Signer {
 
         let names: usize = headers.iter().map(|(name, _)| name.len() + 1).sum();
         let mut line = String::with_capacity(names + keys.access_key_id.len() + self.scope_end.len() + 160);
-        line.extend([ALGORITHM, " Credential=", keys.access_key_id, "/", time.date(), &self.scope_end]);
+        let algorithm = if self.asymmetric.is_some() { ALGORITHM_V4A } else { ALGORITHM };
+        line.extend([algorithm, " Credential=", keys.access_key_id, "/", time.date(), &self.scope_end]);
         line.push_str(", SignedHeaders=");
         let names_start = line.len();
         let mut previous = "";
@@ -193,12 +226,20 @@ impl Signer {
         .digest(self.rule);
 
         let mut to_sign = String::with_capacity(self.scope_end.len() + 128);
-        to_sign.extend([ALGORITHM, "\n", time.as_str(), "\n", time.date(), &self.scope_end, "\n", digest.as_str()]);
+        to_sign.extend([algorithm, "\n", time.as_str(), "\n", time.date(), &self.scope_end, "\n", digest.as_str()]);
+        if let Some((_, pairs)) = &self.asymmetric {
+            line.push_str(", Signature=");
+            line.push_str(&pairs.sign(keys.access_key_id, keys.secret, &to_sign).ok_or(SignError::Key)?);
+            return Ok((line, None));
+        }
         let (region, service) = (self.region.as_str(), self.service.as_str());
         let key = self.keys.key(keys.access_key_id, keys.secret, time.date(), region, service);
         line.push_str(", Signature=");
-        line.push_str(HexDigest::signed_with(&key, to_sign.as_bytes()).as_str());
-        Ok(line)
+        let signature = HexDigest::signed_with(&key, to_sign.as_bytes());
+        line.push_str(signature.as_str());
+        let goes_on = matches!(payload, Payload::Chunked(mode) if mode.is_signed());
+        let chain = goes_on.then(|| Chain::after(signature, key, time.as_str(), [time.date(), &self.scope_end]));
+        Ok((line, chain))
     }
 }
 
@@ -262,7 +303,7 @@ mod tests {
         let (mut parts, ()) = build(Request::builder()).body(()).unwrap().into_parts();
         let (secret, token) = (Secret::new("wJalrXUtnFEMI"), token.map(HeaderValue::from_static));
         let keys = Keys { access_key_id: "AKIDEXAMPLE", secret: &secret, session_token: token.as_ref() };
-        signer(service).sign(&mut parts, payload, &keys, from_epoch_seconds(1_440_938_160)).map(|()| parts)
+        signer(service).sign(&mut parts, payload, &keys, from_epoch_seconds(1_440_938_160)).map(|_| parts)
     }
 
     #[test]
@@ -325,7 +366,7 @@ mod tests {
 
     #[test]
     fn only_s3_leaves_a_payload_unsigned() {
-        for payload in [Payload::Unsigned, Payload::StreamingUnsignedTrailer] {
+        for payload in [Payload::Unsigned, Payload::Chunked(ChunkMode::Unsigned)] {
             let refused = signed("execute-api", |b| b.uri("/").header("host", "h"), &payload, None);
             assert_eq!(refused.unwrap_err(), SignError::UnsignedPayload);
         }

@@ -15,6 +15,7 @@
 mod agent;
 mod certificate;
 mod claviger;
+mod endpoint;
 mod held;
 mod issuer;
 mod load;
@@ -93,6 +94,9 @@ async fn main() -> ExitCode {
     if only.is_none() {
         logging(&site, &mut table, seconds).await;
         held(&site, &mut table).await;
+    }
+    if only.as_deref().is_none_or(|only| endpoint::FROM_CACHE.contains(only)) {
+        endpoint::rows(&binary, &upstream, &kept, &mut table, seconds).await;
     }
     #[cfg(feature = "saml")]
     if only.as_deref().is_none_or(|only| only == "SAML") {

@@ -8,7 +8,9 @@ const { chromium } = createRequire(`${cache}/playwright/`)('playwright-core');
 
 // Nothing here may look for the outside: no update checks, no QUIC, no sync.
 const quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'];
+    '--disable-component-update', '--disable-sync',
+    // Names of strangers lead to this machine, and what keeps pages from it is to be the server, whatever browsers ask first.
+    '--host-resolver-rules=MAP *.test 127.0.0.1', '--disable-features=LocalNetworkAccessChecks'];
 const sizes = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', headless: true, args: quiet });
@@ -68,6 +70,54 @@ const steps = {
             const response = await fetch(path, { method, body });
             return { status: response.status, text: await response.text() };
         }, [path, method, body]);
+    },
+    // A page that another server gave out, before its name came to mean this machine.
+    async page_at({ url }) {
+        await page.route(url, (route) => route.fulfill({ contentType: 'text/html', body: '<title>elsewhere</title><body>' }));
+        await page.goto(url);
+        return where();
+    },
+    // All that a page can try to read an address by, and what it got to see by each.
+    async read({ target, token }) {
+        return page.evaluate(async ([target, token]) => {
+            const fetched = (options) => fetch(target, options)
+                .then(async (answer) => [answer.status, await answer.text()], () => [0, ''])
+                .then(([status, text]) => status || text ? `${status}, ${text.length} bytes` : 'nothing');
+            // Not everything tells of its failure.
+            const within = (outcome) => Promise.race([outcome, new Promise((end) => setTimeout(end, 3_000, 'nothing'))]);
+            const loaded = (element) => within(new Promise((end) => {
+                element.onload = () => end('loaded');
+                element.onerror = () => end('nothing');
+                element.src = target;
+                document.body.append(element);
+            }));
+            // A frame tells its end whatever came of it; what counts is whether the page can look inside.
+            const framed = (fill) => within(new Promise((end) => {
+                const frame = document.body.appendChild(document.createElement('iframe'));
+                frame.name = `frame-${document.querySelectorAll('iframe').length}`;
+                frame.onload = () => {
+                    let text = '';
+                    try {
+                        text = frame.contentDocument?.documentElement.textContent ?? '';
+                    } catch { /* another origin's */ }
+                    end(text ? `${text.length} bytes` : 'nothing');
+                };
+                fill(frame);
+            }));
+            return {
+                fetch: await fetched({}),
+                'fetch with the token': await fetched({ headers: { authorization: token } }),
+                'fetch without CORS': await fetched({ mode: 'no-cors' }),
+                image: await loaded(new Image()),
+                script: await loaded(document.createElement('script')),
+                frame: await framed((frame) => { frame.src = target; }),
+                form: await framed((frame) => {
+                    const form = document.body.appendChild(document.createElement('form'));
+                    Object.assign(form, { method: 'POST', action: target, target: frame.name });
+                    form.submit();
+                }),
+            };
+        }, [target, token]);
     },
     // The page as a person sees it, in a large and a small window.
     async shot({ name }) {

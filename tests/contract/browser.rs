@@ -74,6 +74,16 @@ impl Browser {
         self.step(json!({ "step": "fetch", "method": method, "path": path, "body": body })).await
     }
 
+    /// Shows a page of a stranger's under this address, as its server gave it out before.
+    pub(crate) async fn page_at(&mut self, url: &str) -> Value {
+        self.step(json!({ "step": "page_at", "url": url })).await
+    }
+
+    /// Has the page try to read an address in every way there is; what it got to see by each.
+    pub(crate) async fn read(&mut self, target: &str, token: &str) -> Value {
+        self.step(json!({ "step": "read", "target": target, "token": token })).await
+    }
+
     /// Saves the page in two sizes; whether the smaller one has to be scrolled sideways.
     pub(crate) async fn shot(&mut self, name: &str) -> bool {
         self.step(json!({ "step": "shot", "name": name })).await["scrolls_sideways"] == true

@@ -1,4 +1,4 @@
-//! The contract: claviger against a real Keycloak, a real MinIO and a real browser.
+//! The contract: claviger against a real Keycloak, a real MinIO, moto, AWS's own clients and a real browser.
 //!
 //! `make contract` runs it; `cargo test` does not, because it needs programs that a Rust toolchain does not bring.
 //! It ends with a table of what was expected and what was seen, and fails when any row is not met. Logs and
@@ -21,6 +21,7 @@ mod report;
 mod saml_logins;
 #[cfg(feature = "saml")]
 mod saml_provider;
+mod sidecar;
 #[cfg(feature = "saml")]
 mod simplesaml;
 mod steady;
@@ -58,25 +59,37 @@ async fn main() -> ExitCode {
     if std::env::args().nth(2).is_some_and(|only| only == "saml") {
         return end(&report);
     }
+    let only = |part: &str| std::env::args().nth(2).is_some_and(|only| only == part);
     // The port is known before the proxy is there, because Keycloak and claviger name each other.
     let proxy = format!("http://127.0.0.1:{}", free_port());
     let keycloak = Keycloak::start(&cache.join("keycloak/current"), &kept, &proxy).await;
+    let minio =
+        async || Minio::start(&cache.join("bin/minio"), &kept.join("minio"), &kept, &keycloak.issuer(REALM)).await;
+    // `-- CACHE sidecar` asks for this part alone
+    if only("sidecar") {
+        report.append(sidecar::check(&keycloak, &minio().await, &proxy, &cache, &kept).await);
+        return end(&report);
+    }
     #[cfg(feature = "saml")]
     saml_logins::check(&keycloak, &cache, &kept, &mut report).await;
     // `-- CACHE saml-logins` asks for what is so far
-    if std::env::args().nth(2).is_some_and(|only| only == "saml-logins") {
+    if only("saml-logins") {
         return end(&report);
     }
     // `-- CACHE two` asks for this part alone
     two::check(&keycloak, &kept, &mut report).await;
-    if std::env::args().nth(2).is_some_and(|only| only == "two") {
+    if only("two") {
         return end(&report);
     }
-    let minio = Minio::start(&cache.join("bin/minio"), &kept.join("minio"), &kept, &keycloak.issuer(REALM)).await;
+    let minio = minio().await;
     counterparts::check(&keycloak, &minio, &proxy, &mut report).await;
     let claviger = Proxy::start(&proxy, &keycloak, &minio, &kept).await;
     let cookies = people::check(&proxy, &cache, &kept, &mut report).await;
-    steady::check(&proxy, &claviger, &mut report).await;
+    // side by side: what each has to live through is time
+    let sidecar = sidecar::check(&keycloak, &minio, &proxy, &cache, &kept);
+    let (sidecar, ()) =
+        Box::pin(futures_util::future::join(sidecar, steady::check(&proxy, &claviger, &mut report))).await;
+    report.append(sidecar);
     secrets(&claviger.log(), &cookies, &mut report);
     end(&report)
 }

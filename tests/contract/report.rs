@@ -30,6 +30,11 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// The rows of a part that was asked meanwhile.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.rows.append(&mut other.rows);
+    }
+
     /// Whether anything was asked, and everything was as expected.
     pub(crate) fn all_met(&self) -> bool {
         !self.rows.is_empty() && self.rows.iter().all(|row| row.met)

@@ -3,6 +3,7 @@
 //! A target panics where that does not hold. What was found once stays in `found/<target>/`, and is tried with the seeds
 //! by `cargo test`.
 
+mod chunks;
 mod cookies;
 mod doors;
 mod frames;
@@ -34,6 +35,7 @@ pub const ALL: &[Target] = &[
     Target { name: "cookies", run: cookies::strip, seeds: cookies::strip_seeds },
     Target { name: "seal", run: cookies::seal, seeds: cookies::seal_seeds },
     Target { name: "jwt", run: tokens::jwt, seeds: tokens::jwt_seeds },
+    Target { name: "aws-chunked", run: chunks::run, seeds: chunks::seeds },
     Target { name: "sigv4", run: tokens::sigv4, seeds: tokens::sigv4_seeds },
     #[cfg(feature = "saml")]
     Target { name: "saml", run: saml::run, seeds: saml::seeds },

@@ -94,14 +94,16 @@ async fn a29_a_signature_of_the_clients_own_opens_nothing() {
 }
 
 #[tokio::test]
-async fn s3_bodies_stream_unsigned_and_other_services_get_the_digest() {
+async fn large_s3_bodies_stream_unsigned_and_all_others_get_the_digest() {
     let world = Plan::with_routes(ROUTES).start().await;
     let alice = world.ticket("alice").await;
     let chunked = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let at_once = "Content-Length: 5\r\n\r\nhello";
     let digest = HexDigest::of(b"hello");
+    let large = format!("Content-Length: 40000\r\n\r\n{}", "x".repeat(40_000));
     for (path, service, body, declared, length) in [
-        ("/bucket/key", "s3", at_once, "UNSIGNED-PAYLOAD", vec!["5"]),
+        ("/bucket/key", "s3", at_once, digest.as_str(), vec!["5"]),
+        ("/bucket/key", "s3", &large, "UNSIGNED-PAYLOAD", vec!["40000"]),
         ("/bucket/key", "s3", chunked, "UNSIGNED-PAYLOAD", vec![]),
         ("/api/x", "execute-api", at_once, digest.as_str(), vec!["5"]),
         ("/api/x", "execute-api", chunked, digest.as_str(), vec!["5"]), // read whole, so its length is known
@@ -152,9 +154,9 @@ async fn a_body_past_the_limit_is_413_before_anything_is_sent() {
     assert_eq!(world.upstream.last().all("expect"), [""; 0]);
 }
 
-/// Chunks that the client signed with keys of its own would be stored with their signatures inside.
+/// What would be stored with its framing inside, or can't be signed anew.
 #[tokio::test]
-async fn bodies_in_signed_chunks_are_refused_with_the_reason() {
+async fn bodies_in_chunks_that_nobody_can_read_are_refused_with_the_reason() {
     let world = Plan::with_routes(ROUTES).start().await;
     let alice = world.ticket("alice").await;
     let before = world.upstream.seen().len();
@@ -166,9 +168,8 @@ async fn bodies_in_signed_chunks_are_refused_with_the_reason() {
         )
     };
     for (mode, hint) in [
-        ("X-Amz-Content-Sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD\r\n", "payload_signing_enabled"),
-        ("X-Amz-Content-Sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER\r\n", "payload_signing_enabled"),
-        ("X-Amz-Content-Sha256: STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD\r\n", "payload_signing_enabled"),
+        ("X-Amz-Content-Sha256: STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD\r\n", "SigV4a"),
+        ("X-Amz-Content-Sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER\r\n", "x-amz-trailer"),
         ("", "aws-chunked"),
         (
             "Connection: x-amz-content-sha256\r\nX-Amz-Content-Sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n",
@@ -179,6 +180,10 @@ async fn bodies_in_signed_chunks_are_refused_with_the_reason() {
         assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"unsignable\""), "{mode}: {answer}");
         assert!(answer.contains(hint), "it says what to do: {answer}");
     }
+    // and what is no chunk, with the reason
+    let answer =
+        put(&world, &alice, "/bucket/key", &with("X-Amz-Content-Sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert_eq!(world.upstream.seen().len(), before);
 
     let unsigned =

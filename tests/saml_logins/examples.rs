@@ -22,7 +22,11 @@ fn source(example: &str) -> Arc<dyn IdentitySource> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let table = example.parse().unwrap();
     let settings = Settings { name: "corp", table, surroundings: &surroundings, clock: &clock };
-    let materials = Materials { fetch: Arc::new(Fetch::new(&Trust::system())), metrics: Metrics::new() };
+    let materials = Materials {
+        fetch: Arc::new(Fetch::new(&Trust::system())),
+        metrics: Metrics::new(),
+        keys: claviger::identity::IssuedKeys::passing(),
+    };
     built_in::build(BUILT_INS, settings, &materials).unwrap_or_else(|e| panic!("{e}\n{example}"))
 }
 

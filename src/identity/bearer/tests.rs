@@ -25,7 +25,11 @@ fn source(text: &str, clock: &Arc<ManualClock>) -> Result<Arc<dyn IdentitySource
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
     let settings =
         Settings { name: "services", table: text.parse().unwrap(), surroundings: &surroundings, clock: &clock };
-    let materials = Materials { fetch: Arc::new(Fetch::new(&Trust::system())), metrics: Metrics::new() };
+    let materials = Materials {
+        fetch: Arc::new(Fetch::new(&Trust::system())),
+        metrics: Metrics::new(),
+        keys: crate::identity::IssuedKeys::passing(),
+    };
     build(BUILT_INS, settings, &materials)
 }
 

@@ -13,7 +13,11 @@ use crate::tls::Trust;
 use idp::{Idp, alice};
 
 fn materials() -> Materials {
-    Materials { fetch: Arc::new(Fetch::new(&Trust::system())), metrics: Metrics::new() }
+    Materials {
+        fetch: Arc::new(Fetch::new(&Trust::system())),
+        metrics: Metrics::new(),
+        keys: crate::identity::IssuedKeys::passing(),
+    }
 }
 
 fn surroundings() -> Surroundings {

@@ -63,7 +63,11 @@ impl Setting {
         let text = format!(
             "kind = 'saml'\nissuer = '{ISSUER}'\nentity_id = 'https://us.example.com'\nmetadata_file = 'idp.xml'\n{more}"
         );
-        let materials = Materials { fetch: Arc::new(Fetch::new(&Trust::system())), metrics: Metrics::new() };
+        let materials = Materials {
+            fetch: Arc::new(Fetch::new(&Trust::system())),
+            metrics: Metrics::new(),
+            keys: crate::identity::IssuedKeys::passing(),
+        };
         let dynamic: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let settings = Settings {
             name: "corp",

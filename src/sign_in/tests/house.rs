@@ -266,5 +266,10 @@ pub(super) fn source(
     );
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
     let settings = Settings { name, table: toml::from_str(&text).unwrap(), surroundings: &surroundings, clock: &clock };
-    build(BUILT_INS, settings, &Materials { fetch: Arc::clone(fetch), metrics: Metrics::new() }).unwrap()
+    build(
+        BUILT_INS,
+        settings,
+        &Materials { fetch: Arc::clone(fetch), metrics: Metrics::new(), keys: crate::identity::IssuedKeys::passing() },
+    )
+    .unwrap()
 }

@@ -47,7 +47,11 @@ async fn door() -> (SignIn, Site, Arc<ManualClock>) {
     );
     let table = toml::from_str(&text).unwrap();
     let settings = Settings { name: "corp", table, surroundings: &surroundings, clock: &dynamic };
-    let materials = Materials { fetch: Arc::new(Fetch::new(&Trust::system())), metrics: Metrics::new() };
+    let materials = Materials {
+        fetch: Arc::new(Fetch::new(&Trust::system())),
+        metrics: Metrics::new(),
+        keys: crate::identity::IssuedKeys::passing(),
+    };
     let sources = vec![(SourceName::from("corp"), build(BUILT_INS, settings, &materials).unwrap())];
     let sessions = Sessions::new(&SessionSettings::default(), Arc::clone(&clock) as _, &Metrics::new());
     sessions.use_sources(sources.clone()).await;
