@@ -49,6 +49,7 @@ mod sessions;
 pub use look::look_at;
 
 use current::Current;
+use endpoints::Endpoints;
 use listeners::Listeners;
 use other_side::{OtherSide, Plan};
 use reload::Reload;
@@ -94,7 +95,7 @@ pub struct Running {
     workers: Workers,
     /// Serves health and metrics apart from all else, to the very end.
     admin: Option<Workers>,
-    addresses: Vec<(Arc<str>, SocketAddr)>,
+    addresses: Vec<(Arc<str>, String)>,
     reload: Option<Reload>,
     upkeep: Vec<JoinHandle<()>>,
 }
@@ -118,8 +119,8 @@ pub enum StartError {
     Address {
         /// The config's key.
         key: String,
-        /// The address.
-        address: SocketAddr,
+        /// The address, or the socket's file.
+        address: String,
         /// Who has it, or what to look for.
         hint: String,
         /// What the system said.
@@ -204,8 +205,8 @@ impl Running {
         let current = app.current.load_full();
         let config = &current.config;
 
-        let (other_side, mut others) = OtherSide::start(plan, config, &parts, &metrics)?;
-        others.extend(endpoints::bind(&app)?);
+        let (other_side, others) = OtherSide::start(plan, config, &parts, &metrics)?;
+        let bound = endpoints::bind(&current.generation)?;
         let admin = match config.admin {
             Some(address) => Some(Serving::admin(address, &app, &metrics)?),
             None => None,
@@ -216,18 +217,27 @@ impl Running {
         let mut open = Listeners::new(config, &metrics);
         for (name, listener) in listeners {
             let address = open.open(&workers, &app, &name, listener).map_err(StartError::Workers)?;
-            addresses.push((name, address));
+            addresses.push((name, address.to_string()));
         }
         for Serving { name, listener, tls, handler } in others {
-            addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
+            let address = listener.local_addr().map_err(StartError::Workers)?;
+            addresses.push((Arc::clone(&name), address.to_string()));
             let tls = tls.map(Handshakes::new);
             shaken.extend(tls.clone().map(|tls| (Arc::clone(&name), tls)));
             workers.serve(listener, open.manner_of_others(name, tls), handler);
         }
+        let mut endpoints = Endpoints::default();
+        for (name, bound) in bound {
+            let called: Arc<str> = endpoints::listener_name(&name).into();
+            let manner = open.manner_of_others(Arc::clone(&called), None);
+            let place = endpoints.open(&workers, &app, manner, name, bound).map_err(StartError::Workers)?;
+            addresses.push((called, place));
+        }
         let admin = match admin {
             Some(Serving { name, listener, handler, .. }) => {
                 let workers = Workers::start(1).map_err(StartError::Workers)?;
-                addresses.push((Arc::clone(&name), listener.local_addr().map_err(StartError::Workers)?));
+                let address = listener.local_addr().map_err(StartError::Workers)?;
+                addresses.push((Arc::clone(&name), address.to_string()));
                 let manner = Manner { crowd: bounds::of_admin(), ..Manner::plain(&name, &metrics) };
                 workers.serve(listener, manner, handler);
                 Some(workers)
@@ -238,9 +248,10 @@ impl Running {
             tokio::spawn(tend_sessions(Arc::clone(&app))),
             tokio::spawn(mind_memory(open.crowd(), metrics.clone())),
             tokio::spawn(tend_metrics(metrics.clone())),
+            tokio::spawn(endpoints::tend(Arc::clone(&app))),
         ];
         let reload = file.map(|file| {
-            let running = reload::Running { listeners: open, shaken, other_side, level };
+            let running = reload::Running { listeners: open, endpoints, shaken, other_side, level };
             Reload::new(Arc::clone(&app), file, parts, running, &metrics)
         });
         Ok(Self { app, workers, admin, addresses, reload, upkeep })
@@ -260,8 +271,8 @@ impl Running {
         self.app.current.load().config.drain
     }
 
-    /// Each listener's name and the address it had at the start.
-    pub fn addresses(&self) -> impl Iterator<Item = &(Arc<str>, SocketAddr)> {
+    /// Each listener's name and the address or socket it had at the start.
+    pub fn addresses(&self) -> impl Iterator<Item = &(Arc<str>, String)> {
         self.addresses.iter()
     }
 
@@ -293,7 +304,8 @@ impl Serving {
 
 impl App {
     /// What `/readyz` says. A route without a login at hand still serves those who are logged in, so only a claviger
-    /// on which no route can do anything is unusable.
+    /// on which no route can do anything is unusable: a sidecar without credentials yet is, as what waits for it would
+    /// find none.
     fn readiness(&self) -> Readiness {
         if self.draining.load(Ordering::Relaxed) {
             return Readiness::Draining;
@@ -305,9 +317,14 @@ impl App {
         };
         let kept = self.sessions.trouble().map(|trouble| format!("session: {trouble}"));
         let stale = self.stale.load().as_deref().map(|reason| format!("config: the last reload was refused: {reason}"));
-        let degraded = generation.sources.iter().filter_map(trouble).chain(kept).chain(stale);
+        let standing = generation.endpoints.iter().map(|(name, endpoint)| (name, endpoint.standing()));
+        let standing: Vec<_> = standing.collect();
+        let pending = standing.iter().flat_map(|(name, standing)| {
+            standing.troubles.iter().map(move |trouble| format!("endpoint.{name}: {trouble}"))
+        });
+        let degraded = generation.sources.iter().filter_map(trouble).chain(pending).chain(kept).chain(stale);
         let degraded: Vec<String> = degraded.collect();
-        if generation.routes.iter().next().is_none() && generation.endpoints.is_empty() {
+        if generation.routes.iter().next().is_none() && !standing.iter().any(|(_, standing)| standing.serves) {
             return Readiness::Unusable { degraded };
         }
         Readiness::Ready { degraded }
@@ -341,7 +358,7 @@ fn listen(key: &str, address: SocketAddr) -> Result<Listener, StartError> {
             (io::ErrorKind::AddrNotAvailable, _) => "no interface has it, and claviger adds none".to_owned(),
             _ => "is another process there already?".to_owned(),
         };
-        StartError::Address { key: key.to_owned(), address, hint, source }
+        StartError::Address { key: key.to_owned(), address: address.to_string(), hint, source }
     })
 }
 

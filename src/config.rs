@@ -175,7 +175,11 @@ impl Config {
             ("authority", authority.as_ref().map(|service| service.address)),
         ];
         let others = others.into_iter().filter_map(|(section, address)| Some((section.to_owned(), address?)));
-        listen::each_its_own(sections.chain(others), errors);
+        // a place that is none is found when the endpoint is built
+        let of_endpoints = endpoint.iter().filter_map(|(name, table)| {
+            Some((format!("endpoint.{name}"), table.get("address")?.as_str()?.parse().ok()?))
+        });
+        listen::each_its_own(sections.chain(others).chain(of_endpoints), errors);
         let known = route::Sections {
             identity: &identity,
             credentials: &credentials,

@@ -7,8 +7,9 @@
 //! The kinds are listed in [`BUILT_INS`]; a new one is a new file and a line there.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,17 +20,21 @@ use crate::broker::Broker;
 use crate::built_in::BuiltIn;
 use crate::credentials::CredentialProvider;
 use crate::identity::{IdentitySource, SourceName};
+use crate::policy::{Ask, Explanation};
 use crate::telemetry::Metrics;
 use crate::web::{Connection, Response};
 
 mod container;
 mod counts;
 mod guard;
+mod imds;
+mod ledger;
 mod own;
 mod place;
+mod shelf;
 
 /// Every kind of `[endpoint.<name>]`.
-pub const BUILT_INS: &[BuiltIn<dyn Endpoint, Materials>] = &[container::BUILT_IN];
+pub const BUILT_INS: &[BuiltIn<dyn Endpoint, Materials>] = &[container::BUILT_IN, imds::BUILT_IN];
 
 /// What an endpoint may use.
 #[derive(Clone, Debug)]
@@ -49,20 +54,82 @@ pub struct Asked<'a> {
     pub head: &'a request::Parts,
     /// The connection.
     pub connection: &'a Connection,
-    /// Where the endpoint is bound.
-    pub at: SocketAddr,
+    /// Where the endpoint is bound; none where that is a Unix socket.
+    pub at: Option<SocketAddr>,
     /// Who keeps credentials.
     pub broker: &'a Broker,
     /// Now.
     pub now: SystemTime,
 }
 
+/// Where an endpoint is bound.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Binding {
+    /// At an address that nobody else reaches.
+    Address {
+        /// The address.
+        at: SocketAddr,
+        /// How many routers an answer may pass; absent: as many as the system lets it.
+        hop_limit: Option<u8>,
+    },
+    /// At a Unix socket.
+    Socket {
+        /// Its file.
+        path: PathBuf,
+        /// Whether others than this user may connect, as the endpoint looks at who they are.
+        for_all: bool,
+    },
+}
+
+/// How an endpoint stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Standing {
+    /// Whether it has anything to hand out.
+    pub serves: bool,
+    /// What does not work now, one entry each.
+    pub troubles: Vec<String>,
+}
+
 /// A kind of endpoint.
 #[async_trait]
 pub trait Endpoint: Debug + Send + Sync {
     /// Where it is to be bound.
-    fn address(&self) -> SocketAddr;
+    fn binding(&self) -> Binding;
 
     /// The answer, in the shape that this kind's clients show to their users.
     async fn answer(&self, asked: Asked<'_>) -> Response;
+
+    /// What its policy makes of a question, where one workload asks here; none where callers say who they are.
+    fn explain(&self, _ask: Ask<'_>) -> Option<Explanation> {
+        None
+    }
+
+    /// What it needs and is not there now, such as a file.
+    fn lacks(&self) -> Option<String> {
+        None
+    }
+
+    /// How it stands since it was last tended.
+    fn standing(&self) -> Standing {
+        Standing { serves: true, troubles: Vec::new() }
+    }
+
+    /// Sees to it that credentials are at hand before anybody asks. It is called again and again.
+    async fn tend(&self, _broker: &Broker, _now: SystemTime) {}
+}
+
+impl Binding {
+    /// At an address, as far as the system lets it.
+    pub fn at(address: SocketAddr) -> Self {
+        Self::Address { at: address, hop_limit: None }
+    }
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { at, .. } => write!(f, "{at}"),
+            Self::Socket { path, .. } => write!(f, "{}", path.display()),
+        }
+    }
 }

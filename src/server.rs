@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,7 +9,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -32,9 +30,11 @@ mod guard;
 mod holder;
 mod joined;
 mod limits;
+mod listener;
 mod memory;
 mod refusals;
 mod served;
+mod socket_file;
 mod watch;
 
 pub use crowd::{Crowd, Most};
@@ -42,6 +42,7 @@ pub use descriptors::{descriptors, raise_descriptors};
 pub use framing::{Followed, Framing, Place};
 pub use holder::holder_of;
 pub use limits::Limits;
+pub use listener::Listener;
 pub use memory::{memory_limit, mind_memory};
 pub use refusals::{Reason, Refusal};
 
@@ -63,10 +64,6 @@ pub trait Handler: Send + Sync + 'static {
     /// Is told of a request that was answered before it could get here. Of a flood of them it is told of a few.
     fn refused(&self, _refusal: &Refusal<'_>) {}
 }
-
-/// A bound address, not yet accepting.
-#[derive(Debug)]
-pub struct Listener(std::net::TcpListener);
 
 /// How a listener speaks.
 #[derive(Clone, Debug)]
@@ -94,31 +91,6 @@ pub struct Workers {
     drains: Mutex<Vec<Arc<Drain>>>,
     tasks: TaskTracker,
     next: AtomicUsize,
-}
-
-impl Listener {
-    /// Binds; the port is taken from now on, and nobody else can share it. Port 0 takes a free one.
-    ///
-    /// # Errors
-    /// The system's: the port is taken, or not ours to take.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // Only over TIME_WAIT, for a quick restart. Never SO_REUSEPORT: it would let a second process of this user
-        // take part of our connections (A24).
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(Self(socket.into()))
-    }
-
-    /// Where it is bound.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
 }
 
 impl Manner {
@@ -161,7 +133,7 @@ impl Workers {
         drains.retain(|drain| !drain.has_begun());
         drains.push(Arc::clone(&drain));
         let site = Arc::new(Site::new(manner, handler, Arc::clone(&drain)));
-        let acceptor = Acceptor { listener: listener.0, site, seats, tasks: self.tasks.clone() };
+        let acceptor = Acceptor { listener, site, seats, tasks: self.tasks.clone() };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1);
         if let Some(worker) = self.workers.get(turn) {
             worker.seat.runtime.spawn(self.tasks.track_future(acceptor.run()));
@@ -218,9 +190,6 @@ impl Worker {
         Ok(Self { seat, stop, ended })
     }
 }
-
-/// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
-const BACKLOG: i32 = 4096;
 
 #[cfg(test)]
 mod tests;

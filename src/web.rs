@@ -168,6 +168,9 @@ pub struct Connection {
     pub tls: bool,
     /// The certificate by which the client has shown in the handshake who it is.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// The user whose process is at the other end of a Unix socket, by the system's word (SO_PEERCRED); `peer` is
+    /// 127.0.0.1 then, without a port.
+    pub user: Option<u32>,
 }
 
 impl Connection {
@@ -176,7 +179,7 @@ impl Connection {
         // an address is always a header value
         let peer_text = HeaderValue::try_from(peer.ip().to_canonical().to_string());
         let peer_text = peer_text.unwrap_or(HeaderValue::from_static(""));
-        Self { listener, peer, peer_text, tls, certificate: None }
+        Self { listener, peer, peer_text, tls, certificate: None, user: None }
     }
 }
 

@@ -39,7 +39,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("policy", "arn built_in clock identity web"), // what is wrong with its settings is said as every section says it
     ("credentials", "arn aws built_in clock fetch identity jose policy secret tls web"),
     ("broker", "clock credentials identity policy secret session telemetry web"),
-    ("endpoint", "broker built_in clock credentials files identity policy secret telemetry web"),
+    ("endpoint", "arn broker built_in clock credentials files identity policy secret telemetry web"),
     ("inject", "arn built_in clock credentials identity jose policy secret sigv4 web"),
     ("route", "arn built_in identity inject policy upstream web"), // it names sources, and its settings' mistakes
     // A config is made of what it configures: the hosts of `route`, the sections of the other side. None looks back.

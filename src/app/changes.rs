@@ -45,7 +45,7 @@ impl Changes {
             self.tell(key, then, now);
             return self.fix(key);
         };
-        let is_listed = ["listen", "identity", "credentials", "route"].contains(&key);
+        let is_listed = ["listen", "identity", "credentials", "endpoint", "route"].contains(&key);
         let is_service = ["provider", "authority"].contains(&key);
         if is_service && (then.is_empty() || now.is_empty()) {
             self.tell(key, then.values().next(), now.values().next());

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::App;
 use super::changes::{Changes, gone, lost};
 use super::current::{Current, HTTP};
+use super::endpoints::{self, Endpoints};
 use super::keys::{Missing, OurKeys};
 use super::listeners::Listeners;
 use super::other_side::{OtherSide, Plan};
@@ -42,6 +43,7 @@ pub(super) struct Reload {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) listeners: Listeners,
+    pub(super) endpoints: Endpoints,
     /// How those of the other side that speak TLS shake hands.
     pub(super) shaken: BTreeMap<Arc<str>, Handshakes>,
     pub(super) other_side: OtherSide,
@@ -61,6 +63,8 @@ struct Next {
     plan: Plan,
     /// Listeners that it opens, by their names.
     bound: BTreeMap<Arc<str>, Listener>,
+    /// Endpoints likewise.
+    endpoints: endpoints::Bound,
     changes: Changes,
     lost: BTreeSet<Arc<str>>,
     /// Sources that have gone, or speak for others.
@@ -129,11 +133,16 @@ impl Reload {
         let changes = Changes::between(&before.config, &config, &self.file);
         let built = built.map_err(|more| errors.append_news(more)).ok();
         errors.append(changes.fixed.clone());
+        // what is not sound takes no port
+        let endpoints = match &built {
+            Some((generation, ..)) if errors.is_empty() => self.running.endpoints.bind(generation, &mut errors),
+            _ => endpoints::Bound::new(),
+        };
         match built {
             Some((generation, keys, plan)) if errors.is_empty() => {
                 let current = Current { config, generation: Arc::new(generation), keys };
                 let gone = gone(&before.config, &current.config);
-                Ok(Next { current, plan, bound, changes, lost, gone })
+                Ok(Next { current, plan, bound, endpoints, changes, lost, gone })
             }
             _ => Err(errors.located(&config.text)),
         }
@@ -164,7 +173,7 @@ impl Reload {
 
     /// Requests that have begun keep to what they began with; those that come after this see the new one whole.
     async fn put_in_place(&mut self, workers: &Workers, before: &Current, next: Next, cause: Cause) {
-        let Next { current, plan, bound, changes, lost, gone } = next;
+        let Next { current, plan, bound, endpoints, changes, lost, gone } = next;
         let app = &self.app;
         let stays = |name: &str| {
             !lost.contains(name)
@@ -182,6 +191,7 @@ impl Reload {
         app.broker.use_providers(current.generation.providers.clone(), stays);
         app.sign_in.use_sealer(Arc::clone(&current.keys.sealer));
         let closed = self.running.listeners.close(&current.config, &bound);
+        self.running.endpoints.close(&current.generation, &endpoints);
         self.running.listeners.change(&current, touched);
         for (name, identity) in &plan.identities {
             if let (true, Some(tls)) = (touched, self.running.shaken.get(*name)) {
@@ -201,6 +211,14 @@ impl Reload {
             match self.running.listeners.open(workers, app, &name, listener) {
                 Ok(address) => tracing::info!(listener = &*name, address = %address, "listening"),
                 Err(error) => tracing::error!(listener = &*name, %error, "it can't be listened on"),
+            }
+        }
+        for (name, bound) in endpoints {
+            let called: Arc<str> = endpoints::listener_name(&name).into();
+            let manner = self.running.listeners.manner_of_others(Arc::clone(&called), None);
+            match self.running.endpoints.open(workers, app, manner, name, bound) {
+                Ok(place) => tracing::info!(listener = &*called, address = place, "listening"),
+                Err(error) => tracing::error!(listener = &*called, %error, "it can't be listened on"),
             }
         }
         self.counts.reloaded.increment(1);

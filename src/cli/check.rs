@@ -16,9 +16,11 @@ use crate::route::Route;
 use crate::tls::ClientAuth;
 
 pub(super) mod columns;
+mod endpoints;
 mod sources;
 
 use columns::Columns;
+use endpoints::Endpoint;
 use sources::Source;
 
 /// Read a config file, build everything in it and bind nothing; say what would run, or all that is wrong.
@@ -49,10 +51,11 @@ impl Check {
                 return ExitCode::FAILURE;
             }
         };
+        let endpoints = endpoints::all(&config, &generation);
         if self.json {
-            tell(&pretty(&as_json(&config, &generation, &sources)));
+            tell(&pretty(&as_json(&config, &generation, &sources, &endpoints)));
         } else {
-            let summary = summary(&config, &generation, &sources);
+            let summary = summary(&config, &generation, &sources, &endpoints);
             tell(&format!("{} is sound.\n\n{summary}", self.file.display()));
         }
         if sources.iter().any(Source::is_off) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -89,7 +92,7 @@ pub(super) fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn summary(config: &Config, generation: &Generation, sources: &[Source]) -> String {
+fn summary(config: &Config, generation: &Generation, sources: &[Source], endpoints: &[Endpoint]) -> String {
     let mut text = String::from("Listeners\n");
     let mut listeners = Columns::indented();
     for (name, listen) in &config.listen {
@@ -113,7 +116,14 @@ fn summary(config: &Config, generation: &Generation, sources: &[Source]) -> Stri
         sources.iter().for_each(|source| rows.row(source.columns()));
         let _ = write!(text, "\nIdentity\n{rows}");
     }
-    text.push_str("\nRoutes\n");
+    if !endpoints.is_empty() {
+        let mut rows = Columns::indented();
+        endpoints.iter().for_each(|endpoint| rows.row(endpoint.columns()));
+        let _ = write!(text, "\nEndpoints\n{rows}");
+    }
+    if !config.route.is_empty() {
+        text.push_str("\nRoutes\n");
+    }
     for route in generation.routes.iter() {
         let Some(written) = config.route.get(&route.name) else { continue };
         let _ = writeln!(text, "  {}", route.name);
@@ -148,7 +158,7 @@ fn others(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr, bo
     others.into_iter().filter_map(|(section, at)| at.map(|(address, tls)| (section, address, tls)))
 }
 
-fn as_json(config: &Config, generation: &Generation, sources: &[Source]) -> Value {
+fn as_json(config: &Config, generation: &Generation, sources: &[Source], endpoints: &[Endpoint]) -> Value {
     let listeners: Vec<_> = config
         .listen
         .iter()
@@ -189,6 +199,7 @@ fn as_json(config: &Config, generation: &Generation, sources: &[Source]) -> Valu
         "listeners": listeners,
         "others": others,
         "identity": sources.iter().map(Source::as_json).collect::<Vec<_>>(),
+        "endpoints": endpoints.iter().map(Endpoint::as_json).collect::<Vec<_>>(),
         "routes": routes,
     })
 }

@@ -26,6 +26,8 @@ use crate::identity::{
 use crate::policy::{Ask, Asked, Denied, Explanation, NormalPath, Told, Wanted, Way};
 use crate::route::{Host, OURS, is_ours};
 
+mod endpoint;
+
 /// Say what would become of a request, and why: route, rule, role, and everything STS would be told and how.
 ///
 /// Nothing is asked of anybody: the claims are taken from a file as if the identity provider had sent them. Exits with
@@ -38,9 +40,12 @@ pub(super) struct Explain {
     /// is `sub` unless the source has another `subject_claim`. Absent: nobody is logged in.
     #[arg(long = "as", value_name = "CLAIMS.JSON")]
     claims: Option<PathBuf>,
-    /// The URL that is asked for.
-    #[arg(long)]
+    /// The URL that is asked for; needed where no `--endpoint` is.
+    #[arg(long, default_value = "/", hide_default_value = true)]
     url: Uri,
+    /// The `[endpoint.<name>]` at which an SDK asks, in place of a URL. Without `--as` the workload is who its token says.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "method", "source"])]
+    endpoint: Option<String>,
     /// The method.
     #[arg(long, default_value = "GET")]
     method: Method,
@@ -97,6 +102,9 @@ impl Explain {
     /// What is to be told, and whether the request would pass; or what is wrong with the question.
     fn explain(&self, config: &Config, generation: &Generation) -> Result<(String, bool), String> {
         let now = self.at.unwrap_or_else(|| SystemClock.now());
+        if let Some(endpoint) = &self.endpoint {
+            return self.explain_endpoint(endpoint, config, generation, now);
+        }
         let identity = self.identity(generation, now)?;
         let answer = self.answer(config, generation, identity.as_ref(), now)?;
         let text = if self.json {
@@ -111,13 +119,24 @@ impl Explain {
     fn identity(&self, generation: &Generation, now: SystemTime) -> Result<Option<Identity>, String> {
         let Some(file) = &self.claims else { return Ok(None) };
         let (name, source) = self.source(generation)?;
+        self.vouched(file, name, source, now).map(Some)
+    }
+
+    /// The identity that a source would make of the claims in a file.
+    fn vouched(
+        &self,
+        file: &Path,
+        name: &SourceName,
+        source: &Arc<dyn IdentitySource>,
+        now: SystemTime,
+    ) -> Result<Identity, String> {
         let (id, claims) = source
             .read(read_claims(file)?)
             .map_err(|reason| format!("`{}` is not what identity.{name} would vouch for: {reason}", file.display()))?;
         let subject = Arc::new(Subject { source: Arc::clone(name), id });
         let ends = now + Duration::from_secs(3600);
         let holder = Holder { id: HolderId::random(), ends, evidence: Arc::new(NoEvidence) };
-        Ok(Some(Identity { subject, claims, ends_at: ends, holder }))
+        Ok(Identity { subject, claims, ends_at: ends, holder })
     }
 
     /// The source that is named, else the only one.

@@ -41,7 +41,7 @@ impl Serve {
         };
         run(config, Some(self.file), BTreeMap::new(), |running| {
             for (name, address) in running.addresses() {
-                tracing::info!(listener = &**name, address = %address, "listening");
+                tracing::info!(listener = &**name, address = &**address, "listening");
             }
         })
     }

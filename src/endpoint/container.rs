@@ -6,29 +6,30 @@
 //! user with its body, so the body says what is wrong.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::counts::{Counts, Verdict};
+use super::counts::Verdict;
+use super::ledger::Ledger;
 use super::own::{Held, NotHeld, Own};
 use super::place::Place;
-use super::{Asked, Endpoint, Materials, guard};
+use super::shelf::Shelf;
+use super::{Asked, Binding, Endpoint, Materials, Standing, guard};
+use crate::broker::Broker;
 use crate::built_in::{BuiltIn, Settings, SettingsError};
 use crate::clock::rfc3339;
 use crate::credentials::IssueError;
 use crate::files::{Rotated, RotatedError};
-use crate::identity::EvidenceError;
-use crate::policy::{Denied, HopSettings, RoleSettings, WantSettings};
+use crate::policy::{Ask, Denied, Explanation, HopSettings, RoleSettings, WantSettings};
 use crate::secret::Secret;
-use crate::telemetry::{AUDIT, Metrics};
 use crate::web::{self, Body, Response, chain};
 
 pub(super) const BUILT_IN: BuiltIn<dyn Endpoint, Materials> = BuiltIn {
@@ -41,8 +42,11 @@ pub(super) const BUILT_IN: BuiltIn<dyn Endpoint, Materials> = BuiltIn {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ContainerSettings {
-    address: Place,
-    token_file: PathBuf,
+    address: Option<Place>,
+    socket: Option<PathBuf>,
+    #[serde(default)]
+    users: Vec<u32>,
+    token_file: Option<PathBuf>,
     identity: String,
     credentials: String,
     role: Option<String>,
@@ -65,14 +69,14 @@ struct ContainerSettings {
 
 #[derive(Debug)]
 struct Container {
-    name: Arc<str>,
-    place: Place,
-    /// What clients show.
-    token: Rotated<Secret>,
+    binding: Binding,
+    /// Who may ask by the socket.
+    users: Vec<u32>,
+    /// What clients show. By a socket they may show nothing, as the system says who they are.
+    token: Option<Rotated<Secret>>,
     own: Own,
-    /// The keys that were handed out last: others are worth a line.
-    last: ArcSwapOption<Arc<str>>,
-    counts: Counts,
+    shelf: Shelf,
+    ledger: Ledger,
 }
 
 /// Why a request gets no credentials.
@@ -80,14 +84,18 @@ struct Container {
 enum Refusal {
     #[error("{0}")]
     NoSdk(&'static str),
+    #[error("the user {0} may not ask by this socket")]
+    User(u32),
     #[error(
         "the Authorization header is missing, or not what is in the file of AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
     )]
     Token,
     #[error("the authorization token can't be checked")]
     TokenFile(#[source] RotatedError),
-    #[error("there is /v1/credentials and /v1/credentials/<role>, by GET")]
+    #[error("there is /v1/credentials and /v1/credentials/<role>")]
     Unknown,
+    #[error("credentials are asked for by GET")]
+    Method,
     #[error(transparent)]
     NotHeld(NotHeld),
 }
@@ -108,6 +116,9 @@ struct Answer<'a> {
 impl Container {
     fn build(section: &Settings<'_>, materials: &Materials) -> Result<Self, SettingsError> {
         let settings: ContainerSettings = section.parse()?;
+        let in_folder = |path: &PathBuf| section.surroundings.folder.join(path);
+        let users = [&*settings.users, &[ROOT, geteuid().as_raw()]].concat();
+        let binding = settings.binding(in_folder)?;
         let want = WantSettings {
             role: settings.role,
             roles: settings.roles,
@@ -121,15 +132,14 @@ impl Container {
             policy: settings.policy,
             policy_arns: settings.policy_arns,
         };
-        let metrics: &Metrics = &materials.metrics;
         Ok(Self {
-            name: section.name.into(),
-            place: settings.address,
+            binding,
+            users,
             // not among the config's own files: a rotated token is no other config
-            token: Rotated::new(section.surroundings.folder.join(settings.token_file)),
+            token: settings.token_file.as_ref().map(in_folder).map(Rotated::new),
             own: Own::build(&settings.identity, &settings.credentials, &want, materials)?,
-            last: ArcSwapOption::empty(),
-            counts: Counts::register(metrics, section.name),
+            shelf: Shelf::default(),
+            ledger: Ledger::open(&materials.metrics, section.name),
         })
     }
 
@@ -138,85 +148,113 @@ impl Container {
         if let Some(objection) = guard::objection(&head.headers, asked.at) {
             return Err(Refusal::NoSdk(objection));
         }
-        let token = self.token.current(token).map_err(Refusal::TokenFile)?;
-        if !shown(&head.headers).is_some_and(|shown| token.matches(shown)) {
-            return Err(Refusal::Token);
+        // the system's word, which nobody can forge (A24)
+        if let Some(user) = asked.connection.user.filter(|user| !self.users.contains(user)) {
+            return Err(Refusal::User(user));
         }
-        let rest = head.uri.path().strip_prefix("/v1/credentials").filter(|_| head.method == Method::GET);
-        let wanted = match rest.ok_or(Refusal::Unknown)? {
+        if let Some(file) = &self.token {
+            let token = file.current(token).map_err(Refusal::TokenFile)?;
+            if !shown(&head.headers).is_some_and(|shown| token.matches(shown)) {
+                return Err(Refusal::Token);
+            }
+        }
+        let wanted = match head.uri.path().strip_prefix("/v1/credentials").ok_or(Refusal::Unknown)? {
             "" => None,
             rest => Some(rest.strip_prefix('/').filter(|name| is_name(name)).ok_or(Refusal::Unknown)?),
         };
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            return Err(Refusal::Method);
+        }
         let peer = asked.connection.peer.ip();
         self.own.credentials(wanted, peer, asked.broker, asked.now).await.map_err(Refusal::NotHeld)
     }
+}
 
-    /// A line for keys that were not the last ones already.
-    fn tell_of(&self, held: &Held, asked: &Asked<'_>) {
-        let (grant, credentials) = (&held.grant, &held.credentials);
-        if self.last.load().as_deref() == Some(&credentials.access_key_id) {
-            return;
+impl ContainerSettings {
+    /// Who connects to a port could be anybody on this machine and shows a token; of a socket the system knows.
+    fn binding(&self, in_folder: impl Fn(&PathBuf) -> PathBuf) -> Result<Binding, SettingsError> {
+        match (&self.address, &self.socket) {
+            (Some(_), Some(_)) => Err(SettingsError::at("socket", "is there beside `address`; expected one of them")),
+            (None, None) => {
+                Err(SettingsError::at("address", "is missing; expected something like 127.0.0.1:9911, or a `socket`"))
+            }
+            (Some(_), None) if !self.users.is_empty() => Err(SettingsError::at(
+                "users",
+                "is of no use without `socket`: nobody knows whose a port's clients are",
+            )),
+            (Some(_), None) if self.token_file.is_none() => {
+                Err(SettingsError::at("token_file", "is missing; expected the file of what clients show"))
+            }
+            (Some(place), None) => Ok(Binding::at(place.0)),
+            (None, Some(path)) => Ok(Binding::Socket { path: in_folder(path), for_all: !self.users.is_empty() }),
         }
-        self.last.store(Some(Arc::new(Arc::clone(&credentials.access_key_id))));
-        tracing::info!(
-            target: AUDIT,
-            {
-                endpoint = &*self.name, client = %asked.connection.peer.ip(),
-                subject.source = &*grant.subject.source, subject.id = &*grant.subject.id,
-                aws.role = grant.role.as_str(), aws.access_key_id = &*credentials.access_key_id,
-                aws.expires = rfc3339(credentials.expires),
-            },
-            "credentials were handed out"
-        );
-    }
-
-    fn tell_of_refusal(&self, refusal: &Refusal, asked: &Asked<'_>) {
-        tracing::warn!(
-            target: AUDIT,
-            {
-                endpoint = &*self.name, client = %asked.connection.peer.ip(), error = chain(refusal),
-                status = refusal.status().as_u16(),
-            },
-            "no credentials were handed out"
-        );
     }
 }
 
 #[async_trait]
 impl Endpoint for Container {
-    fn address(&self) -> SocketAddr {
-        self.place.0
+    fn binding(&self) -> Binding {
+        self.binding.clone()
     }
 
     async fn answer(&self, asked: Asked<'_>) -> Response {
         match self.held(&asked).await {
             Ok(held) => {
-                self.counts.count(Verdict::Served);
-                self.tell_of(&held, &asked);
-                answer(&held)
+                self.ledger.count(Verdict::Served);
+                let (body, is_new) = self.shelf.body(&held, asked.now, written);
+                if is_new {
+                    self.ledger.handed_out(&held, &asked);
+                }
+                let mut response = Response::new(Body::full(body));
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                response
             }
             Err(refusal) => {
-                self.counts.count(refusal.verdict());
-                self.tell_of_refusal(&refusal, &asked);
+                let (verdict, reason) = refusal.sort();
+                self.ledger.refused(verdict, reason, &refusal, refusal.status(), &asked);
                 refusal.answer()
             }
         }
     }
+
+    fn explain(&self, ask: Ask<'_>) -> Option<Explanation> {
+        Some(self.own.explain(ask))
+    }
+
+    fn lacks(&self) -> Option<String> {
+        let token = self.token.as_ref().and_then(|file| file.current(token).err());
+        token.map(|error| chain(&error)).or_else(|| self.own.lacks())
+    }
+
+    fn standing(&self) -> Standing {
+        self.own.standing()
+    }
+
+    async fn tend(&self, broker: &Broker, now: SystemTime) {
+        self.own.tend(broker, now, |held| self.ledger.at_hand(held)).await;
+    }
 }
 
 impl Refusal {
-    fn verdict(&self) -> Verdict {
+    /// For the metrics, and for the log.
+    fn sort(&self) -> (Verdict, &'static str) {
         match self {
-            Self::NoSdk(_) => Verdict::Refused,
-            Self::Token => Verdict::Unauthorized,
-            Self::Unknown => Verdict::Unknown,
-            Self::TokenFile(_) | Self::NotHeld(_) => Verdict::Failed,
+            Self::NoSdk(objection) => (Verdict::Refused, objection),
+            Self::User(_) => (Verdict::Refused, "another user asks"),
+            Self::Token => (Verdict::Unauthorized, "the token is missing or wrong"),
+            Self::TokenFile(_) => (Verdict::Failed, "the token can't be checked"),
+            Self::Unknown => (Verdict::Unknown, "the path is unknown"),
+            Self::Method => (Verdict::Unknown, "the method is another"),
+            Self::NotHeld(error) => (Verdict::Failed, error.reason()),
         }
     }
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoSdk(_) => StatusCode::FORBIDDEN,
+            Self::NoSdk(_) | Self::User(_) => StatusCode::FORBIDDEN,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Token => StatusCode::UNAUTHORIZED,
             Self::Unknown => StatusCode::NOT_FOUND,
             Self::NotHeld(NotHeld::Denied(Denied::RoleWanted(_))) => StatusCode::BAD_REQUEST,
@@ -233,25 +271,23 @@ impl Refusal {
         let (code, message) = match self {
             // a page must not even learn what this is (A22)
             Self::NoSdk(_) => return without_body(status),
+            Self::User(_) => ("AccessDenied".to_owned(), self.to_string()),
+            Self::Method => ("MethodNotAllowed".to_owned(), self.to_string()),
             Self::Token => ("Unauthorized".to_owned(), self.to_string()),
             Self::TokenFile(_) => ("ServiceUnavailable".to_owned(), self.to_string()),
             Self::Unknown => ("NotFound".to_owned(), self.to_string()),
-            Self::NotHeld(error) => (error.code().to_string(), for_the_user(error)),
+            Self::NotHeld(error) => (error.code().to_string(), error.for_the_user()),
         };
-        web::json(status, &json!({ "code": code, "message": message }))
+        let mut response = web::json(status, &json!({ "code": code, "message": message }));
+        if matches!(self, Self::Method) {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
     }
 }
 
-/// What the SDK's user is told: STS's code and the role, and what STS said of it. Where a file is named the reason is for
-/// the log alone.
-fn for_the_user(error: &NotHeld) -> String {
-    match error {
-        NotHeld::Nobody(EvidenceError::Unavailable(_)) => error.to_string(),
-        error => chain(error),
-    }
-}
-
-fn answer(held: &Held) -> Response {
+/// The answer's body.
+fn written(held: &Held) -> Vec<u8> {
     let (role, credentials) = (&held.grant.role, &held.credentials);
     let body = Answer {
         access_key_id: &credentials.access_key_id,
@@ -261,12 +297,7 @@ fn answer(held: &Held) -> Response {
         role_arn: role.as_str(),
         account_id: role.account(),
     };
-    let Ok(body) = serde_json::to_vec(&body) else { return without_body(StatusCode::INTERNAL_SERVER_ERROR) };
-    let mut response = Response::new(Body::full(body));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    serde_json::to_vec(&body).unwrap_or_default() // of texts alone, it can be written
 }
 
 fn without_body(status: StatusCode) -> Response {
@@ -297,5 +328,6 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
 }
 
+const ROOT: u32 = 0;
 /// 128 bits in base64 (A24).
 const SHORTEST: usize = 22;

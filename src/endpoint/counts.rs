@@ -11,7 +11,11 @@ use crate::telemetry::Metrics;
 pub(super) enum Verdict {
     /// Credentials were handed out.
     Served,
-    /// It was no SDK's.
+    /// What is no secret was told, such as the region.
+    Told,
+    /// A session token was issued.
+    Token,
+    /// It was no SDK's, or asks for what nobody gets.
     Refused,
     /// Its token was missing or wrong.
     Unauthorized,
@@ -22,7 +26,7 @@ pub(super) enum Verdict {
 }
 
 /// `claviger_endpoint_requests_total` of one endpoint.
-pub(super) struct Counts([(Verdict, Counter); 5]);
+pub(super) struct Counts([(Verdict, Counter); VERDICTS.len()]);
 
 impl Counts {
     pub(super) fn register(metrics: &Metrics, endpoint: &str) -> Self {
@@ -45,8 +49,10 @@ impl fmt::Debug for Counts {
 }
 
 const NAME: &str = "claviger_endpoint_requests_total";
-const VERDICTS: [(Verdict, &str); 5] = [
+const VERDICTS: [(Verdict, &str); 7] = [
     (Verdict::Served, "served"),
+    (Verdict::Told, "told"),
+    (Verdict::Token, "token"),
     (Verdict::Refused, "refused"),
     (Verdict::Unauthorized, "unauthorized"),
     (Verdict::Unknown, "unknown"),

@@ -6,10 +6,10 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HOST, HeaderName, ORIGIN};
 
 /// Why a request is not an SDK's, where it is not.
-pub(super) fn objection(headers: &HeaderMap, at: SocketAddr) -> Option<&'static str> {
+pub(super) fn objection(headers: &HeaderMap, at: Option<SocketAddr>) -> Option<&'static str> {
     // DNS rebinding: the page's own name has come to mean this address (A22)
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if !is_here(host, at) {
+    if !at.map_or_else(|| host == LOCALHOST, |at| is_here(host, at)) {
         return Some("the host is not this endpoint's address");
     }
     // browsers say whose page asks, and no SDK is one (A22)
@@ -26,7 +26,7 @@ fn is_here(host: &str, at: SocketAddr) -> bool {
     if host.parse() == Ok(at) {
         return true;
     }
-    if at.ip().is_loopback() && host.strip_prefix("localhost").is_some_and(|rest| is_port(rest, at)) {
+    if at.ip().is_loopback() && host.strip_prefix(LOCALHOST).is_some_and(|rest| is_port(rest, at)) {
         return true;
     }
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -40,6 +40,8 @@ fn is_port(text: &str, at: SocketAddr) -> bool {
     }
 }
 
+/// What clients call the other end of a Unix socket.
+const LOCALHOST: &str = "localhost";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The port that clients don't write.
 const HTTP: u16 = 80;
@@ -47,6 +49,14 @@ const HTTP: u16 = 80;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a22_a_socket_has_one_host() {
+        for (host, is_ours) in [("localhost", true), ("localhost:80", false), ("evil.test", false), ("", false)] {
+            let headers = [(HOST, host.parse().unwrap())].into_iter().collect();
+            assert_eq!(objection(&headers, None).is_none(), is_ours, "{host}");
+        }
+    }
 
     #[test]
     fn a22_only_the_very_host_is_ours() {

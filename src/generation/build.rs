@@ -37,7 +37,12 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         let stays = |name: &Arc<str>| same_mint && !anew.contains(name);
         builder.carry_over("credentials", &mut providers, &before.providers, before, stays);
     }
-    let endpoints = builder.endpoints(&sources, &providers);
+    let mut endpoints = builder.endpoints(&sources, &providers);
+    if let Some((before, _)) = before {
+        // they hold what they stand on: where that is the same, their tokens and answers stay good
+        let stays = is_same_all(&sources, &before.sources) && is_same_all(&providers, &before.providers);
+        builder.carry_over("endpoint", &mut endpoints, &before.endpoints, before, |_| stays);
+    }
     let routes = config.route.iter().filter_map(|(name, route)| builder.route(name, route, &sources, &providers));
     let routes: Vec<_> = routes.map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
@@ -302,6 +307,11 @@ impl Builder<'_> {
             self.errors.add(format!("identity.{name}"), problem);
         }
     }
+}
+
+/// Whether both have the same parts by the same names.
+fn is_same_all<T: ?Sized>(now: &BTreeMap<Arc<str>, Arc<T>>, then: &BTreeMap<Arc<str>, Arc<T>>) -> bool {
+    now.len() == then.len() && now.iter().all(|(name, part)| then.get(name).is_some_and(|old| Arc::ptr_eq(part, old)))
 }
 
 /// Whether anybody may log in for this route, or comes with what a login left: a token or a certificate leaves nothing.

@@ -25,6 +25,18 @@
 //! A `Grant` holds everything STS would see, and is the key as it is. *Rejected:* keys put together by hand, from which
 //! others have left out the role or the host, or joined two fields so that two people met (A27).
 //!
+//! # 2026-11: Endpoints ask before they are asked
+//!
+//! An endpoint's credentials are asked for when its workload has a token, and renewed whether or not anybody asks: SDKs
+//! wait for one or two seconds, and an orchestrator that waits for `/readyz` shall start an app that finds its keys. The
+//! price is a call in some forty minutes for each role of an idle sidecar. *Rejected:* asking when the first SDK does:
+//! the instance metadata service is asked once and waited for one second.
+//!
+//! # 2026-11: Session tokens of the metadata service are sealed times
+//!
+//! A token says until when it is good, sealed under a key of the endpoint's own that no disk has. *Rejected:* a table of
+//! those that were issued: whoever can connect could fill it, and throw others' out.
+//!
 //! # 2026-11: Our own keys come from one place
 //!
 //! Where `assume_role` finds claviger's own keys is decided once, by the variables that name a place. *Rejected:* going on

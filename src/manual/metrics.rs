@@ -33,7 +33,9 @@
 //! | `claviger_credentials_issue_seconds` | `provider` | How long a credential provider took. |
 //! | `claviger_credentials_renewals_total` | `provider` `outcome` | Those of them that nobody waited for: `renewed`, `failed`. |
 //! | `claviger_credentials_refusals_total` | `provider` `code` | Refusals of credential providers, by the code of their answer. |
-//! | `claviger_endpoint_requests_total` | `endpoint` `verdict` | Requests at endpoints for SDKs: `served`, `refused` (no SDK sends them), `unauthorized`, `unknown`, `failed` (no credentials were to be had). |
+//! | `claviger_endpoint_requests_total` | `endpoint` `verdict` | Requests at endpoints for SDKs, by what became of them: `served` (keys were handed out), `told` (the region and the like), `token`, `refused`, `unauthorized`, `unknown`, `failed`. |
+//! | `claviger_endpoint_request_seconds` | `endpoint` | From such a request's head to its answer's head. |
+//! | `claviger_endpoint_expiry_timestamp_seconds` | `endpoint` `role` | When the credentials end that are at hand at an endpoint, in seconds since the epoch. |
 //! | `claviger_fetches_total` | `host` `outcome` | Requests to identity providers, key sets and collectors: the class of the answer, or `unreachable`, `out_of_bounds`, `too_large`. |
 //! | `claviger_fetch_seconds` | `host` | How long such a request took with its answer. |
 //! | `claviger_upstream_connections_total` | `upstream` | Connections that were opened to upstreams. |

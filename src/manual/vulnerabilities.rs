@@ -49,8 +49,11 @@
 //! |---|---|---|---|
 //! | A13 | HTTP/2: rapid resets, resets provoked from us, CONTINUATION, empty frames, PING and SETTINGS floods. | The engine's limits, set by us, and a budget for control frames. | `server::connection`, `server::frames` |
 //! | A14 | Slow heads, slow bodies, silent connections, stalled handshakes. | A time for each, and the end of the connection; so many connections in all and from one address, so many requests on each, and rates for clients and people. | `server::watch`, `server::Limits`, `server::Crowd`, `rate` |
-//! | A24 | Somebody else on the machine takes the port. | Ports are bound for us alone, and one that is taken ends the start. *Not yet:* credential endpoints for local processes. | `server::Listener` |
-//! | A25 | Other users read keys at rest. | Kept keys are mode 0600, never followed through links, refused where others could read them; secrets come by reference, not by argument. *Not yet:* protection from core dumps. | `config::keys`, `built_in::SecretSource` |
+//! | A22 | A hostile page reaches a local port: DNS rebinding, simple requests, a foreign `Host` or `Origin`. | At endpoints for SDKs the host is the very address or `localhost`; what a browser says of itself (`Origin`, `Sec-Fetch-*`) is refused, with 403 and no body, before any token is looked at; there is no CORS. | `endpoint::guard` |
+//! | A23 | A workload is made to fetch credentials for someone else by GET, or to pass a request on. | `imds` has version 2 alone: a token by PUT, sealed, of this process and endpoint; `X-Forwarded-For` and `Forwarded` are refused everywhere; answers pass no router. `container` has a token that only its clients can read. | `endpoint::imds`, `endpoint::guard`, `server::Listener` |
+//! | A24 | Somebody else on the machine takes the port, or asks there. | Ports are bound for us alone, and one that is taken ends the start and names its holder; a Unix socket that is answered is never replaced. Clients show a token of 128 bits and more, or come by a socket whose other end the system knows. `imds` can ask for neither: whoever can connect is the workload. | `server::Listener`, `server::holder_of`, `endpoint::container` |
+//! | A25 | Other users read keys at rest. | Kept keys are mode 0600, never followed through links, refused where others could read them; secrets come by reference, not by argument. A Unix socket is 0600 before anybody can connect, in folders that only root and we can write. *Not yet:* protection from core dumps. | `config::keys`, `built_in::SecretSource`, `server::Listener` |
+//! | A26 | A neighbour with another's address or service account. | Endpoints are bound to loopback or to AWS's own link-local addresses, nowhere else, and share their port with nobody. *Not yet:* service accounts of callers. | `endpoint::place`, `server::Listener` |
 //! | A33 | A bad config at reload, or half of one. | A generation is whole or is not; the users file likewise. *Not yet:* reloading a running proxy. | `generation`, `users::file` |
 //! | A36 | Secrets in logs, errors, metrics. | `Secret` does not print; other crates stay at `warn`; errors about secrets never quote; lines are JSON, so a line end is escaped. | `secret`, `telemetry`, `built_in` |
 //! | A37 | No descriptors, no disk, a kill in the middle. | Accepting pauses and goes on; there are fewer connections than descriptors; requests are refused before memory ends; keys are written beside and renamed. | `server::accept`, `server::Crowd`, `server::mind_memory`, `config::keys` |
@@ -94,9 +97,6 @@
 //!
 //! | no. | attack | what it is about |
 //! |---|---|---|
-//! | A22 | A hostile page reaches a local port: DNS rebinding, simple requests, a foreign `Host` or `Origin`. | credential endpoints on loopback |
-//! | A23 | A workload is made to fetch credentials for someone else by GET. | the instance metadata service |
-//! | A26 | A neighbour with another's address or service account. | credential endpoints in pods |
 //! | A32 | Injected filters and names, empty passwords, referrals, no TLS. | LDAP |
 //!
 //! # Cases from elsewhere that tests replay

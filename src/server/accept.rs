@@ -1,29 +1,29 @@
 //! Taking connections off a listener and putting them on workers.
 
-use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::Seat;
 use super::connection::Site;
+use super::listener::{Accepted, Accepting};
+use super::{Listener, Seat};
 
 /// Accepts for one listener.
 pub(super) struct Acceptor {
-    pub(super) listener: std::net::TcpListener,
+    pub(super) listener: Listener,
     pub(super) site: Arc<Site>,
     pub(super) seats: Vec<Seat>,
     pub(super) tasks: TaskTracker,
 }
 
 impl Acceptor {
-    /// Until the drain begins; then the port is free.
+    /// Until the drain begins; then the place is free.
     pub(super) async fn run(self) {
-        let listener = match TcpListener::from_std(self.listener) {
+        let listener = match self.listener.accepting() {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!(listener.name = %self.site.name(), %error, "the listener can't be watched");
@@ -48,11 +48,10 @@ struct Hand {
 
 impl Hand {
     /// No error ends the loop: what fails is one connection, or the system is short of something for a while.
-    async fn accept_all(&self, listener: &TcpListener) {
+    async fn accept_all(&self, listener: &Accepting) {
         let mut pause = PAUSE;
         loop {
-            // into_std leaves this worker's event queue, as another worker may get the connection
-            match listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+            match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = PAUSE;
                     self.place(stream, peer);
@@ -70,12 +69,12 @@ impl Hand {
     }
 
     /// Puts the connection on the worker with the fewest, if there is room for it.
-    fn place(&self, mut stream: TcpStream, peer: SocketAddr) {
+    fn place(&self, mut stream: Accepted, peer: SocketAddr) {
         let entered = match self.site.enter(peer) {
             Ok(entered) => entered,
             Err(refusal) => {
                 // What the socket's buffer takes, and no waiting; where TLS is expected it would be noise.
-                let _: io::Result<()> = refusal.map_or(Ok(()), |answer| stream.write_all(answer));
+                let _: io::Result<()> = refusal.map_or(Ok(()), |answer| stream.write(answer));
                 return;
             }
         };

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use super::frames::Counted;
 use super::guard::Guarded;
 use super::joined::Joined;
 use super::limits::{HYPERS_HEADERS, Limits};
+use super::listener::Accepted;
 use super::refusals::{Reason, Refusal, Refusals};
 use super::served::{Flight, Served};
 use super::watch::{Wait, Watch};
@@ -73,13 +74,23 @@ impl Site {
     }
 
     /// Serves the connection to its end. TLS and HTTP/2 are boxed, so that a plain connection's task holds no room for
-    /// their state.
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    /// their state; so is what comes by a Unix socket.
+    pub(super) async fn serve(self: Arc<Self>, stream: Accepted, peer: SocketAddr) -> io::Result<()> {
         let _open = self.counts.opened();
         let limits = self.manner.limits.load_full();
+        let connection = Connection::new(Arc::clone(&self.manner.name), peer, self.manner.tls.is_some());
+        let stream = match stream {
+            Accepted::Tcp(stream) => stream,
+            Accepted::Unix(stream) => {
+                let stream = tokio::net::UnixStream::from_std(stream)?;
+                let connection = Connection { user: Some(stream.peer_cred()?.uid()), ..connection };
+                Box::pin(self.http1(Joined::new(stream), Arc::new(connection), &limits)).await;
+                return Ok(());
+            }
+        };
         stream.set_nodelay(true)?;
         let stream = Joined::new(tokio::net::TcpStream::from_std(stream)?);
-        let connection = Arc::new(Connection::new(Arc::clone(&self.manner.name), peer, self.manner.tls.is_some()));
+        let connection = Arc::new(connection);
         match &self.manner.tls {
             None => self.http1(stream, connection, &limits).await,
             Some(tls) => Box::pin(self.secured(TlsAcceptor::from(tls.config()), stream, connection, &limits)).await,

@@ -298,3 +298,47 @@ fn questions_that_make_no_sense_say_so() {
         assert!(error.contains(problem), "{problem}\n{error}");
     }
 }
+
+#[test]
+fn an_endpoint_is_asked_by_its_workload() {
+    let endpoint = r#"
+    [identity.workload]
+    kind = "token_file"
+    path = "none.jwt"
+    [endpoint.app]
+    kind = "container"
+    socket = "app.sock"
+    identity = "workload"
+    credentials = "aws"
+    session_name = "app-{claims.pod}"
+    roles = [
+        { name = "reader", role = "arn:aws:iam::123456789012:role/reader-{claims.namespace}" },
+        { name = "writer", role = "arn:aws:iam::123456789012:role/writer" },
+    ]
+    "#;
+    let config = [CONFIG, endpoint].concat();
+    let pod = || Some(json!({"sub": "system:serviceaccount:a:b", "namespace": "a", "pod": "b-1"}));
+    let told = |arguments: &[&str]| told_by(&config, pod(), arguments);
+    let (text, allowed) = told(&["--endpoint=app", "--role=reader"]).unwrap();
+    assert!(allowed, "{text}");
+    let role = "role arn:aws:iam::123456789012:role/reader-a as a parameter of the call";
+    has_lines(
+        &text,
+        &[
+            "as workload/system:serviceaccount:a:b, at 2026-03-02T09:30:00Z",
+            "credentials aws (web_identity) by AssumeRoleWithWebIdentity",
+            role,
+            "session name app-b-1 as a parameter of the call",
+            "offers writer arn:aws:iam::123456789012:role/writer",
+        ],
+    );
+    let (text, allowed) = told(&["--endpoint=app"]).unwrap();
+    assert!(!allowed && text.contains("none was chosen: reader, writer"), "{text}");
+    let (text, _) = told(&["--endpoint=app", "--role=writer", "--json"]).unwrap();
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(answer["policy"]["grant"]["role"], "arn:aws:iam::123456789012:role/writer");
+    // without claims its own token says who it is, and here there is none
+    let problem = told_by(&config, None, &["--endpoint=app"]).unwrap_err();
+    assert!(problem.contains("identity.workload") && problem.contains("none.jwt"), "{problem}");
+    assert!(told(&["--endpoint=other"]).unwrap_err().contains("it may be one of: app"));
+}
