@@ -27,6 +27,7 @@ mod derived;
 mod email;
 mod groups;
 mod issuer;
+mod kubernetes;
 mod mtls;
 mod oidc;
 mod onward;
@@ -37,6 +38,7 @@ mod secret_text;
 mod seen;
 mod shards;
 mod token_file;
+mod token_judge;
 mod unhashed;
 
 pub use assertion::{RolePair, SamlResponse};
@@ -47,6 +49,7 @@ pub use onward::{Form, Onward};
 pub use party::{Heard, LeaveRequest, Message, Party, SamlLogin};
 #[cfg(feature = "saml")]
 pub use saml::EXAMPLES as SAML_EXAMPLES;
+pub use token_judge::TokenJudge;
 pub use unhashed::Unhashed;
 
 /// Every kind of `[identity.<name>]`.
@@ -57,6 +60,7 @@ pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[
     bearer::BUILT_IN,
     mtls::BUILT_IN,
     token_file::BUILT_IN,
+    kubernetes::BUILT_IN,
 ];
 
 /// What a source may use.
@@ -276,6 +280,11 @@ pub trait IdentitySource: Debug + Send + Sync {
 
     /// The interactive login, where this source has one.
     fn login(&self) -> Option<&dyn Login> {
+        None
+    }
+
+    /// The judge of tokens that are shown outside of `Authorization: Bearer`, where this source takes such.
+    fn token_judge(&self) -> Option<&dyn TokenJudge> {
         None
     }
 
