@@ -11,6 +11,7 @@ use crate::support::world::{Plan, World};
 
 mod container;
 mod imds;
+mod pods;
 mod running;
 mod socket;
 
