@@ -131,6 +131,9 @@ pub(super) async fn body_at_hand(
     if permit.is_preflight() {
         return Ok(Body::Empty); // it asks a question and brings nothing (A4)
     }
+    if let Body::Empty = body {
+        return Ok(body);
+    }
     // what says that it is too large is refused before any of it is read
     route.upstream.check_length(&body)?;
     let Some(limit) = limit.min() else {

@@ -196,6 +196,51 @@ async fn bodies_in_chunks_that_nobody_can_read_are_refused_with_the_reason() {
     world.signer(&seen, "s3").await;
 }
 
+/// Over plain http SDKs sign each chunk with whatever keys they have: these signatures go, content and checksum stay, and
+/// the length is known although the client's was not.
+#[tokio::test]
+async fn a29_chunks_that_a_client_signed_are_signed_anew() {
+    let world = Plan::with_routes(ROUTES).start().await;
+    let alice = world.ticket("alice").await;
+    let theirs = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let content = "x".repeat(70_000);
+    let chunks = format!(
+        "{:x};chunk-signature={theirs}\r\n{content}\r\n0;chunk-signature={theirs}\r\nx-amz-checksum-crc32:NhCmhg==\r\n\
+         x-amz-trailer-signature:{theirs}\r\n\r\n",
+        content.len()
+    );
+    let lines = "Content-Encoding: aws-chunked\r\nX-Amz-Decoded-Content-Length: 70000\r\n\
+                 X-Amz-Trailer: x-amz-checksum-crc32\r\n\
+                 X-Amz-Content-Sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER\r\n";
+    for framed in [
+        format!("Content-Length: {}\r\n\r\n{chunks}", chunks.len()),
+        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{chunks}\r\n0\r\n\r\n", chunks.len()),
+    ] {
+        let answer = put(&world, &alice, "/bucket/key", &format!("{lines}{framed}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let seen = world.upstream.last();
+        assert_eq!(seen.all("x-amz-content-sha256"), ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"]);
+        assert_eq!(
+            (seen.all("content-length"), seen.all("transfer-encoding")),
+            (vec![&*seen.body.len().to_string()], vec![])
+        );
+        let body = String::from_utf8(seen.body.clone()).unwrap();
+        assert!(
+            body.starts_with("10000;chunk-signature=") && !body.contains(theirs),
+            "in chunks of 64 KiB, none theirs"
+        );
+        assert!(body.contains("\r\nx-amz-checksum-crc32:NhCmhg==\r\nx-amz-trailer-signature:"), "checksums are kept");
+        assert_eq!(body.matches('x').count(), content.len() + 2, "all of the content");
+    }
+    // what the framing does not hold is cut: the upstream never has the whole
+    let before = world.upstream.seen().len();
+    let cut = chunks.replacen("\r\n0;", "\r\n1;", 1);
+    let answer =
+        put(&world, &alice, "/bucket/key", &format!("{lines}Content-Length: {}\r\n\r\n{cut}", cut.len())).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("body_malformed"), "{answer}");
+    assert!(world.upstream.seen()[before..].iter().all(|seen| seen.broken));
+}
+
 /// A PUT with these lines and this body; the whole answer.
 async fn put(world: &World, cookie: &str, path: &str, rest: &str) -> String {
     let lines = format!("Host: {}\r\nCookie: {cookie}\r\nConnection: close\r\n", world.at);
