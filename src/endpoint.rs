@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -33,6 +33,8 @@ mod own;
 mod place;
 mod pod_identity;
 mod shelf;
+
+pub use guard::objection;
 
 /// Every kind of `[endpoint.<name>]`.
 pub const BUILT_INS: &[BuiltIn<dyn Endpoint, Materials>] =
@@ -62,6 +64,13 @@ pub struct Asked<'a> {
     pub broker: &'a Broker,
     /// Now.
     pub now: SystemTime,
+}
+
+/// Who asks: who is at the other end of a Unix socket, or an address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Client {
+    User(u32),
+    Address(IpAddr),
 }
 
 /// Where an endpoint is bound.
@@ -118,6 +127,21 @@ pub trait Endpoint: Debug + Send + Sync {
 
     /// Sees to it that credentials are at hand before anybody asks. It is called again and again.
     async fn tend(&self, _broker: &Broker, _now: SystemTime) {}
+}
+
+impl Asked<'_> {
+    fn client(&self) -> Client {
+        self.connection.user.map_or_else(|| Client::Address(self.connection.peer.ip()), Client::User)
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => write!(f, "uid {user}"),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
 }
 
 impl Binding {

@@ -41,7 +41,7 @@ pub(super) struct Explain {
     #[arg(long = "as", value_name = "CLAIMS.JSON")]
     claims: Option<PathBuf>,
     /// The URL that is asked for; needed where no `--endpoint` is.
-    #[arg(long, default_value = "/", hide_default_value = true)]
+    #[arg(long, required_unless_present = "endpoint", default_value = "/", hide_default_value = true)]
     url: Uri,
     /// The `[endpoint.<name>]` at which an SDK asks, in place of a URL. Without `--as` the workload is who its token says.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "method", "source"])]

@@ -201,7 +201,7 @@ impl Endpoint for Container {
         match self.held(&asked).await {
             Ok(held) => {
                 self.ledger.count(Verdict::Served);
-                let (body, is_new) = self.shelf.body(&held, asked.now, written);
+                let (body, is_new) = self.shelf.body(&held, asked.client(), asked.now, written);
                 if is_new {
                     self.ledger.handed_out(&held, &asked);
                 }

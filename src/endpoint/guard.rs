@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HOST, HeaderName, ORIGIN};
 
 /// Why a request is not an SDK's, where it is not.
-pub(super) fn objection(headers: &HeaderMap, at: Option<SocketAddr>) -> Option<&'static str> {
+pub fn objection(headers: &HeaderMap, at: Option<SocketAddr>) -> Option<&'static str> {
     objection_by(headers, |host| at.map_or_else(|| host == LOCALHOST, |at| is_here(host, at)))
 }
 

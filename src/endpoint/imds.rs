@@ -24,7 +24,7 @@ use super::{Asked, Binding, Endpoint, Materials, Standing, guard};
 use crate::arn::{Region, RoleArn};
 use crate::broker::Broker;
 use crate::built_in::{BuiltIn, Settings, SettingsError};
-use crate::policy::{Ask, Explanation, WantSettings};
+use crate::policy::{Ask, Explanation, HopSettings, WantSettings};
 use crate::web::{Body, Response};
 use instance::Instance;
 use tokens::Tokens;
@@ -56,6 +56,12 @@ struct ImdsSettings {
     transitive_tags: Vec<String>,
     source_identity: Option<String>,
     duration: Option<String>,
+    #[serde(default)]
+    through: Vec<HopSettings>,
+    external_id: Option<String>,
+    policy: Option<String>,
+    #[serde(default)]
+    policy_arns: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -119,15 +125,18 @@ impl Imds {
             return Err(SettingsError::at("availability_zone", problem));
         }
         let written = settings.role.as_ref().and_then(|role| role.parse().ok());
-        let ImdsSettings { role, session_name, tags, transitive_tags, source_identity, duration, .. } = settings;
         let want = WantSettings {
-            role,
-            session_name,
-            tags,
-            transitive_tags,
-            source_identity,
-            duration,
-            ..WantSettings::default()
+            role: settings.role,
+            roles: Vec::new(),
+            session_name: settings.session_name,
+            tags: settings.tags,
+            transitive_tags: settings.transitive_tags,
+            source_identity: settings.source_identity,
+            duration: settings.duration,
+            through: settings.through,
+            external_id: settings.external_id,
+            policy: settings.policy,
+            policy_arns: settings.policy_arns,
         };
         let own = Own::build(&settings.identity, &settings.credentials, &want, materials)?;
         let hop_limit = Some(settings.hop_limit.map_or(NEAREST, NonZero::get));
@@ -216,7 +225,8 @@ impl Imds {
             Ok(held) => {
                 self.ledger.count(Verdict::Served);
                 let shelf = if is_extended { &self.extended } else { &self.shelf };
-                let (body, is_new) = shelf.body(&held, asked.now, |held| instance::keys(held, is_extended));
+                let (body, is_new) =
+                    shelf.body(&held, asked.client(), asked.now, |held| instance::keys(held, is_extended));
                 if is_new {
                     self.ledger.handed_out(&held, asked);
                 }

@@ -54,13 +54,13 @@ impl Ledger {
         self.metrics.gauge("claviger_endpoint_expiry_timestamp_seconds", &labels).set(ends as f64);
     }
 
-    /// Keys were handed out for the first time; for each time there would be a line every few seconds.
+    /// Keys were handed out to a client for the first time; for each time there would be a line every few seconds.
     pub(super) fn handed_out(&self, held: &Held, asked: &Asked<'_>) {
         let (grant, credentials) = (&held.grant, &held.credentials);
         tracing::info!(
             target: AUDIT,
             {
-                endpoint = &*self.name, client = %Client(asked),
+                endpoint = &*self.name, client = %asked.client(),
                 subject.source = &*grant.subject.source, subject.id = &*grant.subject.id,
                 aws.role = grant.role.as_str(), aws.access_key_id = &*credentials.access_key_id,
                 aws.expires = rfc3339(credentials.expires),
@@ -83,7 +83,7 @@ impl Ledger {
         tracing::warn!(
             target: AUDIT,
             {
-                endpoint = &*self.name, client = %Client(asked), reason, error = chain(error),
+                endpoint = &*self.name, client = %asked.client(), reason, error = chain(error),
                 status = status.as_u16(), count,
             },
             "no credentials were handed out"
@@ -116,18 +116,6 @@ impl Refusals {
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ledger").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Who asked: an address, or the user at the other end of a socket.
-struct Client<'a>(&'a Asked<'a>);
-
-impl fmt::Display for Client<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.connection.user {
-            Some(user) => write!(f, "uid {user}"),
-            None => write!(f, "{}", self.0.connection.peer.ip()),
-        }
     }
 }
 
