@@ -45,6 +45,7 @@ mod token_judge;
 mod unhashed;
 
 pub use assertion::{RolePair, SamlResponse};
+pub use bearer::EXAMPLES as BEARER_EXAMPLES;
 pub use claims::Claims;
 pub use derived::Derived;
 pub use email::Email;

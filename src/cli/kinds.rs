@@ -53,9 +53,9 @@ impl Kinds {
                     let each = several.iter().map(|kind| format!("# {}\n\n{}", kind.table.heading(), kind.example));
                     tell(&each.collect::<Vec<_>>().join("\n"));
                 }
-                [] if let Some((_, example)) = shaped().iter().find(|(shape, _)| *shape == name) => tell(example),
+                [] if let Some((_, example)) = shaped().find(|(shape, _)| *shape == name) => tell(example),
                 [] => {
-                    let known = kinds.iter().map(|kind| kind.kind).chain(shaped().iter().map(|(shape, _)| *shape));
+                    let known = kinds.iter().map(|kind| kind.kind).chain(shaped().map(|(shape, _)| *shape));
                     let known: Vec<_> = known.collect();
                     eprintln!("claviger: there is no kind `{name}`; it may be one of: {}", known.join(", "));
                     return ExitCode::from(2);
@@ -89,11 +89,12 @@ fn all() -> Vec<Kind> {
 }
 
 /// Examples of a kind for what stands on the other side, by `kind/that`.
-fn shaped() -> &'static [(&'static str, &'static str)] {
+fn shaped() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     #[cfg(feature = "saml")]
-    return identity::SAML_EXAMPLES;
+    let of_saml = identity::SAML_EXAMPLES;
     #[cfg(not(feature = "saml"))]
-    &[]
+    let of_saml = &[];
+    identity::BEARER_EXAMPLES.iter().chain(of_saml)
 }
 
 fn list(kinds: &[Kind]) -> String {

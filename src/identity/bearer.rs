@@ -21,9 +21,12 @@ use crate::web::Caller;
 mod counts;
 mod judge;
 mod proof;
+mod shared;
 mod shown;
+mod wanted;
 
 pub(super) use judge::{Judge, Terms};
+use wanted::Wanted;
 
 pub(super) const BUILT_IN: BuiltIn<dyn IdentitySource, Materials> = BuiltIn {
     kind: "bearer",
@@ -31,6 +34,12 @@ pub(super) const BUILT_IN: BuiltIn<dyn IdentitySource, Materials> = BuiltIn {
     example: include_str!("../../config/examples/identity/bearer.toml"),
     build: |settings, materials| Ok(Arc::new(Bearer::build(&settings, materials)?)),
 };
+
+/// The section for jobs of the usual services: `config/examples/identity/bearer`.
+pub const EXAMPLES: &[(&str, &str)] = &[
+    ("bearer/github-actions", include_str!("../../config/examples/identity/bearer/github-actions.toml")),
+    ("bearer/gitlab", include_str!("../../config/examples/identity/bearer/gitlab.toml")),
+];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,14 +60,6 @@ struct BearerSettings {
     leeway: Duration,
 }
 
-/// What a claim must be: this text, or one of these.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a text, or a list of texts")]
-enum Wanted {
-    One(String),
-    OneOf(Vec<String>),
-}
-
 #[derive(Debug)]
 struct Bearer {
     judge: Judge,
@@ -71,6 +72,7 @@ impl Bearer {
     fn build(section: &Settings<'_>, materials: &Materials) -> Result<Self, SettingsError> {
         let settings: BearerSettings = section.parse()?;
         settings.check()?;
+        shared::check(section.name, &settings.issuer, &settings.claims)?;
         let issuer = settings.issuer(materials, section.clock)?;
         let form = Form::new(&settings.algorithms, settings.types).map_err(|name| {
             let expected = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
@@ -151,15 +153,6 @@ impl BearerSettings {
         })?;
         issuer::check("issuer", &url)?;
         Ok(RemoteIssuer::new(url, fetch, clock))
-    }
-}
-
-impl Wanted {
-    fn is(&self, found: &str) -> bool {
-        match self {
-            Self::One(wanted) => wanted == found,
-            Self::OneOf(wanted) => wanted.iter().any(|wanted| wanted == found),
-        }
     }
 }
 

@@ -220,3 +220,88 @@ async fn the_token_is_evidence_until_it_expires_and_never_after() {
     assert!(token_of(TokenKind::Access).is_none());
     assert!(!format!("{identity:?}").contains(&token), "A36");
 }
+
+/// What a job's token says, and whether it is let in by the example: claims that differ from a good token's.
+fn hostile(example: &str, good: &Value, cases: &[(&str, Value)]) {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let (_, text) = EXAMPLES.iter().find(|(name, _)| *name == example).unwrap();
+    let source = source(text, &clock).unwrap();
+    let read = |claims: &Value| source.read(claims.as_object().cloned().unwrap());
+    assert!(read(good).is_ok(), "{example}: {:?}", read(good).err());
+    for (name, value) in cases {
+        let mut claims = good.clone();
+        claims[*name] = value.clone();
+        assert!(read(&claims).is_err(), "{example}: {name} = {value}");
+    }
+}
+
+/// A20, A27: jobs of other repositories, of whoever opens a pull request, and names that look alike.
+#[test]
+fn a20_hostile_jobs_are_not_let_in_by_the_examples() {
+    let good = json!({
+        "sub": "repo:acme/shop:ref:refs/tags/v1.2.3", "repository_id": "74", "repository_owner_id": "65",
+        "event_name": "push", "runner_environment": "github-hosted", "repository": "acme/shop",
+    });
+    let subs = [
+        "repo:acme/shop:pull_request",
+        "repo:acme/shop:ref:refs/heads/v1",
+        "repo:acme/shop:ref:refs/tags/v1/../../heads/x",
+        "repo:acme/shop:ref:refs/tags/v1:environment:production",
+        "repo:acme/shop-fork:ref:refs/tags/v1",
+        "repo:Acme/shop:ref:refs/tags/v1",
+        "repo:acme/shop:ref:refs/tags/v",
+        "repo:evil/repo:acme/shop:ref:refs/tags/v1",
+        "",
+    ];
+    let others = [
+        ("repository_id", json!("75")),
+        ("repository_id", json!(74)),
+        ("repository_owner_id", json!("66")),
+        ("repository_owner_id", Value::Null),
+        ("event_name", json!("pull_request")),
+        ("event_name", json!("pull_request_target")),
+        ("event_name", json!("issue_comment")),
+        ("runner_environment", json!("self-hosted")),
+        ("sub", json!({ "like": "repo:acme/shop" })),
+    ];
+    let cases: Vec<_> = subs.iter().map(|sub| ("sub", json!(sub))).chain(others).collect();
+    hostile("bearer/github-actions", &good, &cases);
+
+    let good = json!({
+        "sub": "project_path:acme/shop:ref_type:branch:ref:main", "project_id": "22", "namespace_id": "72",
+        "ref_protected": "true", "ref_type": "branch", "pipeline_source": "push",
+    });
+    let cases = [
+        ("project_id", json!("23")),
+        ("namespace_id", json!("73")),
+        ("namespace_id", Value::Null),
+        ("ref_protected", json!("false")),
+        ("ref_protected", json!(true)),
+        ("ref_type", json!("merge_request")),
+        ("pipeline_source", json!("merge_request_event")),
+        ("pipeline_source", json!("external_pull_request_event")),
+    ];
+    hostile("bearer/gitlab", &good, &cases);
+}
+
+/// Whoever forgets to say whose tokens are meant would let in the whole world.
+#[test]
+fn an_issuer_that_all_share_needs_to_be_told_whose_tokens_are_meant() {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let github = "https://token.actions.githubusercontent.com";
+    for (issuer, claims, is_sound) in [
+        (github, "", false),
+        (github, "claims = { event_name = \"push\" }", false),
+        (github, "claims = { sub = { like = \"repo:ac*/shop:environment:production\" } }", false),
+        (github, "claims = { repository_owner_id = { like = \"6*\" } }", false),
+        (github, "claims = { repository_id = [] }", false),
+        (github, "claims = { sub = { like = \"repo:acme/*:environment:production\" } }", true),
+        (github, "claims = { repository_owner_id = \"65\" }", true),
+        ("https://gitlab.com", "", false),
+        ("https://gitlab.com", "claims = { project_id = \"22\" }", true),
+        ("https://gitlab.example.com", "", true),
+    ] {
+        let text = format!("kind = \"bearer\"\nissuer = \"{issuer}\"\naudiences = [\"api\"]\n{claims}");
+        assert_eq!(source(&text, &clock).is_ok(), is_sound, "{issuer}: {claims}");
+    }
+}
