@@ -26,6 +26,7 @@ use crate::web::{self, Body, Caller, Connection, Request, Response};
 mod cross_site;
 mod cut;
 mod dress;
+mod egress;
 mod forwarded;
 mod role;
 mod term;
@@ -120,9 +121,12 @@ impl Proxy {
         if is_ours(path.as_str()) {
             return Err(Fault::NoRoute);
         }
-        let route = generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?;
+        let route = generation.routes.find(&host, &path).ok_or_else(|| egress::nowhere(generation, &host))?;
         note.route = Some(route);
         route.admit(&path)?;
+        egress::guard(route, head, arrival.connection)?;
+        let upstream = egress::upstream(route, &host, arrival.host)?;
+        let to = dress::To { route, upstream: &upstream };
 
         let step = arrival.trace.step("identify");
         let session = match arrival.cookies {
@@ -157,7 +161,7 @@ impl Proxy {
         let upgrade = may_upgrade.then(|| head.extensions.remove::<OnUpgrade>()).flatten();
         let term = || self.terms.of(&permit, session.as_ref(), generation, arrival);
         let body = Cut::short_or_cut(body, term);
-        let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
+        let body = dress::body_at_hand(to, &permit, &head.headers, body).await?;
         // what was signed for a login is not sent after its end, nor waited for, nor is the answer passed on
         let is_over = || session.as_ref().is_some_and(|session| session.is_over());
         if is_over() {
@@ -166,7 +170,7 @@ impl Proxy {
         let mut step = arrival.trace.call(head.method.as_str());
         // in a block, and waited for in one place: this is every request's state, and holds what it can of it once
         let sent = {
-            let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
+            let mut request = dress::for_upstream(generation, to, &permit, &path, head, body, arrival)?;
             arrival.trace.tell(request.headers_mut(), step.as_ref());
             let given = Given {
                 identity: permit.identity(),
@@ -178,10 +182,10 @@ impl Proxy {
             let request = inject(route, &permit, request, &given)?;
             if let Some(step) = &mut step {
                 step.note("http.request.method", request.method().as_str());
-                step.note("server.address", route.upstream.authority().to_str().unwrap_or_default());
+                step.note("server.address", upstream.authority().to_str().unwrap_or_default());
                 step.may_fail();
             }
-            route.upstream.send(request)
+            upstream.send(request)
         };
         let response = tokio::select! {
             biased;
@@ -196,7 +200,7 @@ impl Proxy {
             step.succeed();
         }
         let upgrade = upgrade.map(|client| Upgrade { client, entry: self.terms.entry(generation, arrival) });
-        Ok(dress::for_client(response, route, &permit, term, upgrade))
+        Ok(dress::for_client(response, &upstream, &permit, term, upgrade))
     }
 
     /// The permit's credentials; none where the route wants no role.

@@ -50,7 +50,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "generation",
-        "built_in clock config credentials endpoint fetch files identity inject policy rate route session telemetry \
+        "arn built_in clock config credentials endpoint fetch files identity inject policy rate route session telemetry \
          tls upstream web",
     ),
     // `generation` fails in ways of its own (who asks can't be said), and they want a face as all others do.

@@ -19,6 +19,7 @@ mod conformance;
 mod credentials;
 #[cfg(feature = "saml")]
 mod demo;
+mod egress;
 mod endpoints;
 mod findings_login;
 mod fuzz;

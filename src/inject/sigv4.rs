@@ -9,24 +9,28 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::{BodyNeed, Given, InjectError, Injector, Materials, Needs, Vouched};
-use crate::arn::{Region, ServiceName};
+use crate::arn::{Region, ServiceName, SignedFor};
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::sigv4::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
 use crate::sigv4::{HexDigest, Keys, Payload, STREAMING_UNSIGNED_PAYLOAD_TRAILER, SignError, Signer};
 use crate::web::{Body, ByteCount, Request};
 
+mod signers;
+
+use signers::Signers;
+
 pub(super) const BUILT_IN: BuiltIn<dyn Injector, Materials> = BuiltIn {
     kind: "sigv4",
     summary: "Signs requests with the signed-in person's own AWS credentials (Signature Version 4).",
     example: include_str!("../../config/examples/inject/sigv4.toml"),
-    build: |settings, _| Ok(Arc::new(Sigv4::new(settings.parse()?)?)),
+    build: |settings, materials| Ok(Arc::new(Sigv4::new(settings.parse()?, materials.upstream.as_deref())?)),
 };
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sigv4Settings {
-    service: ServiceName,
-    region: Region,
+    service: Option<ServiceName>,
+    region: Option<Region>,
     body_limit: Option<ByteCount>,
     #[serde(default)]
     unsigned_headers: Vec<String>,
@@ -49,15 +53,17 @@ fn unsigned_headers(names: &[String]) -> Result<Vec<HeaderName>, SettingsError> 
 
 #[derive(Debug)]
 struct Sigv4 {
-    signer: Signer,
-    body: BodyNeed,
+    signers: Signers,
+    /// How much of a body is hashed.
+    limit: usize,
     /// The headers of a signature: none of the client's passes, in any spelling (A29).
     replaced: Vouched,
 }
 
 impl Sigv4 {
-    fn new(settings: Sigv4Settings) -> Result<Self, SettingsError> {
-        if settings.service.is_s3() && settings.body_limit.is_some() {
+    /// `upstream` is what the upstream is called; absent where that is the host that was asked for.
+    fn new(settings: Sigv4Settings, upstream: Option<&str>) -> Result<Self, SettingsError> {
+        if settings.service.as_ref().is_some_and(ServiceName::is_s3) && settings.body_limit.is_some() {
             let problem = "is of no effect for s3, whose bodies stream through unsigned; expected no `body_limit`";
             return Err(SettingsError::at("body_limit", problem));
         }
@@ -67,17 +73,29 @@ impl Sigv4 {
             })?,
             None => BODY_LIMIT,
         };
-        // S3 takes unsigned payloads, so its bodies stream; every other service wants their digest.
-        let body = if settings.service.is_s3() { BodyNeed::Nothing } else { BodyNeed::Whole { limit } };
-        let signer =
-            Signer::new(settings.service, settings.region).leaving_out(unsigned_headers(&settings.unsigned_headers)?);
-        Ok(Self { signer, body, replaced: Vouched::new(&REPLACED) })
+        let left_out = unsigned_headers(&settings.unsigned_headers)?;
+        let signers = match (settings.service, settings.region) {
+            (Some(service), Some(region)) => {
+                Signers::Named(Box::new(Signer::new(service, region).leaving_out(left_out)))
+            }
+            (None, None) => {
+                let host = upstream.map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
+                if let Some(host) = host.filter(|host| SignedFor::host(host).is_none()) {
+                    let problem = format!("is missing, and `{host}` is no host that says it; expected one such as s3");
+                    return Err(SettingsError::at("service", problem));
+                }
+                Signers::by_host(left_out)
+            }
+            (Some(_), None) => return Err(SettingsError::at("region", "is missing beside `service`")),
+            (None, Some(_)) => return Err(SettingsError::at("service", "is missing beside `region`")),
+        };
+        Ok(Self { signers, limit, replaced: Vouched::new(&REPLACED) })
     }
 
     /// How the body is spoken for.
-    fn payload(&self, headers: &HeaderMap, body: &Body) -> Result<Payload, InjectError> {
+    fn payload(is_s3: bool, headers: &HeaderMap, body: &Body) -> Result<Payload, InjectError> {
         let framing = Framing::read(headers)?;
-        match (framing, self.signer.service().is_s3()) {
+        match (framing, is_s3) {
             (Framing::ChunksUnsigned, true) => return Ok(Payload::StreamingUnsignedTrailer),
             (Framing::ChunksUnsigned, false) => return Err(unsignable("only S3 takes bodies in aws-chunked encoding")),
             (Framing::Plain, _) => {}
@@ -85,7 +103,7 @@ impl Sigv4 {
         match body {
             Body::Full(Some(bytes)) => Ok(Payload::of(bytes)),
             body if body.is_end_stream() || body.size_hint().exact() == Some(0) => Ok(Payload::Hash(HexDigest::EMPTY)),
-            _ if self.signer.service().is_s3() => Ok(Payload::Unsigned),
+            _ if is_s3 => Ok(Payload::Unsigned),
             _ => Err(InjectError::Missing("the whole body")),
         }
     }
@@ -93,7 +111,16 @@ impl Sigv4 {
 
 impl Injector for Sigv4 {
     fn needs(&self) -> Needs {
-        Needs { credentials: true, body: self.body, ..Needs::NOTHING }
+        let body = match &self.signers {
+            Signers::Named(_) => self.body_at(""),
+            Signers::ByHost(_) => BodyNeed::Whole { limit: self.limit },
+        };
+        Needs { credentials: true, body, ..Needs::NOTHING }
+    }
+
+    /// S3 takes unsigned payloads, so its bodies stream; every other service wants their digest.
+    fn body_at(&self, host: &str) -> BodyNeed {
+        if self.signers.is_s3(host) { BodyNeed::Nothing } else { BodyNeed::Whole { limit: self.limit } }
     }
 
     /// None: a signature proves itself, and the client's `x-amz-content-sha256` must be seen before it goes.
@@ -104,7 +131,9 @@ impl Injector for Sigv4 {
     fn inject(&self, request: Request, given: &Given<'_>) -> Result<Request, InjectError> {
         let credentials = given.credentials.ok_or(InjectError::Missing("credentials"))?;
         let (mut parts, body) = request.into_parts();
-        let payload = self.payload(&parts.headers, &body)?;
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let signer = self.signers.of(host).ok_or_else(|| unsignable(NO_SERVICE))?;
+        let payload = Self::payload(signer.service().is_s3(), &parts.headers, &body)?;
         self.replaced.strip(&mut parts.headers);
         if let Some(uri) = without_presigning(&parts.uri) {
             parts.uri = uri;
@@ -114,7 +143,7 @@ impl Injector for Sigv4 {
             secret: &credentials.secret_access_key,
             session_token: Some(&credentials.session_token),
         };
-        self.signer.sign(&mut parts, &payload, &keys, given.now).map_err(|e| match e {
+        signer.sign(&mut parts, &payload, &keys, given.now).map_err(|e| match e {
             SignError::NoHost => InjectError::Missing("the upstream's host"),
             SignError::AccessKeyId => InjectError::Missing("an access key id that fits into a header"),
             SignError::UnsignedPayload => InjectError::Missing("the body's digest"),
@@ -196,6 +225,8 @@ const SIGNED_CHUNKS: &str = "the body is sent in chunks that the client signed i
 const UNDECLARED_CHUNKS: &str = "the body is in aws-chunked encoding, but x-amz-content-sha256 is not \
      STREAMING-UNSIGNED-PAYLOAD-TRAILER; set the client to unsigned payloads, or to send no aws-chunked bodies";
 
+const NO_SERVICE: &str = "no AWS service is known by this host; name `service` and `region` in the route's `inject`";
+
 /// 8 MiB.
 const BODY_LIMIT: usize = 8 << 20;
 
@@ -236,7 +267,7 @@ mod tests {
     const NOW: u64 = 1_780_000_000;
 
     fn build(text: &str) -> Result<Sigv4, SettingsError> {
-        Sigv4::new(crate::built_in::parse_table(text.parse().unwrap())?)
+        Sigv4::new(crate::built_in::parse_table(text.parse().unwrap())?, Some("https://app.example"))
     }
 
     fn injector(service: &str) -> Sigv4 {
