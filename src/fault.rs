@@ -23,8 +23,11 @@ use crate::web::{self, CollectError, Response, chain};
 
 mod page;
 mod rooms;
+mod words;
 
 pub use page::{LoggedIn, Reader};
+
+use words::{capital, in_words, whole_seconds};
 
 /// Why a request has no answer from upstream.
 #[derive(Debug, thiserror::Error)]
@@ -479,27 +482,6 @@ impl Face {
     fn after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), next: Next::TryAgain, ..self }
     }
-}
-
-/// For `Retry-After` (RFC 9110 §10.2.3), no earlier than it will help.
-fn whole_seconds(wait: Duration) -> u64 {
-    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
-}
-
-/// The same for people, who need not know it to the second.
-fn in_words(wait: Duration) -> String {
-    match whole_seconds(wait) {
-        1 => "a second".to_owned(),
-        seconds @ ..120 => format!("{seconds} seconds"),
-        seconds @ ..7200 => format!("{} minutes", seconds.div_ceil(60)),
-        seconds => format!("{} hours", seconds.div_ceil(3600)),
-    }
-}
-
-/// A sentence's first letter.
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// The header that carries a request's id, from us and to upstreams.

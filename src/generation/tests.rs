@@ -15,6 +15,7 @@ use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
 use crate::web::Connection;
 
+mod egress;
 mod loading;
 
 /// A config that has nothing wrong with it.
