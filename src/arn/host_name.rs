@@ -176,7 +176,7 @@ const RENAMED: [(&str, &str); 13] = [
 ];
 
 /// Hosts that begin with the signing name.
-const SAME: [&str; 85] = [
+const SAME: [&str; 92] = [
     "access-analyzer",
     "acm",
     "acm-pca",
@@ -188,6 +188,7 @@ const SAME: [&str; 85] = [
     "appsync",
     "athena",
     "autoscaling",
+    "autoscaling-plans",
     "backup",
     "batch",
     "bedrock",
@@ -208,6 +209,7 @@ const SAME: [&str; 85] = [
     "config",
     "connect",
     "datasync",
+    "dax",
     "dms",
     "dynamodb",
     "ebs",
@@ -215,6 +217,7 @@ const SAME: [&str; 85] = [
     "ec2messages",
     "ecs",
     "eks",
+    "eks-auth",
     "elasticache",
     "elasticbeanstalk",
     "elasticfilesystem",
@@ -240,7 +243,10 @@ const SAME: [&str; 85] = [
     "lakeformation",
     "lambda",
     "logs",
+    "mgh",
+    "monitoring",
     "mq",
+    "opensearch",
     "organizations",
     "pipes",
     "polly",
@@ -259,8 +265,9 @@ const SAME: [&str; 85] = [
     "ssmmessages",
     "states",
     "sts",
+    "tagging",
     "textract",
-    "autoscaling-plans",
+    "wafv2",
     "xray",
 ];
 
