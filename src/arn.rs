@@ -8,6 +8,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod host_name;
+
+pub use host_name::SignedFor;
+
 /// Why a text is not the AWS name it should be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]

@@ -24,8 +24,11 @@ use crate::web::{self, CollectError, Response, chain};
 mod body;
 mod page;
 mod rooms;
+mod words;
 
 pub use page::{LoggedIn, Reader};
+
+use words::{capital, in_words, whole_seconds};
 
 /// Why a request has no answer from upstream.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,15 @@ pub enum Fault {
     /// No route has this host and path.
     #[error("no route")]
     NoRoute,
+    /// The host is none of those that requests are sent on to.
+    #[error("no route sends requests on to the host `{0}`")]
+    Unlisted(String),
+    /// It speaks for the workload, and no SDK of that workload sends such a request (A22, A23).
+    #[error("it is not the workload's own request: {0}")]
+    Astray(&'static str),
+    /// The workload's own token is not there, or is not good now.
+    #[error("the workload's own token is not good")]
+    Workload(#[source] EvidenceError),
     /// A method this place does not take.
     #[error("the method is not allowed here")]
     Method,
@@ -164,6 +176,8 @@ impl Fault {
         let face = self.face();
         self.log(&face, request_id);
         let mut response = match reader {
+            // a page learns nothing from it (A22)
+            _ if matches!(self, Self::Astray(_)) => web::answer(face.status, "text/plain; charset=utf-8", ""),
             Reader::Person(logged_in) => face.page(request_id, logged_in),
             Reader::Program => {
                 let mut said = Map::from_iter([
@@ -212,6 +226,23 @@ impl Fault {
                 "Nothing is here",
                 "No route of this proxy has this host and path. Check the address.".into(),
             ),
+            Self::Unlisted(host) => face(
+                403,
+                "host_not_listed",
+                "This host is not listed",
+                format!(
+                    "Requests are not sent on to `{host}`. Where it is an AWS service's host, add it to `host` of a route with \
+                     upstream = \"as-asked\"."
+                ),
+            ),
+            Self::Astray(_) => face(403, "not_the_workload", "Not from here", String::new()),
+            Self::Workload(_) => face(
+                503,
+                "workload_unidentified",
+                "This workload can't be identified now",
+                "The token in the file that its [identity] section names is missing or has expired.".into(),
+            )
+            .after(RETRY),
             Self::Method => face(405, "method_not_allowed", "Not this method", "This method is not taken here.".into()),
             Self::Anonymous => {
                 face(401, "login_required", "Log in first", "This needs a login, or a token that is accepted here.".into())
@@ -463,27 +494,6 @@ impl Face {
     fn after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), next: Next::TryAgain, ..self }
     }
-}
-
-/// For `Retry-After` (RFC 9110 §10.2.3), no earlier than it will help.
-fn whole_seconds(wait: Duration) -> u64 {
-    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
-}
-
-/// The same for people, who need not know it to the second.
-fn in_words(wait: Duration) -> String {
-    match whole_seconds(wait) {
-        1 => "a second".to_owned(),
-        seconds @ ..120 => format!("{seconds} seconds"),
-        seconds @ ..7200 => format!("{} minutes", seconds.div_ceil(60)),
-        seconds => format!("{} hours", seconds.div_ceil(3600)),
-    }
-}
-
-/// A sentence's first letter.
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// The header that carries a request's id, from us and to upstreams.

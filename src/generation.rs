@@ -16,7 +16,9 @@ use crate::config::{Config, ConfigErrors, PublicUrl, Reading};
 use crate::credentials::{CredentialProvider, Mint};
 use crate::endpoint::Endpoint;
 use crate::fetch::Fetch;
-use crate::identity::{Identity, IdentitySource, IssuedKeys, Presented, Recognition, Rejection, SourceName};
+use crate::identity::{
+    EvidenceError, Identity, IdentitySource, IssuedKeys, Presented, Recognition, Rejection, SourceName,
+};
 use crate::inject::{IdentityIssuer, Vouched};
 use crate::policy::Policy;
 use crate::rate::Rates;
@@ -129,6 +131,9 @@ pub enum Unidentified {
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// The route is for the workload that claviger runs beside, and that can't be said to be anybody now.
+    #[error("the workload itself can't be identified")]
+    NotOurselves(#[source] EvidenceError),
     /// Two sources vouch, and which one is meant is anybody's guess.
     #[error("both `identity.{0}` and `identity.{1}` vouch for the caller")]
     Ambiguous(SourceName, SourceName),
@@ -200,6 +205,9 @@ impl Generation {
         route: &Route,
         session: Option<&Arc<Session>>,
     ) -> Result<Option<Identity>, Unidentified> {
+        if let Some(source) = &route.ambient {
+            return source.own().map(Some).map_err(Unidentified::NotOurselves);
+        }
         let mut found = session.filter(|session| route.counts(&session.subject().source)).map(Session::identity);
         for (name, source) in self.sources.iter().filter(|(name, _)| route.counts(name)) {
             let recognition = match source.glance(caller) {

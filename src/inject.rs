@@ -37,7 +37,7 @@ pub struct Materials {
     /// Signs identity JWTs; absent where no listener has a `public_url`.
     pub identity_issuer: Option<Arc<IdentityIssuer>>,
     /// What the route's upstream is called: scheme, host and, where it isn't the scheme's own, port. Absent where it has
-    /// several addresses and no name of its own.
+    /// several addresses and no name of its own, or is the host that was asked for.
     pub upstream: Option<String>,
     /// An address of it that is reached in clear text over a network, if there is one.
     pub in_clear_text: Option<String>,
@@ -49,6 +49,11 @@ pub struct Materials {
 pub trait Injector: Debug + Send + Sync {
     /// What must be at hand before [`Injector::inject`].
     fn needs(&self) -> Needs;
+
+    /// What it needs of the body of a request that goes to this host, where that depends on the host.
+    fn body_at(&self, _host: &str) -> BodyNeed {
+        self.needs().body
+    }
 
     /// The headers this injector vouches for: an upstream believes them because only we can have set them. On every
     /// route and before anything is injected the proxy removes them, in every [spelling](Vouched), from what clients

@@ -26,6 +26,7 @@ use crate::web::{self, Body, Caller, Connection, Request, Response};
 mod cross_site;
 mod cut;
 mod dress;
+mod egress;
 mod forwarded;
 mod role;
 mod signed;
@@ -121,12 +122,15 @@ impl Proxy {
         if is_ours(path.as_str()) {
             return Err(Fault::NoRoute);
         }
-        let route = generation.routes.find(&host, &path).ok_or(Fault::NoRoute)?;
+        let route = generation.routes.find(&host, &path).ok_or_else(|| egress::nowhere(generation, &host))?;
         note.route = Some(route);
         route.admit(&path)?;
+        egress::guard(route, head, arrival.connection)?;
+        let upstream = egress::upstream(route, &host, arrival.host)?;
+        let to = dress::To { route, upstream: &upstream };
 
         let body = match generation.takes_signatures {
-            true => Box::pin(signed::body_to_judge(generation, route, head, body)).await?,
+            true => Box::pin(signed::body_to_judge(generation, to, head, body)).await?,
             false => body,
         };
         let step = arrival.trace.step("identify");
@@ -174,7 +178,7 @@ impl Proxy {
         if scope.is_some() {
             signed::strip(head);
         }
-        let body = dress::body_at_hand(route, &permit, &head.headers, body).await?;
+        let body = dress::body_at_hand(to, &permit, &head.headers, body).await?;
         // what was signed for a login is not sent after its end, nor waited for, nor is the answer passed on
         let is_over = || session.as_ref().is_some_and(|session| session.is_over());
         if is_over() {
@@ -183,7 +187,7 @@ impl Proxy {
         let mut step = arrival.trace.call(head.method.as_str());
         // in a block, and waited for in one place: this is every request's state, and holds what it can of it once
         let sent = {
-            let mut request = dress::for_upstream(generation, route, &permit, &path, head, body, arrival)?;
+            let mut request = dress::for_upstream(generation, to, &permit, &path, head, body, arrival)?;
             arrival.trace.tell(request.headers_mut(), step.as_ref());
             if let Some(scope) = scope {
                 request.extensions_mut().insert(scope);
@@ -198,10 +202,10 @@ impl Proxy {
             let request = inject(route, &permit, request, &given)?;
             if let Some(step) = &mut step {
                 step.note("http.request.method", request.method().as_str());
-                step.note("server.address", route.upstream.authority().to_str().unwrap_or_default());
+                step.note("server.address", upstream.authority().to_str().unwrap_or_default());
                 step.may_fail();
             }
-            route.upstream.send(request)
+            upstream.send(request)
         };
         let response = tokio::select! {
             biased;
@@ -211,13 +215,13 @@ impl Proxy {
         if is_over() {
             return Err(Fault::Anonymous);
         }
-        signed::acknowledged(verdict.as_ref(), &response, route)?;
+        signed::acknowledged(verdict.as_ref(), &response, &upstream)?;
         if let Some(step) = &mut step {
             step.note("http.response.status_code", response.status().as_u16());
             step.succeed();
         }
         let upgrade = upgrade.map(|client| Upgrade { client, entry: self.terms.entry(generation, arrival) });
-        Ok(dress::for_client(response, route, &permit, term, upgrade))
+        Ok(dress::for_client(response, &upstream, &permit, term, upgrade))
     }
 
     /// The permit's credentials; none where the route wants no role.

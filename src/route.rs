@@ -8,14 +8,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::built_in::SettingsError;
-use crate::identity::SourceName;
+use crate::identity::{IdentitySource, SourceName};
 use crate::inject::Injector;
 use crate::policy::{NormalPath, Oddities, PathError, Policy};
-use crate::upstream::Upstream;
 
+mod behind;
 mod host;
 mod rewrite;
 
+pub use behind::Behind;
 pub use host::{Host, HostError, HostPattern};
 pub use rewrite::{PathPrefix, Rewrite};
 
@@ -34,12 +35,14 @@ pub struct Route {
     pub policy: Policy,
     /// The identity sources that count here; none named: all that are presented.
     pub sources: Option<Vec<SourceName>>,
+    /// Who asks at each request, whoever sends it: the workload that claviger runs beside.
+    pub ambient: Option<Arc<dyn IdentitySource>>,
     /// The `[credentials.<name>]` it uses.
     pub credentials: Option<Arc<str>>,
     /// What is put on the request, in order.
     pub injectors: Vec<Arc<dyn Injector>>,
     /// What is behind it.
-    pub upstream: Upstream,
+    pub behind: Behind,
     /// How the path changes on its way there.
     pub rewrite: Rewrite,
     /// Whether the upstream sees the `Host` the client sent; otherwise its own authority.
@@ -169,7 +172,8 @@ mod tests {
             sources: None,
             credentials: None,
             injectors: Vec::new(),
-            upstream: Upstreams::unchecked().of(destination, bounds),
+            behind: Behind::One(Upstreams::unchecked().of(destination, bounds)),
+            ambient: None,
             rewrite: Rewrite::default(),
             preserve_host: true,
             pass_authorization: false,

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::web::{Body, BoxError, Request, Response, wants_upgrade};
 
+mod as_asked;
 mod body;
 mod census;
 mod connect;
@@ -36,6 +37,7 @@ use lease::{Late, Lease, Sent};
 use spare::Spare;
 use target::{Endpoint, Target};
 
+pub use as_asked::AsAsked;
 pub use destination::{Address, Destination, Health, Protocol};
 pub use registry::Upstreams;
 

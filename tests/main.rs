@@ -20,6 +20,7 @@ mod conformance;
 mod credentials;
 #[cfg(feature = "saml")]
 mod demo;
+mod egress;
 mod endpoints;
 mod examples;
 mod findings_login;

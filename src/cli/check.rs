@@ -231,6 +231,9 @@ fn from(route: &Route) -> Vec<String> {
 }
 
 fn to(written: &RouteConfig) -> String {
+    if written.upstream.as_asked && written.upstream.addresses.is_empty() {
+        return "the host that is asked for".to_owned();
+    }
     written.upstream.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

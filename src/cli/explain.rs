@@ -201,7 +201,11 @@ impl Explain {
             let query = self.url.query().map_or_else(String::new, |query| format!("?{query}"));
             let target = format!("{}{query}", route.rewrite.apply(&path));
             let each = written.upstream.addresses.iter().map(|address| format!("{address}{target}"));
-            answer.to = Some(each.collect::<Vec<_>>().join(", "));
+            let as_asked = format!("https://{}{target}", host.as_str());
+            answer.to = Some(match written.upstream.as_asked && written.upstream.addresses.is_empty() {
+                true => as_asked,
+                false => each.collect::<Vec<_>>().join(", "),
+            });
             answer.inject = injected(written).into_iter().map(str::to_owned).collect();
             let section = route.credentials.as_ref().and_then(|name| config.credentials.get(name));
             answer.kind = section.and_then(|section| section.get("kind")?.as_str()).map(str::to_owned);

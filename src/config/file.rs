@@ -185,6 +185,7 @@ pub(super) struct Limits {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Upstream {
     pub(super) url: Option<Value>,
+    pub(super) endpoint: Option<String>,
     pub(super) protocol: Option<String>,
     pub(super) ca: Option<PathBuf>,
     pub(super) certificate: Option<PathBuf>,

@@ -15,6 +15,9 @@ use crate::upstream::{Address, Health, Protocol};
 /// Where a route's requests go.
 #[derive(Clone, Debug)]
 pub struct UpstreamConfig {
+    /// Whether it is the AWS host that each request asks for. Then `addresses` is the one at which all of these hosts
+    /// are reached, or empty where each is by its own name.
+    pub as_asked: bool,
     /// At least one; all of them https, or none.
     pub addresses: Vec<Address>,
     /// What to speak.
@@ -40,7 +43,26 @@ pub(super) fn upstream(
         Some(Value::Table(table)) => (shape::read(table, path, errors).unwrap_or_default(), below(path, "url")),
         other => (file::Upstream { url: other, ..file::Upstream::default() }, path.to_owned()),
     };
-    let addresses = addresses(shape.url, &at_url, surroundings, errors);
+    let as_asked = shape.url.as_ref().and_then(Value::as_str) == Some(AS_ASKED);
+    let at_endpoint = below(path, "endpoint");
+    let addresses = match (as_asked, shape.endpoint) {
+        (true, None) => Vec::new(),
+        (true, Some(endpoint)) => addresses(Some(Value::String(endpoint)), &at_endpoint, surroundings, errors),
+        (false, endpoint) => {
+            if endpoint.is_some() {
+                errors.add(
+                    &at_endpoint,
+                    "is where requests go in place of the host they ask for; expected url = \"as-asked\"",
+                );
+            }
+            addresses(shape.url, &at_url, surroundings, errors)
+        }
+    };
+    for (key, is_there) in [("host", shape.host.is_some()), ("health", shape.health.is_some())] {
+        if as_asked && is_there {
+            errors.add(below(path, key), "is of no use where requests go to the host they ask for");
+        }
+    }
     let protocol = shape.protocol.and_then(|text| errors.keep(below(path, "protocol"), text.parse::<Protocol>()));
     let protocol = protocol.unwrap_or_default();
     let known = !addresses.is_empty();
@@ -72,6 +94,7 @@ pub(super) fn upstream(
         }
     };
     UpstreamConfig {
+        as_asked,
         addresses,
         protocol,
         ca: shape.ca.map(|file| surroundings.path(&file)),
@@ -157,6 +180,9 @@ fn health(shape: &file::Health, path: &str, errors: &mut ConfigErrors) -> Health
     // a question that is over at once would be asked without end
     Health { path: target, interval: interval.max(Duration::from_millis(1)), timeout, unhealthy_after, healthy_after }
 }
+
+/// In place of an address: the AWS host that the request asks for.
+const AS_ASKED: &str = "as-asked";
 
 /// Often enough that few people notice, and seldom enough that no app does.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -23,6 +23,7 @@ impl From<Unidentified> for Fault {
         match error {
             Unidentified::Rejected { rejection, .. } => Self::Rejected(rejection),
             Unidentified::Undecided { .. } => Self::Undecided(error),
+            Unidentified::NotOurselves(error) => Self::Workload(error),
             Unidentified::Ambiguous(..) => Self::Malformed(error.to_string()),
         }
     }

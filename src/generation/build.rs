@@ -12,12 +12,13 @@ use crate::identity::{self, IdentitySource};
 use crate::inject::{self, Injector, Vouched};
 use crate::policy::{AllowSettings, Policy, WantSettings};
 use crate::rate::Rates;
-use crate::route::{HostPattern, Route, Routes};
+use crate::route::{Behind, HostPattern, Route, Routes};
 use crate::session::CookieNames;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
-use crate::upstream::{Address, Destination, Upstream};
+use crate::upstream::{Address, AsAsked, Destination};
 use crate::web::is_loopback;
 
+mod egress;
 mod kinds;
 mod signing;
 mod tokens;
@@ -204,6 +205,7 @@ impl Builder<'_> {
         }
         let upstream = self.upstream(config, &path, signs);
         let is_renamed = config.upstream.host.is_some();
+        let ambient = self.ambient(config, &path, sources);
         Some(Route {
             name: Arc::clone(name),
             hosts: config.hosts.clone(),
@@ -213,15 +215,16 @@ impl Builder<'_> {
             sources: config.identity.clone(),
             credentials: config.credentials.clone(),
             injectors: injectors.into_iter().collect::<Option<_>>()?,
-            upstream: upstream?,
+            behind: upstream?,
+            ambient,
             rewrite: config.rewrite.clone(),
-            preserve_host: config.preserve_host.unwrap_or(!signs && !is_renamed),
+            preserve_host: config.preserve_host.unwrap_or(!signs && !is_renamed) && !config.upstream.as_asked,
             cors_preflight: config.cors_preflight,
             pass_authorization: config.pass_authorization,
         })
     }
 
-    fn upstream(&mut self, config: &RouteConfig, path: &str, signs: bool) -> Option<Upstream> {
+    fn upstream(&mut self, config: &RouteConfig, path: &str, signs: bool) -> Option<Behind> {
         let written = &config.upstream;
         let path = below(path, "upstream");
         self.look_for_one_host(config, &path, signs);
@@ -236,19 +239,30 @@ impl Builder<'_> {
             None => trust?,
             Some(identity) => trust?.showing(identity?),
         };
+        if written.as_asked {
+            self.look_for_hosts_of_aws(config, &path);
+            let label = config.hosts.first().map(ToString::to_string).unwrap_or_default();
+            let (endpoint, protocol) = (written.addresses.first().cloned(), written.protocol);
+            let as_asked = AsAsked::new(&self.parts.upstreams, endpoint, protocol, trust, config.bounds, &label);
+            return Some(Behind::AsAsked(Box::new(as_asked)));
+        }
         let destination = Destination {
+            label: None,
             addresses: written.addresses.clone(),
             protocol: written.protocol,
             trust,
             host: written.host.clone(),
             health: written.health.clone(),
         };
-        Some(self.parts.upstreams.of(destination, config.bounds))
+        Some(Behind::One(self.parts.upstreams.of(destination, config.bounds)))
     }
 
     /// Where the upstream sees a host of its own, it must be clear which.
     fn look_for_one_host(&mut self, config: &RouteConfig, path: &str, signs: bool) {
         let written = &config.upstream;
+        if written.as_asked {
+            return;
+        }
         if written.host.is_some() {
             if config.preserve_host == Some(true) {
                 let problem =
@@ -373,6 +387,9 @@ fn logs_in(route: &RouteConfig, sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySou
 
 /// What to call an upstream to itself: of several addresses without a `host` none is its name.
 fn name_of(upstream: &UpstreamConfig) -> Option<String> {
+    if upstream.as_asked {
+        return None;
+    }
     let scheme = if upstream.addresses.first().is_some_and(Address::is_https) { "https" } else { "http" };
     match (&upstream.host, upstream.addresses.as_slice()) {
         (Some(host), _) => Some(format!("{scheme}://{host}")),

@@ -15,6 +15,7 @@ use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
 use crate::web::Connection;
 
+mod egress;
 mod loading;
 
 /// A config that has nothing wrong with it.
@@ -181,7 +182,10 @@ fn an_upstream_sees_one_host() {
         let built = Generation::build(&config(&text), &parts());
         let route = |generation: Generation| {
             let route = generation.routes.iter().find(|route| &*route.name == "x").cloned().unwrap();
-            let authority = route.upstream.authority().to_str().unwrap().to_owned();
+            let authority = {
+                let crate::route::Behind::One(upstream) = &route.behind else { panic!("one") };
+                upstream.authority().to_str().unwrap().to_owned()
+            };
             if route.preserve_host { "the client's".to_owned() } else { authority }
         };
         built.map_or_else(|errors| errors.iter().map(|error| error.path.clone()).collect(), route)

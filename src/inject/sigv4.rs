@@ -7,28 +7,30 @@ use serde::Deserialize;
 
 mod payload;
 mod presigned;
+mod signers;
 
 use super::{BodyNeed, Given, InjectError, Injector, Materials, Needs, Vouched};
-use crate::arn::{Region, ServiceName};
+use crate::arn::{Region, ServiceName, SignedFor};
 use crate::built_in::{BuiltIn, SettingsError};
 use crate::sigv4::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
 use crate::sigv4::{Keys, Scope, SignError, Signer};
 use crate::web::{ByteCount, Request};
 use payload::{PayloadSetting, Road, SMALL};
 pub use presigned::without_presigning;
+use signers::Signers;
 
 pub(super) const BUILT_IN: BuiltIn<dyn Injector, Materials> = BuiltIn {
     kind: "sigv4",
     summary: "Signs requests with the signed-in person's own AWS credentials (Signature Version 4).",
     example: include_str!("../../config/examples/inject/sigv4.toml"),
-    build: |settings, _| Ok(Arc::new(Sigv4::new(settings.parse()?)?)),
+    build: |settings, materials| Ok(Arc::new(Sigv4::new(settings.parse()?, materials.upstream.as_deref())?)),
 };
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sigv4Settings {
-    service: ServiceName,
-    region: Region,
+    service: Option<ServiceName>,
+    region: Option<Region>,
     body_limit: Option<ByteCount>,
     payload: Option<PayloadSetting>,
     #[serde(default)]
@@ -66,20 +68,23 @@ fn unsigned_headers(names: &[String]) -> Result<Vec<HeaderName>, SettingsError> 
 
 #[derive(Debug)]
 struct Sigv4 {
-    signer: Signer,
-    body: BodyNeed,
+    signers: Signers,
+    /// How much of a body is hashed.
+    limit: usize,
     payload: PayloadSetting,
     /// The headers of a signature: none of the client's passes, in any spelling (A29).
     replaced: Vouched,
 }
 
 impl Sigv4 {
-    fn new(settings: Sigv4Settings) -> Result<Self, SettingsError> {
-        if settings.service.is_s3() && settings.body_limit.is_some() {
+    /// `upstream` is what the upstream is called; absent where that is the host that was asked for.
+    fn new(settings: Sigv4Settings, upstream: Option<&str>) -> Result<Self, SettingsError> {
+        let is_s3 = settings.service.as_ref().map(ServiceName::is_s3);
+        if is_s3 == Some(true) && settings.body_limit.is_some() {
             let problem = "is of no effect for s3, whose bodies stream through; expected no `body_limit`";
             return Err(SettingsError::at("body_limit", problem));
         }
-        if !settings.service.is_s3() && settings.payload.is_some() {
+        if is_s3 == Some(false) && settings.payload.is_some() {
             let problem = "is for s3, as every other service wants a digest of the body; expected no `payload`";
             return Err(SettingsError::at("payload", problem));
         }
@@ -97,38 +102,66 @@ impl Sigv4 {
             })?,
             None => BODY_LIMIT,
         };
-        // S3 takes unsigned payloads, so its bodies stream but for small ones; every other service wants their digest.
-        let body = if settings.service.is_s3() { BodyNeed::Small { limit: SMALL } } else { BodyNeed::Whole { limit } };
-        let regions = settings.region_set.unwrap_or_else(|| vec![settings.region.to_string()]).join(",");
-        let mut signer =
-            Signer::new(settings.service, settings.region).leaving_out(unsigned_headers(&settings.unsigned_headers)?);
-        if settings.algorithm == Algorithm::Sigv4a {
-            let regions = regions.parse().map_err(|error| SettingsError::at("region_set", error))?;
-            signer = signer.asymmetric(regions);
-        }
+        let left_out = unsigned_headers(&settings.unsigned_headers)?;
+        let signers = match (settings.service, settings.region) {
+            (Some(service), Some(region)) => {
+                let regions = settings.region_set.unwrap_or_else(|| vec![region.to_string()]).join(",");
+                let mut signer = Signer::new(service, region).leaving_out(left_out);
+                if settings.algorithm == Algorithm::Sigv4a {
+                    let regions = regions.parse().map_err(|error| SettingsError::at("region_set", error))?;
+                    signer = signer.asymmetric(regions);
+                }
+                Signers::Named(Box::new(signer))
+            }
+            (None, None) => {
+                let host = upstream.map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
+                if let Some(host) = host.filter(|host| SignedFor::host(host).is_none()) {
+                    let problem = format!("is missing, and `{host}` is no host that says it; expected one such as s3");
+                    return Err(SettingsError::at("service", problem));
+                }
+                if settings.algorithm == Algorithm::Sigv4a {
+                    let problem =
+                        "can't be \"sigv4a\" where the host says what to sign for; expected `service` and `region`";
+                    return Err(SettingsError::at("algorithm", problem));
+                }
+                Signers::by_host(left_out)
+            }
+            (Some(_), None) => return Err(SettingsError::at("region", "is missing beside `service`")),
+            (None, Some(_)) => return Err(SettingsError::at("service", "is missing beside `region`")),
+        };
         let payload = settings.payload.unwrap_or_default();
-        Ok(Self { signer, body, payload, replaced: Vouched::new(&REPLACED) })
+        Ok(Self { signers, limit, payload, replaced: Vouched::new(&REPLACED) })
     }
 }
 
-impl Sigv4 {
-    /// Refuses what the client has signed for another service or region: there it may be harmless, and here not (A30).
-    fn signs_for(&self, scope: &Scope) -> Result<(), InjectError> {
-        let (service, region) = (self.signer.service(), self.signer.region());
-        if scope.service() == service && scope.region() == region {
-            return Ok(());
-        }
-        Err(InjectError::Unsignable(format!(
-            "the request is signed for {} in {}, and this address is {service} in {region}: set the client's region",
-            scope.service(),
-            scope.region()
-        )))
+/// Refuses what the client has signed for another service or region: there it may be harmless, and here not (A30).
+fn signs_for(signer: &Signer, scope: &Scope) -> Result<(), InjectError> {
+    let (service, region) = (signer.service(), signer.region());
+    if scope.service() == service && scope.region() == region {
+        return Ok(());
     }
+    Err(InjectError::Unsignable(format!(
+        "the request is signed for {} in {}, and this address is {service} in {region}: set the client's region",
+        scope.service(),
+        scope.region()
+    )))
 }
 
 impl Injector for Sigv4 {
     fn needs(&self) -> Needs {
-        Needs { credentials: true, body: self.body, ..Needs::NOTHING }
+        let body = match &self.signers {
+            Signers::Named(_) => self.body_at(""),
+            Signers::ByHost(_) => BodyNeed::Whole { limit: self.limit },
+        };
+        Needs { credentials: true, body, ..Needs::NOTHING }
+    }
+
+    /// S3 takes unsigned payloads, so its bodies stream but for small ones; every other service wants their digest.
+    fn body_at(&self, host: &str) -> BodyNeed {
+        match self.signers.is_s3(host) {
+            true => BodyNeed::Small { limit: SMALL },
+            false => BodyNeed::Whole { limit: self.limit },
+        }
     }
 
     /// None: a signature proves itself, and the client's `x-amz-content-sha256` must be seen before it goes.
@@ -139,11 +172,13 @@ impl Injector for Sigv4 {
     fn inject(&self, request: Request, given: &Given<'_>) -> Result<Request, InjectError> {
         let credentials = given.credentials.ok_or(InjectError::Missing("credentials"))?;
         let (mut parts, body) = request.into_parts();
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let signer = self.signers.of(host).ok_or_else(|| InjectError::Unsignable(NO_SERVICE.to_owned()))?;
         if let Some(scope) = parts.extensions.remove::<Scope>() {
-            self.signs_for(&scope)?;
+            signs_for(&signer, &scope)?;
         }
-        let road = match self.signer.service().is_s3() {
-            true if self.signer.signs_chunks() => Road::of_s3(&parts.headers, &body, self.payload)?,
+        let road = match signer.service().is_s3() {
+            true if signer.signs_chunks() => Road::of_s3(&parts.headers, &body, self.payload)?,
             true => Road::of_s3(&parts.headers, &body, self.payload)?.without_signatures()?,
             false => Road::of_others(&parts.headers, &body)?,
         };
@@ -157,7 +192,7 @@ impl Injector for Sigv4 {
             secret: &credentials.secret_access_key,
             session_token: Some(&credentials.session_token),
         };
-        let chain = self.signer.sign(&mut parts, &road.payload(), &keys, given.now).map_err(|e| match e {
+        let chain = signer.sign(&mut parts, &road.payload(), &keys, given.now).map_err(|e| match e {
             SignError::NoHost => InjectError::Missing("the upstream's host"),
             SignError::AccessKeyId => InjectError::Missing("an access key id that fits into a header"),
             SignError::Key => InjectError::Missing("keys that SigV4a can use"),
@@ -166,6 +201,8 @@ impl Injector for Sigv4 {
         Ok(Request::from_parts(parts, road.take(body, chain)?))
     }
 }
+
+const NO_SERVICE: &str = "no AWS service is known by this host; name `service` and `region` in the route's `inject`";
 
 /// 8 MiB.
 const BODY_LIMIT: usize = 8 << 20;
@@ -197,7 +234,7 @@ mod tests {
     const NOW: u64 = 1_780_000_000;
 
     fn build(text: &str) -> Result<Sigv4, SettingsError> {
-        Sigv4::new(crate::built_in::parse_table(text.parse().unwrap())?)
+        Sigv4::new(crate::built_in::parse_table(text.parse().unwrap())?, Some("https://app.example"))
     }
 
     fn injector(service: &str) -> Sigv4 {

@@ -18,19 +18,27 @@ use crate::inject::BodyNeed;
 use crate::policy::{NormalPath, Permit};
 use crate::route::Route;
 use crate::session::{strip_from_request, strip_from_response};
+use crate::upstream::Upstream;
 use crate::web::{Body, Request, Response, strip_hop_by_hop, wants_upgrade};
+
+/// Where a request goes: its route, and the upstream behind it.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    pub(super) route: &'a Route,
+    pub(super) upstream: &'a Upstream,
+}
 
 /// The request as the upstream shall see it, but for what is injected. Only what has a permit gets this far.
 pub(super) fn for_upstream(
     generation: &Generation,
-    route: &Route,
+    To { route, upstream }: To<'_>,
     permit: &Permit,
     path: &NormalPath<'_>,
     head: &mut request::Parts,
     body: Body,
     arrival: &Arrival<'_>,
 ) -> Result<Request, Fault> {
-    let mut request = Request::new(match route.upstream.may_speak_http2() {
+    let mut request = Request::new(match upstream.may_speak_http2() {
         true => trailers::Harmless::of(body, &generation.vouched),
         false => body,
     });
@@ -64,9 +72,13 @@ pub(super) fn for_upstream(
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     headers.reserve(ROOM);
-    arrival.client.tell(headers, &arrival.connection.peer_text, arrival.host);
-    let host = if route.preserve_host { arrival.host } else { route.upstream.authority() };
+    let host = if route.preserve_host { arrival.host } else { upstream.authority() };
     headers.insert(header::HOST, host.clone());
+    if route.behind.is_as_asked() {
+        return Ok(request); // AWS need not hear who runs beside us
+    }
+    let headers = request.headers_mut();
+    arrival.client.tell(headers, &arrival.connection.peer_text, arrival.host);
     if let Ok(id) = HeaderValue::from_str(arrival.id) {
         headers.insert(REQUEST_ID, id);
     }
@@ -77,7 +89,7 @@ pub(super) fn for_upstream(
 /// `term` is cut.
 pub(super) fn for_client(
     mut response: Response,
-    route: &Route,
+    upstream: &Upstream,
     permit: &Permit,
     term: impl FnOnce() -> Option<Term>,
     upgrade: Option<Upgrade>,
@@ -92,8 +104,8 @@ pub(super) fn for_client(
         if let Some(protocol) = protocol {
             headers.insert(header::UPGRADE, protocol);
         }
-        if let (Some(upgrade), Some(upstream)) = (upgrade, response.extensions_mut().remove::<OnUpgrade>()) {
-            tunnel::join(upgrade, upstream, term(), route.upstream.idle());
+        if let (Some(upgrade), Some(theirs)) = (upgrade, response.extensions_mut().remove::<OnUpgrade>()) {
+            tunnel::join(upgrade, theirs, term(), upstream.idle());
         }
         return response;
     }
@@ -121,12 +133,13 @@ fn target(route: &Route, path: &NormalPath<'_>, asked: Uri) -> Result<Uri, Fault
 
 /// The body, within what the route takes of it, and read whole where an injector must hash it.
 pub(super) async fn body_at_hand(
-    route: &Route,
+    To { route, upstream }: To<'_>,
     permit: &Permit,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Body, Fault> {
-    let needs = || route.injectors.iter().map(|injector| injector.needs().body);
+    let host = upstream.authority().to_str().unwrap_or_default();
+    let needs = || route.injectors.iter().map(|injector| injector.body_at(host));
     let limit = needs().filter_map(|need| if let BodyNeed::Whole { limit } = need { Some(limit) } else { None });
     if permit.is_preflight() {
         return Ok(Body::Empty); // it asks a question and brings nothing (A4)
@@ -135,12 +148,12 @@ pub(super) async fn body_at_hand(
         return Ok(body);
     }
     // what says that it is too large is refused before any of it is read
-    route.upstream.check_length(&body)?;
+    upstream.check_length(&body)?;
     let Some(limit) = limit.min() else {
         let small = needs().filter_map(|need| if let BodyNeed::Small { limit } = need { Some(limit) } else { None });
         return short_at_hand(body, small.min().unwrap_or(0)).await;
     };
-    let limit = route.upstream.body_limit().map_or(limit, |most| limit.min(usize::try_from(most).unwrap_or(limit)));
+    let limit = upstream.body_limit().map_or(limit, |most| limit.min(usize::try_from(most).unwrap_or(limit)));
     // a length that is too large is refused before anything is read, so that `Expect: 100-continue` saves the upload
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {

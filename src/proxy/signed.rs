@@ -5,22 +5,22 @@ use http::header::AUTHORIZATION;
 use http::request;
 use http_body::Body as _;
 
+use super::dress::To;
 use crate::fault::Fault;
 use crate::generation::Generation;
 use crate::identity::{BodyDigest, Identity, Presented, Signed};
 use crate::inject::{BodyNeed, without_presigning};
-use crate::route::Route;
 use crate::sigv4::HexDigest;
 use crate::sigv4::chunked::{Check, Checked, ChunkError, Verdict};
 use crate::sigv4::header::X_AMZ_SECURITY_TOKEN;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Upstream, UpstreamError};
 use crate::web::{Body, Caller, CollectError, Response};
 
 /// The body, read where the signature can't be judged without its digest, which then is in the head's extensions. No more
 /// is read than would be read to sign the request anew.
 pub(super) async fn body_to_judge(
     generation: &Generation,
-    route: &Route,
+    To { route, upstream }: To<'_>,
     head: &mut request::Parts,
     body: Body,
 ) -> Result<Body, Fault> {
@@ -28,8 +28,9 @@ pub(super) async fn body_to_judge(
     if !sources.any(|(_, source)| source.takes_signatures()) || !crate::sigv4::Presented::wants_body(head) {
         return Ok(body);
     }
-    route.upstream.check_length(&body)?;
-    let limits = route.injectors.iter().filter_map(|injector| match injector.needs().body {
+    upstream.check_length(&body)?;
+    let host = upstream.authority().to_str().unwrap_or_default();
+    let limits = route.injectors.iter().filter_map(|injector| match injector.body_at(host) {
         BodyNeed::Whole { limit } => Some(limit),
         BodyNeed::Small { .. } | BodyNeed::Nothing => None,
     });
@@ -76,11 +77,11 @@ pub(super) fn strip(head: &mut request::Parts) {
 }
 
 /// Refuses a success that the upstream reports of a body which it does not have: the rest of it may be wrong.
-pub(super) fn acknowledged(verdict: Option<&Verdict>, response: &Response, route: &Route) -> Result<(), Fault> {
+pub(super) fn acknowledged(verdict: Option<&Verdict>, response: &Response, upstream: &Upstream) -> Result<(), Fault> {
     if !response.status().is_success() || verdict.is_none_or(Verdict::is_right) {
         return Ok(());
     }
-    let upstream = route.upstream.authority().to_str().unwrap_or_default().to_owned();
+    let upstream = upstream.authority().to_str().unwrap_or_default().to_owned();
     let source = "it reported a success before it had the body that was signed".into();
     Err(Fault::Upstream(UpstreamError::Broken { upstream, source }))
 }

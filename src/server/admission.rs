@@ -71,7 +71,7 @@ impl Refused {
             }
             Self::TooMany => web::answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, TEXT, "too many header fields\n"),
             Self::Method => {
-                let mut response = web::answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "CONNECT is not served here\n");
+                let mut response = web::answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, NO_TUNNELS);
                 response.headers_mut().insert(header::ALLOW, METHODS);
                 response
             }
@@ -192,6 +192,8 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 const MALFORMED_HOST: Refused = Refused::Ambiguous("Host is malformed");
+const NO_TUNNELS: &str =
+    "CONNECT is not served here: nothing inside a tunnel could be signed; ask for http:// URLs, as with http_proxy\n";
 const TEXT: &str = "text/plain; charset=utf-8";
 /// Seconds after which to ask again: most rushes are over by then.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");

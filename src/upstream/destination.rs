@@ -24,6 +24,8 @@ pub struct Destination {
     pub host: Option<Authority>,
     /// How to find out which addresses are well; absent: by connecting to them.
     pub health: Option<Health>,
+    /// What metrics call it, where that is not its authority: many destinations may share a name.
+    pub label: Option<Box<str>>,
 }
 
 /// One address.
@@ -67,7 +69,7 @@ pub struct Health {
 impl Destination {
     /// One address, of which nothing special is known.
     pub fn of(address: Address, trust: Trust) -> Self {
-        Self { addresses: vec![address], protocol: Protocol::Auto, trust, host: None, health: None }
+        Self { addresses: vec![address], protocol: Protocol::Auto, trust, host: None, health: None, label: None }
     }
 
     /// What `Host` says: host and port, the port only where it isn't the scheme's own.

@@ -47,13 +47,14 @@ impl Target {
     pub(super) fn new(destination: Destination, metrics: &Metrics) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let authority = destination.authority();
-        let upstream = label(&authority);
+        let upstream = destination.label.as_deref().map_or_else(|| label(&authority), str::to_owned);
         let endpoints = destination.addresses.iter().map(|address| {
             let name = match address {
                 Address::Origin(_) => address.authority(),
                 Address::Unix(_) => address.to_string(),
             };
-            let labels = [("upstream", upstream.as_str()), ("address", name.as_str())];
+            let labelled = destination.label.as_deref().unwrap_or(&name);
+            let labels = [("upstream", upstream.as_str()), ("address", labelled)];
             let healthy = metrics.gauge("claviger_upstream_healthy", &labels);
             Arc::new(Endpoint {
                 id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -133,7 +134,7 @@ impl Target {
 
     /// What metrics call it.
     pub(super) fn label(&self) -> String {
-        label(&self.authority)
+        self.destination.label.as_deref().map_or_else(|| label(&self.authority), str::to_owned)
     }
 
     /// Its connections to all addresses, open and idle.
