@@ -31,12 +31,14 @@ mod imds;
 mod ledger;
 mod own;
 mod place;
+mod pod_identity;
 mod shelf;
 
 pub use guard::objection;
 
 /// Every kind of `[endpoint.<name>]`.
-pub const BUILT_INS: &[BuiltIn<dyn Endpoint, Materials>] = &[container::BUILT_IN, imds::BUILT_IN];
+pub const BUILT_INS: &[BuiltIn<dyn Endpoint, Materials>] =
+    &[container::BUILT_IN, imds::BUILT_IN, pod_identity::BUILT_IN];
 
 /// What an endpoint may use.
 #[derive(Clone, Debug)]

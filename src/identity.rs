@@ -28,6 +28,7 @@ mod email;
 mod groups;
 mod issued;
 mod issuer;
+mod kubernetes;
 mod mtls;
 mod oidc;
 mod onward;
@@ -40,6 +41,7 @@ mod seen;
 mod shards;
 mod sigv4;
 mod token_file;
+mod token_judge;
 mod unhashed;
 
 pub use assertion::{RolePair, SamlResponse};
@@ -52,6 +54,7 @@ pub use party::{Heard, LeaveRequest, Message, Party, SamlLogin};
 pub use presented::{BodyDigest, Presented, Rejection, Signed};
 #[cfg(feature = "saml")]
 pub use saml::EXAMPLES as SAML_EXAMPLES;
+pub use token_judge::TokenJudge;
 pub use unhashed::Unhashed;
 
 /// Every kind of `[identity.<name>]`.
@@ -63,6 +66,7 @@ pub const BUILT_INS: &[BuiltIn<dyn IdentitySource, Materials>] = &[
     mtls::BUILT_IN,
     token_file::BUILT_IN,
     sigv4::BUILT_IN,
+    kubernetes::BUILT_IN,
 ];
 
 /// What a source may use.
@@ -273,6 +277,11 @@ pub trait IdentitySource: Debug + Send + Sync {
 
     /// The interactive login, where this source has one.
     fn login(&self) -> Option<&dyn Login> {
+        None
+    }
+
+    /// The judge of tokens that are shown outside of `Authorization: Bearer`, where this source takes such.
+    fn token_judge(&self) -> Option<&dyn TokenJudge> {
         None
     }
 

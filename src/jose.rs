@@ -6,6 +6,7 @@ mod remote_issuer;
 mod signer;
 mod signing_keys;
 mod token;
+mod way;
 
 use crate::fetch::FetchError;
 
@@ -15,6 +16,7 @@ pub use remote_issuer::RemoteIssuer;
 pub use signer::Signer;
 pub use signing_keys::SigningKeys;
 pub use token::{Expected, Unverified, claimed_issuer, unverified, unverified_claims, verify};
+pub use way::Way;
 
 /// Why a token, key or key set is no good.
 #[derive(Debug, thiserror::Error)]

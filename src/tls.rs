@@ -164,6 +164,20 @@ impl Trust {
         Ok(Self { extra: extra.into(), shown: None, base: Arc::default() })
     }
 
+    /// The system's roots and those in a PEM text.
+    ///
+    /// # Errors
+    /// Says what was expected.
+    pub fn with_pem(text: &str) -> Result<Self, &'static str> {
+        const WRONG: &str = "is not a PEM file of root certificates";
+        let extra: Vec<_> =
+            CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|_| WRONG)?;
+        if extra.is_empty() || RootCertStore::empty().add_parsable_certificates(extra.iter().cloned()).1 > 0 {
+            return Err(WRONG);
+        }
+        Ok(Self { extra: extra.into(), shown: None, base: Arc::default() })
+    }
+
     /// The same roots, and this certificate for servers that ask for one.
     pub fn showing(self, identity: ClientIdentity) -> Self {
         Self { shown: Some(identity), base: Arc::default(), ..self }

@@ -135,10 +135,12 @@ fn endpoint_materials(parts: &Parts) -> endpoint::Materials {
     let materials = identity_materials(parts);
     let example = read("config/examples/identity/token_file.toml").parse().unwrap();
     let source = build(identity::BUILT_INS, &example, &materials).unwrap();
+    let example = read("config/examples/identity/kubernetes.toml").parse().unwrap();
+    let cluster = build(identity::BUILT_INS, &example, &materials).unwrap();
     let example = read("config/examples/credentials/web_identity.toml").parse().unwrap();
     let provider = build(credentials::BUILT_INS, &example, &credentials::Materials { mint: None }).unwrap();
     endpoint::Materials {
-        sources: [("workload".into(), source)].into(),
+        sources: [("workload".into(), source), ("cluster".into(), cluster)].into(),
         providers: [("minio".into(), provider)].into(),
         metrics: parts.metrics.clone(),
         keys: parts.keys.clone(),

@@ -7,9 +7,20 @@ use http::header::{FORWARDED, HOST, HeaderName, ORIGIN};
 
 /// Why a request is not an SDK's, where it is not.
 pub fn objection(headers: &HeaderMap, at: Option<SocketAddr>) -> Option<&'static str> {
+    objection_by(headers, |host| at.map_or_else(|| host == LOCALHOST, |at| is_here(host, at)))
+}
+
+/// The same where pods may call the endpoint by the addresses of the EKS Pod Identity Agent, at whichever port: what they
+/// send there may be led here.
+pub(super) fn objection_for_pods(headers: &HeaderMap, at: Option<SocketAddr>) -> Option<&'static str> {
+    objection_by(headers, |host| is_pod_identity_agent(host) || at.is_some_and(|at| is_here(host, at)))
+}
+
+fn objection_by(headers: &HeaderMap, is_ours: impl FnOnce(&str) -> bool) -> Option<&'static str> {
     // DNS rebinding: the page's own name has come to mean this address (A22)
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if !at.map_or_else(|| host == LOCALHOST, |at| is_here(host, at)) {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(|host| host.to_str().ok());
+    if !host.is_some_and(is_ours) {
         return Some("the host is not this endpoint's address");
     }
     // browsers say whose page asks, and no SDK is one (A22)
@@ -33,6 +44,14 @@ fn is_here(host: &str, at: SocketAddr) -> bool {
     at.port() == HTTP && host.starts_with('[') == at.is_ipv6() && bare.parse::<IpAddr>() == Ok(at.ip())
 }
 
+fn is_pod_identity_agent(host: &str) -> bool {
+    let rest = POD_IDENTITY_AGENT.iter().find_map(|address| host.strip_prefix(address));
+    rest.is_some_and(|rest| {
+        rest.is_empty()
+            || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok_and(|read| read.to_string() == port))
+    })
+}
+
 fn is_port(text: &str, at: SocketAddr) -> bool {
     match text.strip_prefix(':') {
         Some(port) => port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse() == Ok(at.port()),
@@ -40,6 +59,8 @@ fn is_port(text: &str, at: SocketAddr) -> bool {
     }
 }
 
+/// As clients write them in `Host`.
+const POD_IDENTITY_AGENT: [&str; 2] = ["169.254.170.23", "[fd00:ec2::23]"];
 /// What clients call the other end of a Unix socket.
 const LOCALHOST: &str = "localhost";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -55,6 +76,37 @@ mod tests {
         for (host, is_ours) in [("localhost", true), ("localhost:80", false), ("evil.test", false), ("", false)] {
             let headers = [(HOST, host.parse().unwrap())].into_iter().collect();
             assert_eq!(objection(&headers, None).is_none(), is_ours, "{host}");
+        }
+    }
+
+    #[test]
+    fn a22_pods_may_call_the_agents_addresses_too() {
+        let at = "127.0.0.1:9913".parse().unwrap();
+        for (host, is_ours) in [
+            ("169.254.170.23", true),
+            ("169.254.170.23:80", true),
+            ("169.254.170.23:9913", true),
+            ("[fd00:ec2::23]", true),
+            ("[fd00:ec2::23]:80", true),
+            ("127.0.0.1:9913", true),
+            ("localhost:9913", true),
+            ("127.0.0.1:80", false),
+            ("127.0.0.1", false),
+            ("fd00:ec2::23", false),
+            ("169.254.170.2", false),
+            ("169.254.170.234", false),
+            ("169.254.170.23.", false),
+            ("169.254.170.23.evil.test", false),
+            ("169.254.170.23:", false),
+            ("169.254.170.23:+80", false),
+            ("169.254.170.23:080", false),
+            ("169.254.170.23:99999", false),
+            ("169.254.170.23:80@evil.test", false),
+            ("evil.test", false),
+            ("", false),
+        ] {
+            let headers = [(HOST, host.parse().unwrap())].into_iter().collect();
+            assert_eq!(objection_for_pods(&headers, Some(at)).is_none(), is_ours, "{host}");
         }
     }
 

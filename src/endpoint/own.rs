@@ -112,16 +112,12 @@ impl Own {
         }
         let told = Some((credentials, provider.can_tell()));
         let policy = Policy::build(&AllowSettings::SignedIn, Some(want), told);
-        let first = |problems: Vec<SettingsError>| {
-            let first = problems.into_iter().next();
-            first.unwrap_or_else(|| SettingsError::at("role", "can't be used"))
-        };
         let names: Vec<_> = want.roles.iter().map(|role| Some(role.name.to_string())).collect();
         let names = if names.is_empty() { vec![None] } else { names };
         Ok(Self {
             source: Arc::clone(source),
             provider: Arc::clone(provider),
-            policy: policy.map_err(first)?,
+            policy: policy.map_err(first_of)?,
             patience: PATIENCE,
             posts: names.into_iter().map(|name| Post { name, state: Mutex::default() }).collect(),
         })
@@ -143,16 +139,7 @@ impl Own {
     ) -> Result<Held, NotHeld> {
         let identity = self.source.own().map_err(NotHeld::Nobody)?;
         let permit = self.permit(&identity, wanted, peer, now)?;
-        let grant = permit.grant().ok_or(NotHeld::Denied(Denied::Anonymous))?;
-        let role = || grant.role.to_string();
-        let credentials = match broker.fresh(grant, &identity.holder, &self.provider, now) {
-            Some(credentials) => credentials,
-            None => match timeout(self.patience, broker.credentials(grant, &identity.holder, &self.provider)).await {
-                Ok(issued) => issued.map_err(|source| NotHeld::Issue { role: role(), source })?,
-                Err(_) => return Err(NotHeld::Pending { role: role() }),
-            },
-        };
-        Ok(Held { grant: Arc::clone(grant), credentials })
+        hold(&permit, &identity, &self.provider, broker, (self.patience, now)).await
     }
 
     /// What STS would be asked for, for the role that is wanted by name or for the only one.
@@ -232,6 +219,32 @@ impl Own {
     }
 }
 
+/// A section names one problem at a time.
+pub(super) fn first_of(problems: Vec<SettingsError>) -> SettingsError {
+    problems.into_iter().next().unwrap_or_else(|| SettingsError::at("role", "can't be used"))
+}
+
+/// What a permit is good for. What is at hand is handed out at once; the first ones are waited for no longer than
+/// `patience`, and are still asked for after that.
+pub(super) async fn hold(
+    permit: &Permit,
+    identity: &Identity,
+    provider: &Arc<dyn CredentialProvider>,
+    broker: &Broker,
+    (patience, now): (Duration, SystemTime),
+) -> Result<Held, NotHeld> {
+    let grant = permit.grant().ok_or(NotHeld::Denied(Denied::Anonymous))?;
+    let role = || grant.role.to_string();
+    let credentials = match broker.fresh(grant, &identity.holder, provider, now) {
+        Some(credentials) => credentials,
+        None => match timeout(patience, broker.credentials(grant, &identity.holder, provider)).await {
+            Ok(issued) => issued.map_err(|source| NotHeld::Issue { role: role(), source })?,
+            Err(_) => return Err(NotHeld::Pending { role: role() }),
+        },
+    };
+    Ok(Held { grant: Arc::clone(grant), credentials })
+}
+
 impl Post {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -276,7 +289,7 @@ impl NotHeld {
 }
 
 /// SDKs wait for two seconds, and ask again.
-const PATIENCE: Duration = Duration::from_millis(1500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
 /// Between two times that credentials are asked for ahead of anybody's asking, after failures.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);

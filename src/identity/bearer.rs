@@ -1,39 +1,29 @@
 //! `kind = "bearer"`: services show a JWT of their issuer in `Authorization: Bearer` (RFC 6750, RFC 9068).
 //!
-//! What is whose: a token whose claimed `iss` is not ours belongs to the app behind, or to nobody, and is not looked
-//! at. Once `iss` is ours, any fault rejects the request, whatever else it brings along. A token in the query or a body
-//! is never read: it would be in logs and histories (RFC 6750 §5.3).
-//!
-//! A token that was verified a moment ago is known by its hash: [`Seen`].
+//! A token in the query or a body is never read: it would be in logs and histories (RFC 6750 §5.3).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::groups::{self, with_groups};
-use super::seen::{Hash, Seen};
-use super::{
-    Claims, Holder, HolderId, Identity, IdentitySource, Materials, Presented, Recognition, SourceName, Subject, issuer,
-};
+use super::{Claims, IdentitySource, Materials, Recognition, issuer};
 use crate::built_in::{BuiltIn, Settings, SettingsError};
-use crate::clock::{Clock, duration_text, from_epoch_seconds};
-use crate::jose::{Expected, Form, JoseError, RemoteIssuer, claimed_issuer, verify_access_token};
-use crate::secret::Secret;
+use crate::clock::{Clock, duration_text};
+use crate::jose::{Form, RemoteIssuer};
 use crate::web::Caller;
 
 mod counts;
+mod judge;
 mod proof;
 mod shown;
 
-use counts::Counts;
-use proof::Proof;
-use shown::{Shown, shown};
+pub(super) use judge::{Judge, Terms};
 
 pub(super) const BUILT_IN: BuiltIn<dyn IdentitySource, Materials> = BuiltIn {
     kind: "bearer",
@@ -71,17 +61,10 @@ enum Wanted {
 
 #[derive(Debug)]
 struct Bearer {
-    name: SourceName,
-    issuer: Arc<RemoteIssuer>,
-    audiences: Vec<String>,
-    form: Form,
+    judge: Judge,
     subject_claim: String,
     groups_claim: String,
     claims: BTreeMap<String, Wanted>,
-    leeway: Duration,
-    seen: Seen,
-    counts: Counts,
-    clock: Arc<dyn Clock>,
 }
 
 impl Bearer {
@@ -93,95 +76,24 @@ impl Bearer {
             let expected = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
             SettingsError::at("algorithms", format!("`{name}` is not one that is taken; expected some of: {expected}"))
         })?;
+        let terms = Terms { issuer, audiences: settings.audiences, form, leeway: settings.leeway };
         Ok(Self {
-            name: section.name.into(),
-            issuer,
-            audiences: settings.audiences,
-            form,
+            judge: Judge::new(section, materials, terms),
             subject_claim: settings.subject_claim,
             groups_claim: settings.groups_claim,
             claims: settings.claims,
-            leeway: settings.leeway,
-            seen: Seen::default(),
-            counts: Counts::register(&materials.metrics, section.name),
-            clock: Arc::clone(section.clock),
         })
-    }
-
-    fn is_ours(&self, token: &str) -> bool {
-        claimed_issuer(token).is_some_and(|issuer| self.issuer.is_called(&issuer))
-    }
-
-    /// The claims of a token that is signed, for us and timely.
-    async fn verified(&self, token: &str) -> Result<Map<String, Value>, JoseError> {
-        let metadata = self.issuer.metadata().await?;
-        let issuer = metadata.get("issuer").and_then(Value::as_str).unwrap_or_default();
-        let audiences: Vec<&str> = self.audiences.iter().map(String::as_str).collect();
-        let expected = Expected { issuer, audiences: &audiences, now: self.clock.now(), leeway: self.leeway };
-        match verify_access_token(token, &*self.issuer.keys().await?, &expected, &self.form) {
-            Err(JoseError::UnknownKey(kid)) => {
-                verify_access_token(token, &*self.issuer.keys_with(&kid).await?, &expected, &self.form)
-            }
-            verdict => verdict,
-        }
-    }
-
-    /// What a token is worth that is ours to judge.
-    async fn judge(&self, token: &str) -> Recognition {
-        let reject = |reason: String| {
-            self.counts.rejected();
-            Recognition::Rejected(Presented::Bearer.rejected(reason))
-        };
-        let claims = match self.verified(token).await {
-            Ok(claims) => claims,
-            Err(error @ JoseError::Unavailable(_)) => {
-                self.counts.undecided();
-                return Recognition::Undecided(Arc::new(error));
-            }
-            Err(error) => return reject(error.to_string()),
-        };
-        let expires = from_epoch_seconds(claims.get("exp").and_then(Value::as_u64).unwrap_or_default());
-        let (id, claims) = match self.read(claims) {
-            Ok(read) => read,
-            Err(reason) => return reject(reason),
-        };
-        self.counts.verified();
-        let (hash, now) = (hash_of(token), self.clock.now());
-        Recognition::Verified(self.seen.keep(hash, now, || {
-            let subject = Subject { source: Arc::clone(&self.name), id };
-            let proof = Proof { token: Secret::new(token), expires, clock: Arc::clone(&self.clock) };
-            let ends = expires + self.leeway; // as the verification had it
-            let id = HolderId::of_credential(&self.name, &hash);
-            let holder = Holder { id, ends, evidence: Arc::new(proof) };
-            Identity { subject: Arc::new(subject), claims, ends_at: ends, holder }
-        }))
     }
 }
 
 #[async_trait]
 impl IdentitySource for Bearer {
     fn glance(&self, caller: &Caller<'_>) -> Option<Recognition> {
-        match shown(&caller.head.headers) {
-            Shown::Nothing => Some(Recognition::NotPresented),
-            Shown::One(token) => {
-                let known = self.seen.fresh(&hash_of(token), self.clock.now())?;
-                self.counts.hit();
-                Some(Recognition::Verified(known))
-            }
-            Shown::Several(_) => None,
-        }
+        self.judge.glance(&caller.head.headers)
     }
 
     async fn recognize(&self, caller: &Caller<'_>) -> Recognition {
-        match shown(&caller.head.headers) {
-            Shown::One(token) if self.is_ours(token) => self.judge(token).await,
-            // which of them an upstream would look at is anybody's guess
-            Shown::Several(tokens) if tokens.iter().any(|token| self.is_ours(token)) => {
-                self.counts.rejected();
-                Recognition::Rejected(Presented::Bearer.rejected("there is more than one Authorization header"))
-            }
-            _ => Recognition::NotPresented,
-        }
+        self.judge.recognize(&caller.head.headers, self).await
     }
 
     fn read(&self, claims: Map<String, Value>) -> Result<(Arc<str>, Claims), String> {
@@ -198,7 +110,7 @@ impl IdentitySource for Bearer {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.issuer.trouble()
+        self.judge.trouble()
     }
 }
 
@@ -230,7 +142,7 @@ impl BearerSettings {
         }
         if let Some(url) = &self.jwks_uri {
             issuer::check("jwks_uri", url)?;
-            return Ok(RemoteIssuer::with_keys_at(url.clone(), self.issuer.clone(), fetch, clock));
+            return Ok(RemoteIssuer::with_keys_at(url.clone(), self.issuer.clone(), fetch as _, clock));
         }
         let url = self.issuer.parse::<Url>().map_err(|_| {
             let problem =
@@ -249,10 +161,6 @@ impl Wanted {
             Self::OneOf(wanted) => wanted.iter().any(|wanted| wanted == found),
         }
     }
-}
-
-fn hash_of(token: &str) -> Hash {
-    digest(&SHA256, token.as_bytes()).as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 fn algorithms() -> Vec<String> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 use url::Url;
 
-use super::{JoseError, KeySet};
+use super::{JoseError, KeySet, Way};
 use crate::clock::Clock;
 use crate::fetch::{Fetch, FetchError, Reach};
 use crate::web::{BoxError, chain};
@@ -24,7 +24,7 @@ use crate::web::{BoxError, chain};
 #[derive(Debug)]
 pub struct RemoteIssuer {
     place: Place,
-    fetch: Arc<Fetch>,
+    way: Arc<dyn Way>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Held by the one who fetches.
@@ -73,14 +73,14 @@ impl RemoteIssuer {
 
     /// An issuer without a discovery document: `name` is compared to the letter with what tokens say, and its keys are
     /// at `url`.
-    pub fn with_keys_at(url: Url, name: String, fetch: Arc<Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Self::at(Place::Keys { name, url }, fetch, clock)
+    pub fn with_keys_at(url: Url, name: String, way: Arc<dyn Way>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Self::at(Place::Keys { name, url }, way, clock)
     }
 
-    fn at(place: Place, fetch: Arc<Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    fn at(place: Place, way: Arc<dyn Way>, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             place,
-            fetch,
+            way,
             clock,
             state: Mutex::default(),
             flight: tokio::sync::Mutex::default(),
@@ -279,8 +279,8 @@ impl RemoteIssuer {
     }
 
     async fn get(&self, url: &str, reach: &Reach) -> Result<(HeaderMap, Bytes), BoxError> {
-        let request = Request::get(url).header(ACCEPT, "application/json").body(Bytes::new())?;
-        let (head, body) = self.fetch.send(request, reach).await?.into_parts();
+        let request = Request::get(url).header(ACCEPT, KINDS).body(Bytes::new())?;
+        let (head, body) = self.way.send(request, reach).await?.into_parts();
         if head.status != StatusCode::OK {
             return Err(format!("`{url}` answered {}", head.status).into());
         }
@@ -349,6 +349,8 @@ fn life(headers: &HeaderMap) -> Duration {
     life.clamp(SHORTEST_LIFE, LONGEST_LIFE)
 }
 
+/// The API server of Kubernetes answers 406 to whoever does not take key sets by their own type (RFC 7517 §8.5.2).
+const KINDS: &str = "application/json, application/jwk-set+json";
 /// Unknown `kid`s are free for attackers: they cost the issuer one request in so long (A19).
 const COOL_DOWN: Duration = Duration::from_secs(30);
 /// The part of their life after which documents are renewed in the background.
