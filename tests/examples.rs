@@ -55,7 +55,14 @@ fn every_file_is_of_a_kind_that_is_checked() {
 fn every_config_is_sound() {
     let folder = tempfile::tempdir().unwrap();
     let (chain, key) = certificate("apps.example.com");
-    for (name, text) in [("tls.crt", &*chain), ("tls.key", &*key), ("oidc-secret", "a secret")] {
+    let given = [
+        ("tls.crt", &*chain),
+        ("tls.key", &*key),
+        ("oidc-secret", "a secret"),
+        ("ca.crt", &*chain),
+        ("token", "a token"),
+    ];
+    for (name, text) in given {
         fs::write(folder.path().join(name), text).unwrap();
     }
     let configs: Vec<String> = files().into_iter().filter(|name| name.ends_with("claviger.toml")).collect();
@@ -63,7 +70,9 @@ fn every_config_is_sound() {
     for config in configs {
         let there = format!("{}/", folder.path().display());
         let file = folder.path().join("claviger.toml");
-        fs::write(&file, text(&config).replace("/run/credentials/claviger.service/", &there)).unwrap();
+        let places = ["/run/credentials/claviger.service/", "/var/run/secrets/kubernetes.io/serviceaccount/"];
+        let text = places.iter().fold(text(&config), |text, place| text.replace(place, &there));
+        fs::write(&file, text).unwrap();
         let mut check = Command::new(env!("CARGO_BIN_EXE_claviger"));
         let done = check.arg("check").arg(&file).env("OIDC_SECRET", "a secret").output().unwrap();
         assert!(done.status.success(), "{config}: {}", String::from_utf8_lossy(&done.stderr));

@@ -139,7 +139,7 @@ pub(crate) fn peak_memory_mib(group: u32) -> f64 {
 }
 
 /// User and system time of a process group (proc(5): fields 14 and 15 of `stat`, in ticks).
-fn cpu_seconds(group: u32) -> f64 {
+pub(crate) fn cpu_seconds(group: u32) -> f64 {
     let ticks =
         |folder: &Path| -> f64 { fields(folder).iter().skip(11).take(2).filter_map(|f| f.parse::<f64>().ok()).sum() };
     members(group).map(|folder| ticks(&folder)).sum::<f64>() / TICKS

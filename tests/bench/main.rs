@@ -14,6 +14,7 @@
 #[path = "../contract/agent.rs"]
 mod agent;
 mod certificate;
+mod chunks;
 mod claviger;
 mod endpoint;
 mod held;
@@ -94,6 +95,9 @@ async fn main() -> ExitCode {
     if only.is_none() {
         logging(&site, &mut table, seconds).await;
         held(&site, &mut table).await;
+    }
+    if only.as_deref().is_none_or(|only| chunks::SIGNED_CHUNKS.contains(only)) {
+        chunks::rows(&site.claviger("claviger-chunks", false).await, &mut table).await;
     }
     if only.as_deref().is_none_or(|only| endpoint::FROM_CACHE.contains(only)) {
         endpoint::rows(&binary, &upstream, &kept, &mut table, seconds).await;

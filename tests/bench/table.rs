@@ -56,6 +56,12 @@ impl Row {
         Self { what, nginx: None, claviger, ratio: None, goal: Some(goal), middle: None, runs: None }
     }
 
+    /// A figure by itself, with nothing that it has to be.
+    pub(crate) fn told(what: &str, claviger: f64) -> Self {
+        let what = what.to_owned();
+        Self { what, nginx: None, claviger, ratio: None, goal: None, middle: None, runs: None }
+    }
+
     fn failed(&self) -> f64 {
         self.runs.iter().flat_map(|(theirs, ours)| theirs.iter().chain(ours)).map(|run| run.failed).sum()
     }

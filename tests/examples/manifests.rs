@@ -137,3 +137,34 @@ fn the_sidecar_in_a_pod_fits_together() {
     let token = Path::new(config["identity"]["workload"]["path"].as_str().unwrap()).parent().unwrap();
     assert!(!mounts(app).iter().any(|mount| Path::new(mount) == token));
 }
+
+#[test]
+fn the_agent_of_a_node_fits_together() {
+    let config = config("kubernetes/pod-identity/claviger.toml");
+    let documents = documents("kubernetes/pod-identity/agent.yaml");
+    let of_kind = |kind: &str| documents.iter().find(|document| document["kind"].as_str() == Some(kind)).unwrap();
+    let pod = &of_kind("DaemonSet")["spec"]["template"]["spec"];
+    assert_eq!(pod["hostNetwork"].as_bool(), Some(true));
+    let claviger = &list(&pod["containers"])[0];
+    is_a_command(&list(&claviger["args"]).iter().filter_map(Yaml::as_str).collect::<Vec<_>>());
+    // somebody else adds the address that it binds
+    let endpoint = &config["endpoint"]["pods"];
+    assert_eq!(endpoint["kind"].as_str(), Some("pod_identity"));
+    let address = endpoint["address"].as_str().unwrap().split(':').next().unwrap();
+    let command = string(&list(&list(&pod["initContainers"])[0]["command"])[2]);
+    assert!(command.contains(&format!("ip address add {address}/32")), "{command}");
+    // it may read the issuer's keys, as the account that it is
+    let (account, binding) = (of_kind("ServiceAccount"), of_kind("ClusterRoleBinding"));
+    assert_eq!(binding["roleRef"]["name"].as_str(), Some("system:service-account-issuer-discovery"));
+    for name in [&pod["serviceAccountName"], &list(&binding["subjects"])[0]["name"]] {
+        assert_eq!(name, &account["metadata"]["name"]);
+    }
+    // the port of the probes, and the folder of what it keeps
+    let admin = config["admin"]["address"].as_str().unwrap();
+    let port = list(&claviger["ports"])[0]["containerPort"].as_i64().unwrap();
+    assert!(admin.ends_with(&format!(":{port}")), "{admin}");
+    let mounts: Vec<String> = list(&claviger["volumeMounts"]).iter().map(|mount| string(&mount["mountPath"])).collect();
+    for folder in ["/etc/claviger", config["state_dir"].as_str().unwrap()] {
+        assert!(mounts.iter().any(|mount| mount == folder), "nothing is mounted at {folder}");
+    }
+}

@@ -65,7 +65,7 @@ impl App {
             .expect("the folder is writable");
         let (pace, least) = match client {
             Client::Boto3 => (1.0, WINDOW.as_secs() / 6),
-            Client::Cli => (4.0, WINDOW.as_secs() / 20),
+            Client::Cli => (4.0, WINDOW.as_secs() / 50),
         };
         let plan = json!({
             "name": name, "url": place.url, "bucket": place.bucket, "forbidden": place.forbidden,

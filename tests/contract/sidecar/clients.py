@@ -21,8 +21,14 @@ class Boto3:
     """One client for as long as the app runs: it asks for new keys by itself."""
 
     def __init__(self, plan):
-        self.s3 = boto3.client("s3", endpoint_url=plan["url"])
-        self.bucket = plan["bucket"]
+        self.plan, self.bucket = plan, plan["bucket"]
+        self.s3 = boto3.Session().client("s3", endpoint_url=plan["url"])
+
+    def begin(self):
+        """From the metadata service boto3 takes no keys for less than ten minutes: where theirs end before it thinks
+        they do, only a new session asks again."""
+        if self.plan["name"].startswith("imds"):
+            self.__init__(self.plan)
 
     def list(self):
         return [found["Key"] for found in self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
@@ -53,6 +59,9 @@ class Cli:
     def __init__(self, plan):
         self.aws = [os.path.join(os.path.dirname(sys.executable), "aws"), "--endpoint-url", plan["url"]]
         self.bucket = plan["bucket"]
+
+    def begin(self):
+        """Every command begins anew."""
 
     def run(self, *arguments):
         done = subprocess.run([*self.aws, *arguments], capture_output=True, text=True)
@@ -105,6 +114,7 @@ class App:
     def step(self, what, act):
         """One row: what it says where it went well, and the error where not."""
         try:
+            self.client.begin()
             seen, ok = act()
         except Exception as error:  # whatever a user would see
             seen, ok = f"{type(error).__name__}: {error}"[:300], False
@@ -154,6 +164,7 @@ class App:
         kinds = [self.listed, lambda: self.small_and_back("steady"), self.presigned]
         while time.monotonic() < end:
             try:
+                self.client.begin()
                 seen, ok = kinds[self.done % len(kinds)]()
             except Exception as error:
                 seen, ok = f"{type(error).__name__}: {error}"[:300], False
@@ -176,6 +187,7 @@ if __name__ == "__main__":
         app.turns(begun + plan["seconds"])
         app.tell_of_turns()
     if "forbidden" in plan:
+        app.client.begin()
         app.client.bucket = plan["forbidden"]
         try:
             tell("another bucket", f"{len(app.client.list())} keys", False)
