@@ -5,12 +5,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod agent;
 mod check;
 mod demo;
+mod developer;
 mod explain;
 mod hash_password;
+mod keys;
 mod kinds;
+mod login;
 mod serve;
+mod status;
 
 /// The key-bearer: an identity-aware reverse proxy that turns logins into temporary AWS credentials.
 #[derive(Debug, Parser)]
@@ -28,6 +33,14 @@ enum Command {
     Explain(Box<explain::Explain>),
     Kinds(kinds::Kinds),
     HashPassword(hash_password::HashPassword),
+    Login(login::Login),
+    Logout(login::Logout),
+    Status(status::StatusCommand),
+    Profiles(status::Profiles),
+    Exec(keys::Exec),
+    Env(keys::Env),
+    CredentialProcess(keys::CredentialProcess),
+    Agent(agent::AgentCommand),
 }
 
 /// Runs the command that the arguments name. 0: done, or allowed; 1: denied, or failed while running; 2: bad input.
@@ -39,6 +52,14 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Kinds(command) => command.run(),
         Command::HashPassword(command) => command.run(),
+        Command::Login(command) => command.run(),
+        Command::Logout(command) => command.run(),
+        Command::Status(command) => command.run(),
+        Command::Profiles(command) => command.run(),
+        Command::Exec(command) => command.run(),
+        Command::Env(command) => command.run(),
+        Command::CredentialProcess(command) => command.run(),
+        Command::Agent(command) => command.run(),
     }
 }
 

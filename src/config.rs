@@ -27,6 +27,7 @@ pub mod keys;
 mod limits;
 mod lines;
 mod listen;
+mod profile;
 mod public_url;
 mod route;
 mod service;
@@ -39,6 +40,7 @@ pub use error::{ConfigError, ConfigErrors, below, is_at_or_below};
 pub use keys::Keys;
 pub use limits::LimitSettings;
 pub use listen::{Listen, TlsFiles};
+pub use profile::ProfileConfig;
 pub use public_url::PublicUrl;
 pub use route::RouteConfig;
 pub use service::Service;
@@ -61,7 +63,7 @@ pub struct Config {
     pub drain: Duration,
     /// How often the files of the config are looked at for changes; absent: never.
     pub watch: Option<Duration>,
-    /// `[listen.<name>]`; at least one where there is no endpoint.
+    /// `[listen.<name>]`; at least one where there is no endpoint and no profile.
     pub listen: BTreeMap<Arc<str>, Listen>,
     /// `[admin] address`: health and metrics; absent: none.
     pub admin: Option<SocketAddr>,
@@ -87,6 +89,8 @@ pub struct Config {
     pub endpoint: BTreeMap<Arc<str>, Table>,
     /// `[route.<name>]`.
     pub route: BTreeMap<Arc<str>, RouteConfig>,
+    /// `[profile.<name>]`, for the agent.
+    pub profile: BTreeMap<Arc<str>, ProfileConfig>,
     /// `[provider]`: our own OpenID provider.
     pub provider: Option<Service<ProviderSettings>>,
     /// `[authority]`: our own security token service.
@@ -131,7 +135,8 @@ impl Config {
 
     fn from_file(file: file::File, surroundings: Surroundings, errors: &mut ConfigErrors) -> Self {
         let state_dir = state_dir(file.state_dir, &surroundings);
-        let listen = listen::listeners(file.listen, file.endpoint.is_empty(), &surroundings, errors);
+        let has_proxy = file.endpoint.is_empty() && file.profile.is_empty();
+        let listen = listen::listeners(file.listen, has_proxy, &surroundings, errors);
         let admin = file.admin.address.and_then(|text| listen::address(Some(&text), "admin.address", errors));
         if file.server.workers == Some(0) {
             errors.add("server.workers", "is 0; expected at least 1, or no `workers` for one a core");
@@ -179,10 +184,11 @@ impl Config {
         let known = route::Sections {
             identity: &identity,
             credentials: &credentials,
-            has_endpoints: !endpoint.is_empty(),
+            is_needed: has_proxy,
             surroundings: &surroundings,
         };
         let route = route::routes(file.route, &known, errors);
+        let profile = profile::profiles(file.profile, &identity, &credentials, errors);
         let mut injectors = route.values().flat_map(|route| &route.inject);
         let vouches = injectors.any(|(_, table)| is_of_kind(table, "identity_jwt"));
         if session.kind == StoreKind::Redis && file.keys.identity.is_empty() && vouches {
@@ -208,6 +214,7 @@ impl Config {
             limits,
             session,
             route,
+            profile,
             identity,
             credentials,
             endpoint,

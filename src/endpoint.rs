@@ -28,6 +28,8 @@ mod guard;
 mod own;
 mod place;
 
+pub use guard::objection;
+
 /// Every kind of `[endpoint.<name>]`.
 pub const BUILT_INS: &[BuiltIn<dyn Endpoint, Materials>] = &[container::BUILT_IN];
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::arn::Region;
 use crate::built_in::Environment;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, PublicUrl, Reading};
@@ -17,6 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::fetch::Fetch;
 use crate::identity::{EvidenceError, Identity, IdentitySource, Presented, Recognition, Rejection, SourceName};
 use crate::inject::{IdentityIssuer, Vouched};
+use crate::policy::Policy;
 use crate::rate::Rates;
 use crate::route::{Route, Routes};
 use crate::session::{CookieNames, Session};
@@ -41,6 +43,8 @@ pub struct Generation {
     pub providers: BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
     /// `[endpoint.<name>]`.
     pub endpoints: BTreeMap<Arc<str>, Arc<dyn Endpoint>>,
+    /// `[profile.<name>]`.
+    pub profiles: BTreeMap<Arc<str>, Profile>,
     /// The headers that any injector vouches for, which no client may send on any route (A1).
     pub vouched: Arc<Vouched>,
     /// `[listen.<name>]`.
@@ -50,6 +54,21 @@ pub struct Generation {
     mint: Option<Arc<Mint>>,
     footings: footing::Footings,
     clock: Arc<dyn Clock>,
+}
+
+/// What a developer asks for by a short name.
+#[derive(Debug)]
+pub struct Profile {
+    /// What it is for.
+    pub description: Option<Arc<str>>,
+    /// The source to log in at.
+    pub source: SourceName,
+    /// Who issues.
+    pub provider: Arc<str>,
+    /// What is asked for whoever is logged in.
+    pub policy: Policy,
+    /// The region that tools are told of.
+    pub region: Option<Region>,
 }
 
 /// What a listener is to the requests that come in by it.

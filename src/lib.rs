@@ -52,7 +52,7 @@
 //! | level | rooms |
 //! |---|---|
 //! | command line | [`cli`] |
-//! | wiring | [`app`] |
+//! | wiring | [`app`] [`agent`] |
 //! | doors: how a caller speaks | [`proxy`] [`sign_in`] [`admin`] [`endpoint`] |
 //! | one config, one way to fail | [`generation`] [`fault`] [`config`] |
 //! | the sentence: identify, decide, issue, inject | [`identity`] [`session`] [`policy`] [`route`] [`credentials`] [`broker`] [`inject`] |
@@ -63,6 +63,7 @@
 //! [`manual::decisions`].
 
 pub mod admin;
+pub mod agent;
 pub mod app;
 pub mod arn;
 pub mod authority;

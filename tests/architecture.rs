@@ -69,10 +69,16 @@ const MAY_USE: &[(&str, &str)] = &[
         "admin authority broker built_in clock config credentials endpoint fault fetch files generation identity inject jose \
          policy provider proxy rate redis route secret server session sign_in telemetry tls trace upstream users web",
     ),
+    // The agent of one developer: it keeps logins as a server does, and hands out keys as an endpoint does.
+    (
+        "agent",
+        "broker built_in clock config credentials endpoint fetch generation identity policy secret session telemetry tls \
+         upstream web",
+    ),
     // `demo` is put together here, of all that the product has; `check` and `explain` look at a generation's parts.
     (
         "cli",
-        "app authority built_in clock config credentials demo endpoint fault fetch generation identity inject jose policy \
+        "agent app authority built_in clock config credentials demo endpoint fault fetch generation identity inject jose policy \
          provider route secret server telemetry tls upstream users web",
     ),
     ("manual", ""),

@@ -10,6 +10,7 @@
     reason = "tests fail by panicking, and not every test uses all that supports them"
 )]
 
+mod agent;
 mod architecture;
 #[cfg(feature = "saml")]
 mod assertions;

@@ -5,6 +5,7 @@ pub mod chained_roles;
 pub mod client;
 pub mod gate;
 pub mod hostile;
+pub mod native;
 pub mod own_keys;
 pub mod place;
 pub mod process;

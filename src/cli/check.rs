@@ -90,7 +90,7 @@ pub(super) fn pretty(value: &Value) -> String {
 }
 
 fn summary(config: &Config, generation: &Generation, sources: &[Source]) -> String {
-    let mut text = String::from("Listeners\n");
+    let mut text = String::new();
     let mut listeners = Columns::indented();
     for (name, listen) in &config.listen {
         let tls = match (&listen.tls, &listen.clients) {
@@ -107,13 +107,17 @@ fn summary(config: &Config, generation: &Generation, sources: &[Source]) -> Stri
         let scheme = if tls { "https" } else { "http" };
         listeners.row([format!("({section})"), format!("{scheme} on {address}"), String::new()]);
     }
-    let _ = write!(text, "{listeners}");
+    if !listeners.is_empty() {
+        let _ = write!(text, "Listeners\n{listeners}");
+    }
     if !sources.is_empty() {
         let mut rows = Columns::indented();
         sources.iter().for_each(|source| rows.row(source.columns()));
         let _ = write!(text, "\nIdentity\n{rows}");
     }
-    text.push_str("\nRoutes\n");
+    if !config.route.is_empty() {
+        text.push_str("\nRoutes\n");
+    }
     for route in generation.routes.iter() {
         let Some(written) = config.route.get(&route.name) else { continue };
         let _ = writeln!(text, "  {}", route.name);
@@ -135,7 +139,21 @@ fn summary(config: &Config, generation: &Generation, sources: &[Source]) -> Stri
         }
         let _ = write!(text, "{rows}");
     }
-    text
+    text.push_str(&profiles(config));
+    text.trim_start_matches('\n').to_owned()
+}
+
+fn profiles(config: &Config) -> String {
+    if config.profile.is_empty() {
+        return String::new();
+    }
+    let mut rows = Columns::indented();
+    for (name, profile) in &config.profile {
+        let role = profile.want.role.clone().unwrap_or_default();
+        let by = named_kind(&profile.credentials, config.credentials.get(&profile.credentials));
+        rows.row([name.to_string(), role, format!("at {}, by {by}", profile.identity)]);
+    }
+    format!("\nProfiles\n{rows}")
 }
 
 /// What listens beside the listeners.

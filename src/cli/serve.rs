@@ -39,6 +39,11 @@ impl Serve {
             Ok(config) => config,
             Err(errors) => return refuse_whole(&self.file, errors),
         };
+        if config.listen.is_empty() && config.endpoint.is_empty() {
+            let shown = self.file.display();
+            eprintln!("claviger: `{shown}` has profiles only, and nothing to serve; `claviger agent` is for those");
+            return ExitCode::from(2);
+        }
         run(config, Some(self.file), BTreeMap::new(), |running| {
             for (name, address) in running.addresses() {
                 tracing::info!(listener = &**name, address = %address, "listening");
@@ -112,7 +117,7 @@ fn refuse_whole(file: &Path, met: ConfigErrors) -> ExitCode {
 }
 
 /// Waits for SIGTERM or SIGINT.
-async fn until_told_to_stop() {
+pub(super) async fn until_told_to_stop() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;

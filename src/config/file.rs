@@ -30,6 +30,7 @@ pub(super) struct File {
     pub(super) credentials: BTreeMap<String, Table>,
     pub(super) endpoint: BTreeMap<String, Table>,
     pub(super) route: BTreeMap<String, Route>,
+    pub(super) profile: BTreeMap<String, Profile>,
     pub(super) provider: Option<Table>,
     pub(super) authority: Option<Table>,
 }
@@ -132,6 +133,25 @@ pub(super) struct Route {
     pub(super) pass_authorization: Option<bool>,
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Profile {
+    pub(super) description: Option<String>,
+    pub(super) identity: Option<String>,
+    pub(super) credentials: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) role: Option<String>,
+    pub(super) session_name: Option<String>,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) transitive_tags: Vec<String>,
+    pub(super) source_identity: Option<String>,
+    pub(super) duration: Option<String>,
+    pub(super) through: Vec<HopSettings>,
+    pub(super) external_id: Option<String>,
+    pub(super) policy: Option<String>,
+    pub(super) policy_arns: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

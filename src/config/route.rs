@@ -60,8 +60,8 @@ impl RouteConfig {
 pub(super) struct Sections<'a> {
     pub(super) identity: &'a BTreeMap<Arc<str>, Table>,
     pub(super) credentials: &'a BTreeMap<Arc<str>, Table>,
-    /// Whether there is an endpoint: a sidecar needs no route.
-    pub(super) has_endpoints: bool,
+    /// Whether there must be one: a sidecar and an agent need none.
+    pub(super) is_needed: bool,
     pub(super) surroundings: &'a Surroundings,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn routes(
     sections: &Sections<'_>,
     errors: &mut ConfigErrors,
 ) -> BTreeMap<Arc<str>, RouteConfig> {
-    if routes.is_empty() && !sections.has_endpoints {
+    if routes.is_empty() && sections.is_needed {
         errors.add_missing("route", "at least one section like [route.wiki], with `host`, `upstream` and `allow`");
     }
     let read = routes.into_iter().map(|(name, shape)| {
@@ -240,7 +240,7 @@ fn provider(
 }
 
 /// What may be meant.
-fn names(section: &str, known: &BTreeMap<Arc<str>, Table>) -> String {
+pub(super) fn names(section: &str, known: &BTreeMap<Arc<str>, Table>) -> String {
     if known.is_empty() {
         return format!("the name of a section [{section}.<name>], of which there is none yet");
     }

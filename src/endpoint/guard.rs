@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HOST, HeaderName, ORIGIN};
 
 /// Why a request is not an SDK's, where it is not.
-pub(super) fn objection(headers: &HeaderMap, at: SocketAddr) -> Option<&'static str> {
+pub fn objection(headers: &HeaderMap, at: SocketAddr) -> Option<&'static str> {
     // DNS rebinding: the page's own name has come to mean this address (A22)
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !is_here(host, at) {

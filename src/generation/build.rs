@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::footing::{Footings, is_same_mint};
-use super::{Entrance, Generation, Parts};
+use super::{Entrance, Generation, Parts, Profile};
 use crate::config::{Config, ConfigErrors, Listen, RouteConfig, UpstreamConfig, below};
 use crate::credentials::{self, CredentialProvider};
 use crate::endpoint::{self, Endpoint};
@@ -39,6 +39,7 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
         builder.carry_over("credentials", &mut providers, &before.providers, before, stays);
     }
     let endpoints = builder.endpoints(&sources, &providers);
+    let profiles = builder.profiles(&sources, &providers);
     let routes = config.route.iter().filter_map(|(name, route)| builder.route(name, route, &sources, &providers));
     let routes: Vec<_> = routes.map(Arc::new).collect();
     builder.look_for_a_way_back(&sources);
@@ -56,8 +57,20 @@ pub(super) fn generation(config: &Config, parts: &Parts, before: Before<'_>) -> 
     };
     let (mint, footings) = (parts.mint.clone(), builder.footings);
     let (number, clock) = (before.map_or(0, |(before, _)| before.number) + 1, Arc::clone(&parts.clock));
-    let made =
-        Generation { number, routes, sources, providers, endpoints, vouched, entrances, rates, mint, footings, clock };
+    let made = Generation {
+        number,
+        routes,
+        sources,
+        providers,
+        endpoints,
+        profiles,
+        vouched,
+        entrances,
+        rates,
+        mint,
+        footings,
+        clock,
+    };
     builder.errors.or(made)
 }
 
@@ -109,6 +122,36 @@ impl Builder<'_> {
             metrics: self.parts.metrics.clone(),
         };
         self.kinds("endpoint", &self.config.endpoint, endpoint::BUILT_INS, &materials)
+    }
+
+    fn profiles(
+        &mut self,
+        sources: &BTreeMap<Arc<str>, Arc<dyn IdentitySource>>,
+        providers: &BTreeMap<Arc<str>, Arc<dyn CredentialProvider>>,
+    ) -> BTreeMap<Arc<str>, Profile> {
+        let mut profiles = BTreeMap::new();
+        for (name, config) in &self.config.profile {
+            let path = format!("profile.{name}");
+            if sources.get(&config.identity).is_some_and(|source| source.login().is_none()) {
+                let problem =
+                    format!("nobody can log in at [identity.{}]; expected one of the kind `oidc`", config.identity);
+                self.errors.add(below(&path, "identity"), problem);
+            }
+            // without the provider, which has an error of its own, there is no saying what it could be told
+            let Some(provider) = providers.get(&config.credentials) else { continue };
+            let told = Some((config.credentials.as_ref(), provider.can_tell()));
+            let policy = match Policy::build(&AllowSettings::SignedIn, Some(&config.want), told) {
+                Ok(policy) => policy,
+                Err(problems) => {
+                    problems.into_iter().for_each(|problem| self.errors.add_settings(&path, problem));
+                    continue;
+                }
+            };
+            let (source, provider) = (Arc::clone(&config.identity), Arc::clone(&config.credentials));
+            let (description, region) = (config.description.clone(), config.region.clone());
+            profiles.insert(Arc::clone(name), Profile { description, source, provider, policy, region });
+        }
+        profiles
     }
 
     fn route(

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use super::chained_roles;
 use super::client::{self, Answer};
+use super::native;
 use super::own_keys;
 use super::place::Place;
 use super::process::Process;
@@ -225,7 +226,7 @@ impl Plan {
         let setup = Setup {
             issuer: format!("http://{provider_at}").parse().unwrap(),
             users: Arc::clone(&users),
-            clients: vec![client("claviger"), client("claviger-too")],
+            clients: vec![client("claviger"), client("claviger-too"), native::client()],
             lifetimes: self.lifetimes,
             signing_key: None,
         };
@@ -442,7 +443,7 @@ fn people() -> Vec<User> {
 fn account(minted: &str, direct: &str) -> Account {
     let mut account = Account::new("123456789012".parse().unwrap(), "eu-west-1".parse().unwrap());
     let minted = account.add_provider(minted, vec!["sts.amazonaws.com".to_owned()]).unwrap();
-    let direct = account.add_provider(direct, vec!["claviger".to_owned()]).unwrap();
+    let direct = account.add_provider(direct, vec!["claviger".to_owned(), "claviger-cli".to_owned()]).unwrap();
     let trust = |provider: &str, condition: Value| {
         let actions = ["sts:AssumeRoleWithWebIdentity", "sts:TagSession", "sts:SetSourceIdentity"];
         let mut statement = json!({ "Effect": "Allow", "Principal": { "Federated": provider }, "Action": actions });

@@ -20,6 +20,11 @@ impl Columns {
         Self { indent, rows: Vec::new() }
     }
 
+    /// Whether there is nothing to show.
+    pub(in crate::cli) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// One more row.
     pub(in crate::cli) fn row(&mut self, row: impl IntoIterator<Item = String>) {
         self.rows.push(row.into_iter().collect());

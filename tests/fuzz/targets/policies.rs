@@ -155,7 +155,8 @@ pub fn config(data: &[u8]) {
             assert_eq!(one.errors.to_string(), two.errors.to_string());
             if let Ok(config) = one.sound() {
                 let serves_people = !config.listen.is_empty() && !config.route.is_empty();
-                assert!(serves_people || !config.endpoint.is_empty(), "{text:?} serves nothing");
+                let serves_programs = !config.endpoint.is_empty() || !config.profile.is_empty();
+                assert!(serves_people || serves_programs, "{text:?} serves nothing");
             }
         }
         _ => panic!("{text:?} is read in two ways"),
