@@ -37,9 +37,11 @@ mod store;
 #[path = "../support"]
 mod support {
     pub mod browser;
+    pub mod chained_roles;
     pub mod client;
     pub mod gate;
     pub mod hostile;
+    pub mod native;
     pub mod own_keys;
     pub mod place;
     pub mod process;
