@@ -113,7 +113,7 @@ impl Debug for Returned {
     }
 }
 
-/// What a login or a renewal brings: plain data, from which the session makes the [`Identity`].
+/// What a login or a renewal brings: plain data, from which the session makes the [`Identity`](super::Identity).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SignedIn {
     /// Who.
