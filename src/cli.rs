@@ -69,7 +69,9 @@ pub fn main() -> ExitCode {
 const FIRST: &str = "\
 To see it work: `claviger demo`, and open the address it prints.
 To front an app: write a config (`claviger kinds --example oidc` shows a login, and so on), look at what would run with
-`claviger check FILE`, ask why somebody is let in or not with `claviger explain`, and run it with `claviger serve FILE`.";
+`claviger check FILE`, ask why somebody is let in or not with `claviger explain`, and run it with `claviger serve FILE`.
+To give an app beside it credentials: `claviger kinds --example container`.
+To have them on your own machine: `claviger profiles --example`, then `claviger login` and `claviger exec`.";
 
 #[cfg(test)]
 mod tests {

@@ -65,6 +65,7 @@ async fn ask(world: &World, method: Method, host: &str, path: &str, more: &[(&st
 #[tokio::test]
 async fn each_request_is_signed_for_the_host_it_asks_for() {
     let world = world().await;
+    let sent = [("x-amz-meta-colour", "blue"), ("x-real-ip", "10.0.0.1"), ("x_real_ip", "10.0.0.1")];
     for (host, seen_as, scope) in [
         ("s3.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com", "/eu-west-1/s3/aws4_request"),
         ("Bucket.S3.eu-west-1.amazonaws.com.", "bucket.s3.eu-west-1.amazonaws.com", "/eu-west-1/s3/aws4_request"),
@@ -72,13 +73,14 @@ async fn each_request_is_signed_for_the_host_it_asks_for() {
         ("sqs.us-east-2.amazonaws.com", "sqs.us-east-2.amazonaws.com", "/us-east-2/sqs/aws4_request"),
         ("email.eu-central-1.amazonaws.com", "email.eu-central-1.amazonaws.com", "/eu-central-1/ses/aws4_request"),
     ] {
-        let answer = ask(&world, Method::PUT, host, "/k?x=1", &[("x-amz-meta-colour", "blue")], "content").await;
+        let answer = ask(&world, Method::PUT, host, "/k?x=1", &sent, "content").await;
         assert_eq!(answer.status, StatusCode::OK, "{host}: {}", answer.text());
         let seen = world.upstream.last();
         assert_eq!(seen.all("host"), [seen_as]);
         assert_eq!((&*seen.target, &*seen.body), ("/k?x=1", &b"content"[..]));
         let line = seen.all("authorization")[0].to_owned();
         assert!(line.contains(scope), "{host}: {line}");
+        assert!(seen.all("x-real-ip").is_empty() && seen.all("x_real_ip").is_empty(), "{seen:?}");
         assert!(seen.all("x-forwarded-for").is_empty() && seen.all("x-amz-security-token").len() == 1, "{seen:?}");
     }
 }

@@ -9,6 +9,7 @@ use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use super::cut::Cut;
+use super::forwarded::CLAIMED;
 use super::term::Term;
 use super::tunnel::Upgrade;
 use super::{Arrival, trailers, tunnel};
@@ -75,9 +76,10 @@ pub(super) fn for_upstream(
     let host = if route.preserve_host { arrival.host } else { upstream.authority() };
     headers.insert(header::HOST, host.clone());
     if route.behind.is_as_asked() {
-        return Ok(request); // AWS need not hear who runs beside us
+        // AWS need not hear who runs beside us, nor what that says of itself
+        CLAIMED.strip(headers);
+        return Ok(request);
     }
-    let headers = request.headers_mut();
     arrival.client.tell(headers, &arrival.connection.peer_text, arrival.host);
     if let Ok(id) = HeaderValue::from_str(arrival.id) {
         headers.insert(REQUEST_ID, id);
