@@ -117,6 +117,9 @@ mod tests {
             ("repo:acme/*:environment:production", "xrepo:acme/shop:environment:production", false),
             ("repo:acme/*-*:ref:refs/heads/main", "repo:acme/a-b-c:ref:refs/heads/main", true),
             ("repo:acme/*", "repo:acme/shop:pull_request", false),
+            ("repo:acme@65/*:environment:production", "repo:acme@65/shop@74:environment:production", true),
+            ("repo:acme@65/*:environment:production", "repo:acme@66/shop@74:environment:production", false),
+            ("repo:acme@65/*:environment:production", "repo:acme/shop:environment:production", false),
             ("repo:acme/*", "repo:acme/shöp", true),
         ] {
             assert_eq!(like(pattern).unwrap().is(text), fits, "{pattern}: {text}");
